@@ -1,0 +1,4 @@
+export * from "./bytes.ts";
+export * from "./diagnostic.ts";
+export * from "./errors.ts";
+export * from "./int.ts";
