@@ -62,8 +62,8 @@ export function suite(title: string): TestFn & { before(fn: () => unknown): void
       throw error;
     }
   };
-  test.before = (fn: () => unknown): void => void s.before(guarded(fn));
-  test.after = (fn: () => unknown): void => void s.after(guarded(fn));
+  test.before = (fn: () => unknown): void => s.before(guarded(fn));
+  test.after = (fn: () => unknown): void => s.after(guarded(fn));
   return test;
 }
 
@@ -89,12 +89,20 @@ export function flush(): number {
 }
 
 /** uvu's assertions, and `bytes` with a hex diff, `throwsCode` for typed errors. */
-export const assert = {
+interface Assert extends Readonly<typeof uvuAssert> {
+  bytes(actual: Uint8Array, expected: Uint8Array, message?: string): void;
+  throwsCode(fn: () => unknown, code: string, message?: RegExp | string): void;
+}
+export const assert: Assert = {
   ...uvuAssert,
   bytes(actual: Uint8Array, expected: Uint8Array, message?: string): void {
     const hex = (b: Uint8Array): string =>
-      Array.from({ length: Math.ceil(b.length / 16) }, (_, i) =>
-        `${(i * 16).toString(16).padStart(6, "0")}  ${Buffer.from(b.subarray(i * 16, i * 16 + 16)).toString("hex").replace(/../g, "$& ")}`,
+      Array.from(
+        { length: Math.ceil(b.length / 16) },
+        (_, i) =>
+          `${(i * 16).toString(16).padStart(6, "0")}  ${Buffer.from(b.subarray(i * 16, i * 16 + 16))
+            .toString("hex")
+            .replace(/../g, "$& ")}`,
       ).join("\n");
     uvuAssert.fixture(hex(actual), hex(expected), message);
   },

@@ -36,7 +36,9 @@ function* testFiles(path: string): Generator<string> {
   }
 }
 
-const files = (paths.length === 0 ? [join(root, "test")] : paths.map((p) => resolve(p))).flatMap((p) => [...testFiles(p)]);
+const files = (paths.length === 0 ? [join(root, "test")] : paths.map((p) => resolve(p))).flatMap((p) => [
+  ...testFiles(p),
+]);
 const problems: string[] = [];
 const queue = (globals.UVU_QUEUE ??= []);
 for (const file of files) {

@@ -11,11 +11,7 @@ export class BpfkitError extends Error {
   readonly code: string;
   readonly diagnostics: readonly Diagnostic[];
 
-  constructor(
-    code: string,
-    message: string,
-    options: { cause?: unknown; diagnostics?: readonly Diagnostic[] } = {},
-  ) {
+  constructor(code: string, message: string, options: { cause?: unknown; diagnostics?: readonly Diagnostic[] } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.diagnostics = options.diagnostics ?? [];

@@ -91,9 +91,22 @@ export type InsnRef =
   /** ld_imm64 of the address of a global: entry 0 of `map` plus `offset` bytes. */
   | { readonly kind: "map-value"; readonly insn: number; readonly map: string; readonly offset: number }
   /** Call of a kernel function, by BTF name; `weak` may be absent (the call is then poisoned). */
-  | { readonly kind: "kfunc"; readonly insn: number; readonly name: string; readonly weak: boolean; readonly btfTypeId: number }
+  | {
+      readonly kind: "kfunc";
+      readonly insn: number;
+      readonly name: string;
+      readonly weak: boolean;
+      readonly btfTypeId: number;
+    }
   /** ld_imm64 of a kernel variable's address; typed ones are looked up in the kernel's BTF. */
-  | { readonly kind: "ksym"; readonly insn: number; readonly name: string; readonly weak: boolean; readonly typed: boolean; readonly btfTypeId: number }
+  | {
+      readonly kind: "ksym";
+      readonly insn: number;
+      readonly name: string;
+      readonly weak: boolean;
+      readonly typed: boolean;
+      readonly btfTypeId: number;
+    }
   /** ld_imm64 of a subprogram's address (callbacks): `target` is a slot index into `insns`. */
   | { readonly kind: "func"; readonly insn: number; readonly target: number }
   /** A bpf-to-bpf call: `target` is a slot index; `insns[insn].imm` is already relative. */
