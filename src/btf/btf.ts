@@ -1,0 +1,391 @@
+/** Reading BTF lazily: an index of where each type starts, and a type decoded when it is asked for. */
+import { ByteReader, encodeUtf8, hostEndian, type Endian } from "../core/bytes.ts";
+import { DecodeError } from "../core/errors.ts";
+import { decodeType } from "./decode.ts";
+import {
+  BTF_HEADER_BYTES,
+  BTF_KIND,
+  BTF_MAGIC,
+  BTF_VERSION,
+  ELEMENT_WORDS,
+  KIND_NAMES,
+  KIND_WORDS,
+  type BtfKindName,
+} from "./kinds.ts";
+import { NameIndex } from "./names.ts";
+import { BtfStrings } from "./strings.ts";
+import type { BtfType, BtfTypeOf } from "./types.ts";
+
+export interface BtfParseOptions {
+  /** The BTF that this split BTF continues (vmlinux for a module's). */
+  readonly base?: Btf;
+  /** Byte order; read from the magic when not given, an error when the magic differs. */
+  readonly endian?: Endian;
+  /** What errors call the input; "BTF" when not given. */
+  readonly what?: string;
+}
+
+/** Tables with more string bytes than this look single names up by search before a full index is built. */
+const SEARCH_ABOVE = 1 << 16;
+/** Name look-ups by search; the next one builds the index. */
+const SEARCHES = 24;
+/** Occurrences of a name as the end of longer ones that a search follows before it gives way to the index. */
+const SUFFIX_HITS = 4;
+
+/**
+ * Type information of a kernel, a module, an object or a program. Type id 0 is void.
+ * Nothing is decoded until asked for; `bytes` are kept (not copied when they are 4-byte
+ * aligned and of this machine's byte order) and must not change.
+ *
+ * @example
+ * const btf = Btf.parse(bytes);
+ * const task = btf.findByName("task_struct", "struct");
+ * if (task !== undefined) console.log(task.size, task.members.map((m) => m.name));
+ */
+export class Btf {
+  readonly bytes: Uint8Array;
+  readonly endian: Endian;
+  readonly base: Btf | undefined;
+  readonly what: string;
+  /** First id that is this BTF's own: 1, or the base's `typeCount`. */
+  readonly firstId: number;
+  /** One more than the highest id (base and void included). */
+  readonly typeCount: number;
+  /** The type section in this machine's byte order. Raw access for what walks many types. */
+  readonly words: Uint32Array;
+  /** Where each own type starts in `words`; `offsets[0]` is type `firstId`. */
+  readonly offsets: Uint32Array;
+  readonly strings: BtfStrings;
+  /** Offset of the type section in `bytes`. */
+  readonly typeSectionOffset: number;
+  readonly #cache = new Map<number, BtfType>();
+  #names: NameIndex | undefined;
+  #searches = 0;
+
+  private constructor(parts: {
+    bytes: Uint8Array;
+    endian: Endian;
+    base: Btf | undefined;
+    what: string;
+    words: Uint32Array;
+    strings: BtfStrings;
+    typeSectionOffset: number;
+  }) {
+    this.bytes = parts.bytes;
+    this.endian = parts.endian;
+    this.base = parts.base;
+    this.what = parts.what;
+    this.words = parts.words;
+    this.strings = parts.strings;
+    this.typeSectionOffset = parts.typeSectionOffset;
+    this.firstId = parts.base?.typeCount ?? 1;
+    this.offsets = indexTypes(parts.words, parts.what, parts.typeSectionOffset);
+    this.typeCount = this.firstId + this.offsets.length;
+  }
+
+  /**
+   * Reads a BTF blob: checks the header and where each type ends. The contents of a
+   * type are checked when it is decoded; `validate()` checks all of them.
+   * @throws DecodeError when malformed, with the byte offset and the field.
+   */
+  static parse(bytes: Uint8Array, options: BtfParseOptions = {}): Btf {
+    const what = options.what ?? "BTF";
+    const { base } = options;
+    const fail = (offset: number, field: string, message: string): never => {
+      throw new DecodeError(what, message, { offset, path: ["header", field] });
+    };
+    if (bytes.length < BTF_HEADER_BYTES) {
+      fail(0, "hdr_len", `expected a header of ${BTF_HEADER_BYTES} bytes, got ${bytes.length} bytes`);
+    }
+    const magic = (bytes[0]! << 8) | bytes[1]!;
+    const endian: Endian = magic === BTF_MAGIC ? "big" : "little";
+    if (endian === "little" && ((bytes[1]! << 8) | bytes[0]!) !== BTF_MAGIC) {
+      fail(0, "magic", `expected 0xeb9f in either byte order, got bytes ${hexByte(bytes[0]!)} ${hexByte(bytes[1]!)}`);
+    }
+    if (options.endian !== undefined && options.endian !== endian) {
+      fail(0, "magic", `expected ${options.endian}-endian BTF, got ${endian}-endian`);
+    }
+    if (base !== undefined && base.endian !== endian) {
+      fail(0, "magic", `the base is ${base.endian}-endian, this split BTF is ${endian}-endian`);
+    }
+    const reader = new ByteReader(bytes, { endian, what });
+    reader.seek(2);
+    const version = reader.u8("version");
+    if (version !== BTF_VERSION) fail(2, "version", `expected version ${BTF_VERSION}, got ${version}`);
+    const flags = reader.u8("flags");
+    if (flags !== 0) fail(3, "flags", `expected no flags, got 0x${flags.toString(16)}`);
+    const headerLength = reader.u32("hdr_len");
+    if (headerLength < BTF_HEADER_BYTES || headerLength > bytes.length) {
+      fail(4, "hdr_len", `expected ${BTF_HEADER_BYTES} to ${bytes.length}, got ${headerLength}`);
+    }
+    const typeOff = reader.u32("type_off");
+    const typeLen = reader.u32("type_len");
+    const strOff = reader.u32("str_off");
+    const strLen = reader.u32("str_len");
+    const room = bytes.length - headerLength;
+    if (typeOff % 4 !== 0) fail(8, "type_off", `expected a multiple of 4, got ${typeOff}`);
+    if (typeLen % 4 !== 0) fail(12, "type_len", `expected a multiple of 4, got ${typeLen}`);
+    if (typeOff + typeLen > room) {
+      fail(12, "type_len", `types at ${typeOff}+${typeLen} end outside the ${room} bytes after the header`);
+    }
+    if (strOff + strLen > room) {
+      fail(20, "str_len", `strings at ${strOff}+${strLen} end outside the ${room} bytes after the header`);
+    }
+    const strings = bytes.subarray(headerLength + strOff, headerLength + strOff + strLen);
+    if (strLen === 0 && base === undefined) fail(20, "str_len", "expected at least the empty string, got no strings");
+    if (strLen > 0 && strings[strLen - 1] !== 0) {
+      fail(headerLength + strOff + strLen - 1, "strings", "the last string has no terminating NUL");
+    }
+    if (base === undefined && strings[0] !== 0) {
+      fail(headerLength + strOff, "strings", "the first string must be empty");
+    }
+    const typeSectionOffset = headerLength + typeOff;
+    return new Btf({
+      bytes,
+      endian,
+      base,
+      what,
+      words: nativeWords(bytes, typeSectionOffset, typeLen, endian),
+      strings: new BtfStrings(strings, base?.strings.end ?? 0),
+      typeSectionOffset,
+    });
+  }
+
+  /** The BTF of this chain that owns type `id` (this one or a base). */
+  owner(id: number): Btf {
+    let btf: Btf = this;
+    while (id < btf.firstId && btf.base !== undefined) btf = btf.base;
+    return btf;
+  }
+
+  /** Kind number (`BTF_KIND`) of type `id`, without decoding it. */
+  kindOf(id: number): number {
+    if (id === 0) return BTF_KIND.VOID;
+    const btf = id < this.firstId ? this.owner(id) : this;
+    return (btf.words[btf.#wordOf(id) + 1]! >>> 24) & 0x1f;
+  }
+
+  /** Index in `owner(id).words` where type `id` (not 0) starts. */
+  wordOf(id: number): number {
+    return (id < this.firstId ? this.owner(id) : this).#wordOf(id);
+  }
+
+  #wordOf(id: number): number {
+    const word = this.offsets[id - this.firstId];
+    if (word === undefined || id <= 0) {
+      throw new DecodeError(this.what, `type id ${id} does not exist (there are ${this.typeCount})`, { path: ["types", `[${id}]`] });
+    }
+    return word;
+  }
+
+  /** Name of type `id`; "" when it has none. */
+  nameOf(id: number): string {
+    if (id === 0) return "";
+    const btf = this.owner(id);
+    const word = btf.#wordOf(id);
+    return btf.stringAt(btf.words[word]!, () => [btf.typeSectionOffset + word * 4, ["types", `[${id}]`, "name_off"]]);
+  }
+
+  /** Kind number and name of a type, for messages: `struct task_struct`. */
+  describe(id: number): string {
+    const kind = KIND_NAMES[this.kindOf(id)] ?? "unknown";
+    const name = this.nameOf(id);
+    return name === "" ? `${kind} [${id}]` : `${kind} ${name}`;
+  }
+
+  /**
+   * The string at `offset` of the (split) string space.
+   * @throws DecodeError when it is outside; `where` gives the offset and path for it.
+   */
+  stringAt(offset: number, where?: () => readonly [number, readonly string[]]): string {
+    if (offset === 0) return "";
+    let btf: Btf = this;
+    while (offset < btf.strings.start && btf.base !== undefined) btf = btf.base;
+    if (offset >= btf.strings.end) {
+      const [at, path] = where?.() ?? [0, ["strings"]];
+      throw new DecodeError(this.what, `string offset ${offset} is outside ${this.strings.end} bytes of strings`, { offset: at, path });
+    }
+    return btf.strings.at(offset);
+  }
+
+  /**
+   * Type `id`, decoded once and kept.
+   * @throws DecodeError when the id does not exist or the record is malformed.
+   */
+  typeById(id: number): BtfType {
+    if (id < this.firstId && this.base !== undefined) return this.base.typeById(id);
+    let type = this.#cache.get(id);
+    if (type === undefined) {
+      type = id === 0 ? VOID : decodeType(this, id, this.#wordOf(id));
+      this.#cache.set(id, type);
+    }
+    return type;
+  }
+
+  /** This BTF's own types in order of id (those of a base are not repeated). Nothing is kept. */
+  *types(): Generator<BtfType> {
+    for (let id = this.firstId; id < this.typeCount; id++) yield decodeType(this, id, this.#wordOf(id));
+  }
+
+  /** The type with this name (and kind) and the lowest id; a base is searched first. */
+  findByName(name: string): BtfType | undefined;
+  findByName<K extends BtfKindName>(name: string, kind: K): BtfTypeOf<K> | undefined;
+  findByName(name: string, kind?: BtfKindName): BtfType | undefined {
+    const id = this.findId(name, kind);
+    return id === 0 ? undefined : this.typeById(id);
+  }
+
+  /** Id of the type with this name (and kind), the lowest; 0 when there is none. Anonymous types are not found. */
+  findId(name: string, kind?: BtfKindName): number {
+    const inBase = this.base?.findId(name, kind) ?? 0;
+    if (inBase !== 0) return inBase;
+    if (name === "" || name.includes("\0")) return 0;
+    const kindNumber = kind === undefined ? -1 : KIND_NAMES.indexOf(kind);
+    if (this.#names === undefined && this.strings.bytes.length > SEARCH_ABOVE && ++this.#searches <= SEARCHES) {
+      const found = this.#search(name, kindNumber);
+      if (found !== undefined) return found;
+    }
+    return this.nameIndex.first(name, kindNumber);
+  }
+
+  /** Every id with this name (and kind), ascending, bases included. */
+  findIds(name: string, kind?: BtfKindName): number[] {
+    const ids = this.base?.findIds(name, kind) ?? [];
+    if (name === "" || name.includes("\0")) return ids;
+    ids.push(...this.nameIndex.all(name, kind === undefined ? -1 : KIND_NAMES.indexOf(kind)));
+    return ids;
+  }
+
+  /** The hash index of this BTF's own names, built when first used (10-20 ms for a kernel). */
+  get nameIndex(): NameIndex {
+    this.#names ??= new NameIndex(this);
+    return this.#names;
+  }
+
+  /** One name without the index: find its bytes, then the types whose name_off points there. Undefined: the index must decide. */
+  #search(name: string, kind: number): number | undefined {
+    let btf: Btf | undefined = this;
+    let whole = -1;
+    // A split BTF's type may take its name from the base's strings.
+    while (btf !== undefined && whole < 0) {
+      whole = btf.strings.offsetOf(name);
+      btf = btf.base;
+    }
+    if (whole >= 0) {
+      const id = this.#typeNamedAt(whole, kind);
+      if (id !== 0) return id;
+    }
+    const others: number[] = [];
+    for (btf = this; btf !== undefined; btf = btf.base) others.push(...btf.strings.offsetsOf(name, SUFFIX_HITS));
+    if (others.length >= SUFFIX_HITS) return undefined;
+    const ids = others.map((offset) => this.#typeNamedAt(offset, kind)).filter((id) => id !== 0);
+    return ids.length === 0 ? 0 : Math.min(...ids);
+  }
+
+  #typeNamedAt(offset: number, kind: number): number {
+    const { words, offsets } = this;
+    let index = 0;
+    // The engine's own search over all words beats a cold loop over the types; a number that is frequent
+    // elsewhere (ids, sizes) would stop it too often, so it gives way to the loop.
+    for (let at = words.indexOf(offset), tries = 0; at >= 0; at = words.indexOf(offset, at + 1)) {
+      index = lowerBound(offsets, at);
+      if (offsets[index] === at && (kind < 0 || ((words[at + 1]! >>> 24) & 0x1f) === kind)) return this.firstId + index;
+      if (++tries === 256) break;
+      if (words.length - at < 2) return 0;
+    }
+    for (; index < offsets.length; index++) {
+      const word = offsets[index]!;
+      if (words[word] === offset && (kind < 0 || ((words[word + 1]! >>> 24) & 0x1f) === kind)) return this.firstId + index;
+    }
+    return 0;
+  }
+
+  /**
+   * Decodes every type once: names, references and element bounds.
+   * @throws DecodeError for the first malformed one.
+   */
+  validate(): void {
+    for (const _ of this.types());
+  }
+
+  /** A name's bytes as the string section holds them. */
+  static nameBytes(name: string): Uint8Array {
+    return encodeUtf8(name);
+  }
+}
+
+const VOID: BtfType = { kind: "void", id: 0, name: "" };
+
+function hexByte(byte: number): string {
+  return byte.toString(16).padStart(2, "0");
+}
+
+/** First index whose value is at least `value`. */
+function lowerBound(sorted: Uint32Array, value: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (sorted[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The 32-bit words of a section in this machine's byte order: a view where that is possible. */
+function nativeWords(bytes: Uint8Array, offset: number, length: number, endian: Endian): Uint32Array {
+  const native = endian === hostEndian;
+  if (native && (bytes.byteOffset + offset) % 4 === 0) {
+    return new Uint32Array(bytes.buffer, bytes.byteOffset + offset, length / 4);
+  }
+  const copy = bytes.slice(offset, offset + length);
+  const words = new Uint32Array(copy.buffer, copy.byteOffset, length / 4);
+  if (!native) {
+    const view = new DataView(copy.buffer, copy.byteOffset, copy.length);
+    const little = endian === "little";
+    for (let i = 0; i < words.length; i++) words[i] = view.getUint32(i * 4, little);
+  }
+  return words;
+}
+
+/** Where each type starts. A cold loop over a kernel's 127,000 types: no calls, no allocation but the result. */
+function indexTypes(words: Uint32Array, what: string, sectionOffset: number): Uint32Array {
+  let offsets = new Uint32Array((words.length >>> 2) + 1);
+  const end = words.length;
+  let count = 0;
+  let at = 0;
+  while (at < end) {
+    const info = at + 1 < end ? words[at + 1]! : 0;
+    const kind = (info >>> 24) & 0x1f;
+    const size = kind < 20 ? KIND_WORDS[kind]! + ELEMENT_WORDS[kind]! * (info & 0xffff) : 0;
+    if (size === 0 || at + size > end) typeError(words, what, sectionOffset, at, count);
+    if (count === offsets.length) {
+      const grown = new Uint32Array(count * 2);
+      grown.set(offsets);
+      offsets = grown;
+    }
+    offsets[count++] = at;
+    at += size;
+  }
+  return offsets.subarray(0, count);
+}
+
+function typeError(words: Uint32Array, what: string, sectionOffset: number, at: number, index: number): never {
+  const offset = sectionOffset + at * 4;
+  const left = words.length - at;
+  const path = ["types", `#${index}`];
+  if (left < 3) {
+    throw new DecodeError(what, `expected a type of at least 12 bytes, ${left * 4} are left`, { offset, path });
+  }
+  const info = words[at + 1]!;
+  const kind = (info >>> 24) & 0x1f;
+  const name = KIND_NAMES[kind];
+  if (name === undefined || kind === 0) {
+    throw new DecodeError(what, `expected a kind from 1 to 19, got ${kind}`, { offset: offset + 4, path: [...path, "info"] });
+  }
+  const need = KIND_WORDS[kind]! + ELEMENT_WORDS[kind]! * (info & 0xffff);
+  throw new DecodeError(what, `a ${name} with vlen ${info & 0xffff} takes ${need * 4} bytes, ${left * 4} are left`, {
+    offset,
+    path,
+  });
+}

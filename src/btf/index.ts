@@ -1,0 +1,4 @@
+export * from "./btf.ts";
+export * from "./kinds.ts";
+export * from "./layout.ts";
+export * from "./types.ts";

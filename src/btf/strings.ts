@@ -1,0 +1,99 @@
+/** The string section of a BTF: text by offset, offset by text, without making a string of each. */
+import { decodeUtf8, encodeUtf8 } from "../core/bytes.ts";
+
+export class BtfStrings {
+  readonly bytes: Uint8Array;
+  /** Offset of `bytes[0]` in the whole (split) string space. */
+  readonly start: number;
+  /** The whole section as one string, when it is ASCII (so that indexes are byte offsets). */
+  #text: string | undefined;
+  #mixed = false;
+  #lookups = 0;
+
+  constructor(bytes: Uint8Array, start: number) {
+    this.bytes = bytes;
+    this.start = start;
+  }
+
+  get end(): number {
+    return this.start + this.bytes.length;
+  }
+
+  /** The string at `offset - start`, which must be inside and before the final NUL. */
+  at(offset: number): string {
+    const from = offset - this.start;
+    // A few names are cheaper one by one; after that the whole section is decoded once.
+    if (this.#text === undefined && !this.#mixed && ++this.#lookups > 64) this.text();
+    const text = this.#text;
+    if (text !== undefined) return text.slice(from, text.indexOf("\0", from));
+    const { bytes } = this;
+    let end = from;
+    while (bytes[end] !== 0) end++;
+    return decodeUtf8(bytes.subarray(from, end));
+  }
+
+  /** The section as one string whose indexes are byte offsets; undefined when it is not pure ASCII. */
+  text(): string | undefined {
+    if (this.#text === undefined && !this.#mixed) {
+      const text = decodeUtf8(this.bytes);
+      if (text.length === this.bytes.length) this.#text = text;
+      else this.#mixed = true;
+    }
+    return this.#text;
+  }
+
+  /**
+   * Offset of the first occurrence of `pattern` at or after `from` (both relative to
+   * this section), or -1: Boyer-Moore-Horspool, which needs no decoded text.
+   */
+  search(pattern: Uint8Array, from = 0): number {
+    const { bytes } = this;
+    const length = pattern.length;
+    const total = bytes.length;
+    const skip = new Uint16Array(256).fill(Math.min(length, 0xffff));
+    for (let i = 0; i < length - 1; i++) skip[pattern[i]!] = Math.min(length - 1 - i, 0xffff);
+    const last = pattern[length - 1]!;
+    let i = from + length - 1;
+    while (i < total) {
+      const byte = bytes[i]!;
+      if (byte === last) {
+        let j = length - 2;
+        let p = i - 1;
+        while (j >= 0 && bytes[p] === pattern[j]) {
+          j--;
+          p--;
+        }
+        if (j < 0) return p + 1;
+      }
+      i += skip[byte]!;
+    }
+    return -1;
+  }
+
+  /** Every offset (in the whole string space) from which `name` reads, ends of longer strings included, up to `limit`. */
+  offsetsOf(name: string, limit: number): number[] {
+    const pattern = encodeUtf8(`${name}\0`);
+    const found: number[] = [];
+    let at = this.search(pattern);
+    while (at >= 0 && found.length < limit) {
+      found.push(this.start + at);
+      at = this.search(pattern, at + 1);
+    }
+    return found;
+  }
+
+  /** Offset of the string `name` itself (not the end of a longer one) in the whole string space, or -1. */
+  offsetOf(name: string): number {
+    if (name === "") return this.start === 0 ? 0 : -1;
+    const pattern = encodeUtf8(`\0${name}\0`);
+    const { bytes } = this;
+    // A split section starts with a string, not with a NUL.
+    if (this.start !== 0) {
+      let i = 1;
+      while (i < pattern.length && bytes[i - 1] === pattern[i]) i++;
+      if (i === pattern.length) return this.start;
+    }
+    const at = this.search(pattern);
+    return at < 0 ? -1 : this.start + at + 1;
+  }
+}
