@@ -23,7 +23,7 @@ export class BtfStrings {
   at(offset: number): string {
     const from = offset - this.start;
     // A few names are cheaper one by one; after that the whole section is decoded once.
-    if (this.#text === undefined && !this.#mixed && ++this.#lookups > 64) this.text();
+    if (this.#text === undefined && !this.#mixed && ++this.#lookups > 4096) this.text();
     const text = this.#text;
     if (text !== undefined) return text.slice(from, text.indexOf("\0", from));
     const { bytes } = this;
