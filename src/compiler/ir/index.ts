@@ -1,0 +1,4 @@
+export * from "./builder.ts";
+export * from "./ir.ts";
+export { parseModule } from "./parse.ts";
+export { printFunc, printInst, printModule } from "./print.ts";
