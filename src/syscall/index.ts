@@ -1,0 +1,3 @@
+export * from "./fd.ts";
+export * from "./kernel.ts";
+export * from "./kernel-real.ts";
