@@ -4,7 +4,8 @@
  * from V8's code cache, and the types by tsc.
  */
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -54,9 +55,11 @@ await build({
   minifyWhitespace: true,
 });
 
+const hash = createHash("sha256").update(readFileSync(join(out, "cli.cjs"))).digest("hex").slice(0, 12);
 await build({
   ...common,
-  bundle: false,
+  define: { ...common.define, BPFKIT_BUNDLE_HASH: JSON.stringify(hash) },
+  banner: { js: "#!/usr/bin/env node" },
   entryPoints: { bpfkit: "src/cli/bin.ts" },
   outdir: out,
   outExtension: { ".js": ".cjs" },
@@ -66,4 +69,3 @@ chmodSync(join(out, "bpfkit.cjs"), 0o755);
 
 const tsc = join(root, "node_modules/typescript/bin/tsc");
 if (existsSync(tsc)) execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
-writeFileSync(join(out, "package.json"), `${JSON.stringify({ type: "module" })}\n`);

@@ -1,0 +1,52 @@
+/** Every error of the command ends here: the right text, the right exit code, never a stack trace for a user's mistake. */
+import { BpfkitError, NotSupportedError } from "../core/index.ts";
+import { renderDiagnostics } from "../core/render.ts";
+import { helpText, UsageError } from "./args.ts";
+import { EXIT } from "./exit-codes.ts";
+import { toJson, useColor } from "./output.ts";
+
+export interface ReportOptions {
+  readonly json: boolean;
+  readonly sources?: ReadonlyMap<string, string>;
+}
+
+/** Writes `error` to standard error and returns the exit code for it. */
+export function reportError(error: unknown, options: ReportOptions): number {
+  const code = exitCode(error);
+  if (options.json && error instanceof BpfkitError) {
+    process.stderr.write(`${toJson({ error: error.code, message: error.message, diagnostics: error.diagnostics })}\n`);
+    return code;
+  }
+  if (error instanceof UsageError) {
+    process.stderr.write(`bpfkit: ${error.message}\n`);
+    const { command } = error;
+    if (command !== undefined) process.stderr.write(`${helpText(command).split("\n").slice(2, 3).join("")}\ntry: bpfkit ${command.name} --help\n`);
+    return code;
+  }
+  if (error instanceof BpfkitError) {
+    const text =
+      error.diagnostics.length > 0
+        ? renderDiagnostics(error.diagnostics, { sources: options.sources ?? new Map(), color: useColor() })
+        : `error: ${error.message}\n`;
+    process.stderr.write(text);
+    return code;
+  }
+  if (isSystemError(error)) {
+    process.stderr.write(`error: ${error.message}\n`);
+    return code;
+  }
+  // An error that the user's own module threw, or a bug of ours: the stack is what helps.
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  return code;
+}
+
+function exitCode(error: unknown): number {
+  if (error instanceof UsageError) return EXIT.USAGE;
+  if (error instanceof NotSupportedError) return EXIT.NOT_SUPPORTED;
+  if (error instanceof BpfkitError) return error.code === "EPERM" || error.code === "NOT_PERMITTED" ? EXIT.NOT_PERMITTED : EXIT.FAILED;
+  return isSystemError(error) ? EXIT.FAILED : EXIT.INTERNAL;
+}
+
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === "string";
+}
