@@ -1,0 +1,87 @@
+/** `bpf`, the second parameter of a program body: what the program may ask of the kernel. */
+import type { CString, KernelStruct, Loose, Pointer } from "./kernel-types.ts";
+import type { HelperFunctions, HelpersOf } from "./helper-types.gen.ts";
+import type { StackTrace } from "./map-types.ts";
+import type { ProgramType } from "./program-types.ts";
+import type { Body, Schema } from "./schema-types.ts";
+
+/** An address: a kernel pointer, text, or a number. */
+export type Address = Pointer | CString | number | Loose;
+
+/** Short names that every program type has. */
+export interface CommonNames {
+  /** Process id (thread group id) of the current task. `bpf_get_current_pid_tgid`, high half. */
+  pid(): number;
+  /** Thread id of the current task. */
+  tid(): number;
+  /** Real user id of the current task. */
+  uid(): number;
+  /** Real group id of the current task. */
+  gid(): number;
+  /** Name of the current task, at most 15 bytes. */
+  comm(): string;
+  /** Nanoseconds since boot, without the time asleep. `bpf_ktime_get_ns`. */
+  nsecs(): number;
+  /** Number of the CPU this runs on. */
+  cpu(): number;
+  /** NUMA node of that CPU. */
+  numaNode(): number;
+  /** The current task: `bpf.task().real_parent.tgid`. */
+  task(): KernelStruct<"task_struct">;
+  /** A pseudo-random 32-bit number. */
+  random(): number;
+  /** Jiffies since boot. Kernel 5.5+. */
+  jiffies(): number;
+  /** Id of the current task's cgroup (version 2). Kernel 4.18+. */
+  cgroupId(): number;
+  /** Text at an address whose memory is certain (a `char *` argument of a system call, a field of a kernel struct). */
+  str(address: Address, limit?: number): string;
+  /** Text in user memory. Kernel 5.5+. */
+  userStr(address: Address, limit?: number): string;
+  /** Text in kernel memory. Kernel 5.5+. */
+  kernelStr(address: Address, limit?: number): string;
+  /** A value in user memory. Kernel 5.5+. */
+  userRead<S extends Schema>(schema: S, address: Address): Body<S>;
+  /** A value in kernel memory. Kernel 5.5+. */
+  kernelRead<S extends Schema>(schema: S, address: Address): Body<S>;
+  /** A line in the kernel's trace pipe: `bpf.printk("pid %d", pid)` or a template string. */
+  printk(format: string, ...args: readonly (number | bigint | boolean | string | Pointer)[]): void;
+}
+
+/** Short names of program types that may look at stacks and signal tasks. */
+export interface TracingNames {
+  /** Id in `stacks` of this kernel stack, negative when it could not be walked. */
+  kernelStack(stacks: StackTrace): number;
+  /** Id in `stacks` of the current task's user stack, negative when it could not be walked. */
+  userStack(stacks: StackTrace): number;
+  /** Sends a signal to the current process; 0, or a negative errno. Kernel 5.3+. */
+  signal(signal: number): number;
+}
+
+/** Short names of programs on functions: kprobes and uprobes. */
+export interface FunctionNames {
+  /** Argument `index` (from 0) of the probed function, by the calling convention. */
+  arg(index: number): number;
+  /** Its return value (kretprobe, uretprobe). */
+  ret(): number;
+  /** Address of the probed function. Kernel 5.15+. */
+  funcAddress(): number;
+}
+
+type TracingType = "kprobe" | "tracepoint" | "perf_event" | "raw_tracepoint" | "raw_tracepoint_writable" | "tracing" | "lsm" | "ext";
+type FunctionType = "kprobe" | "tracing";
+
+type NamesFor<P extends ProgramType> =
+  | keyof CommonNames
+  | HelpersOf[P]
+  | (P extends TracingType ? keyof TracingNames : never)
+  | (P extends FunctionType ? keyof FunctionNames : never);
+
+interface AllNames extends CommonNames, TracingNames, FunctionNames, HelperFunctions {}
+type NameTable = { [T in ProgramType]: Record<NamesFor<T>, true> };
+
+/**
+ * What programs of type `P` may call. A helper that the type lacks is a type error. A subroutine
+ * says the types it is good for: `(bpf: Bpf<"tracepoint" | "kprobe">) => …` has what both have.
+ */
+export type Bpf<P extends ProgramType> = Pick<AllNames, keyof NameTable[P] & keyof AllNames>;

@@ -1,0 +1,14 @@
+export * from "./schema-types.ts";
+export * from "./schema.ts";
+export { isHandle, type Handle } from "./handle.ts";
+export type { CallSite } from "./site.ts";
+export * from "./map-types.ts";
+export * from "./maps.ts";
+export * from "./globals.ts";
+export * from "./kernel-types.ts";
+export * from "./contexts.ts";
+export * from "./program-types.ts";
+export * from "./programs.ts";
+export * from "./network-programs.ts";
+export * from "./bpf.ts";
+export * from "./range.ts";
