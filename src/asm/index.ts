@@ -1,5 +1,13 @@
 export * from "./build.ts";
+export * from "./check.ts";
 export * from "./decode.ts";
+export * from "./disasm.ts";
 export * from "./encode.ts";
 export type * from "./insn.ts";
+export * from "./op.ts";
 export * from "./opcode.ts";
+export { parseAsm, parseProgram } from "./parse.ts";
+export type { ParsedProgram, ParseOptions } from "./parse.ts";
+export * from "./print.ts";
+export * from "./program.ts";
+export type * from "./refs.ts";
