@@ -65,7 +65,10 @@ export async function main(argv: readonly string[], host: Host): Promise<void> {
     }
     process.exitCode = await command.run(args, host);
   } catch (error) {
-    process.exitCode = reportError(error, { json, sources: error instanceof BpfkitError ? sourcesOf(error) : new Map() });
+    process.exitCode = reportError(error, {
+      json,
+      sources: error instanceof BpfkitError ? sourcesOf(error) : new Map(),
+    });
   }
 }
 

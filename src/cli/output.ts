@@ -32,7 +32,10 @@ export function cell(value: unknown): string {
       return String(value);
     default:
       if (value instanceof Uint8Array) return Buffer.from(value).toString("hex");
-      if (Array.isArray(value)) return value.every((v) => typeof v === "string") ? value.map(printable).join(" ") : `[${value.map(cell).join(" ")}]`;
+      if (Array.isArray(value))
+        return value.every((v) => typeof v === "string")
+          ? value.map(printable).join(" ")
+          : `[${value.map(cell).join(" ")}]`;
       return value === undefined || value === null ? "-" : toJson(value);
   }
 }
@@ -46,10 +49,15 @@ export function printable(text: string): string {
 /** Rows under a header, columns as wide as their widest cell; numbers to the right. */
 export function table(header: readonly string[], rows: readonly (readonly unknown[])[]): string {
   const cells = rows.map((r) => r.map(cell));
-  const right = header.map((_, i) => rows.length > 0 && rows.every((r) => typeof r[i] === "number" || typeof r[i] === "bigint"));
+  const right = header.map(
+    (_, i) => rows.length > 0 && rows.every((r) => typeof r[i] === "number" || typeof r[i] === "bigint"),
+  );
   const width = header.map((h, i) => Math.max(h.length, ...cells.map((r) => r[i]?.length ?? 0)));
   const line = (r: readonly string[]): string =>
-    r.map((c, i) => (right[i] === true ? c.padStart(width[i] ?? 0) : c.padEnd(width[i] ?? 0))).join("  ").trimEnd();
+    r
+      .map((c, i) => (right[i] === true ? c.padStart(width[i] ?? 0) : c.padEnd(width[i] ?? 0)))
+      .join("  ")
+      .trimEnd();
   return `${[line(header), ...cells.map(line)].join("\n")}\n`;
 }
 
@@ -74,7 +82,12 @@ export class StreamTable {
       if (i < cells.length - 1) this.#widths[i] = Math.max(this.#widths[i] ?? 0, Math.min(c.length, 40));
     });
     const line = (r: readonly string[], numeric: (i: number) => boolean): string =>
-      `${r.map((c, i) => (i === r.length - 1 ? c : numeric(i) ? c.padStart(this.#widths[i] ?? 0) : c.padEnd(this.#widths[i] ?? 0))).join(" ").trimEnd()}\n`;
+      `${r
+        .map((c, i) =>
+          i === r.length - 1 ? c : numeric(i) ? c.padStart(this.#widths[i] ?? 0) : c.padEnd(this.#widths[i] ?? 0),
+        )
+        .join(" ")
+        .trimEnd()}\n`;
     const numeric = (i: number): boolean => typeof values[i] === "number" || typeof values[i] === "bigint";
     const head = this.#started ? "" : line(this.#header, numeric);
     this.#started = true;

@@ -20,7 +20,10 @@ export function reportError(error: unknown, options: ReportOptions): number {
   if (error instanceof UsageError) {
     process.stderr.write(`bpfkit: ${error.message}\n`);
     const { command } = error;
-    if (command !== undefined) process.stderr.write(`${helpText(command).split("\n").slice(2, 3).join("")}\ntry: bpfkit ${command.name} --help\n`);
+    if (command !== undefined)
+      process.stderr.write(
+        `${helpText(command).split("\n").slice(2, 3).join("")}\ntry: bpfkit ${command.name} --help\n`,
+      );
     return code;
   }
   if (error instanceof BpfkitError) {
@@ -43,7 +46,8 @@ export function reportError(error: unknown, options: ReportOptions): number {
 function exitCode(error: unknown): number {
   if (error instanceof UsageError) return EXIT.USAGE;
   if (error instanceof NotSupportedError) return EXIT.NOT_SUPPORTED;
-  if (error instanceof BpfkitError) return error.code === "EPERM" || error.code === "NOT_PERMITTED" ? EXIT.NOT_PERMITTED : EXIT.FAILED;
+  if (error instanceof BpfkitError)
+    return error.code === "EPERM" || error.code === "NOT_PERMITTED" ? EXIT.NOT_PERMITTED : EXIT.FAILED;
   return isSystemError(error) ? EXIT.FAILED : EXIT.INTERNAL;
 }
 

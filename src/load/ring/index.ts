@@ -1,0 +1,3 @@
+export * from "./perfbuf.ts";
+export * from "./reader.ts";
+export * from "./ringbuf.ts";
