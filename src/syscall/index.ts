@@ -5,3 +5,7 @@ export * from "./errors.ts";
 export * from "./fd.ts";
 export * from "./kernel.ts";
 export * from "./kernel-real.ts";
+export * from "./cpus.ts";
+export * from "./mmap.ts";
+export * from "./perf.ts";
+export * from "./tracefs.ts";
