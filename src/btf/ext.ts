@@ -156,7 +156,7 @@ function readSections<R>(
  * Encodes a `.BTF.ext` section. Its strings are added to `builder`, so call this before `builder.encode()`.
  * Lines and columns above what the format holds are written as their highest value and 0.
  */
-export function writeBtfExt(ext: BtfExt, builder: BtfBuilder, endian: Endian = builder.endian): Uint8Array {
+export function writeBtfExt(ext: BtfExt, builder: Pick<BtfBuilder, "addString" | "endian">, endian: Endian = builder.endian): Uint8Array {
   const w = new ByteWriter({ endian });
   w.u16(BTF_MAGIC).u8(BTF_VERSION).u8(0).u32(HEADER_WITH_CORE_BYTES).zeros(24);
   const part = <R>(index: number, sections: readonly ExtSection<R>[], size: number, record: (r: R) => void): void => {

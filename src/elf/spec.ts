@@ -16,7 +16,11 @@ export interface CollectionSpec {
   readonly license: string;
   /** `LINUX_VERSION_CODE` of the object's "version" section; 0 when absent. */
   readonly kernelVersion: number;
-  /** Raw `.BTF` of the object (local types), if it has one. */
+  /**
+   * BTF of local types, if there is any. `readObject` gives that of the object with what only the ELF file
+   * knows filled in (sizes and offsets in DATASECs, hidden symbols made static). `prepareBtf` makes of it
+   * what BPF_BTF_LOAD takes.
+   */
   readonly btf: Uint8Array | undefined;
   readonly maps: readonly MapSpec[];
   readonly progs: readonly ProgSpec[];
@@ -44,22 +48,39 @@ export interface MapSpec {
   readonly structOps: string | undefined;
   /** Template of the inner maps of array_of_maps and hash_of_maps. */
   readonly inner: MapSpec | undefined;
-  /** Initial entries of map-in-map and prog_array: map or prog names by index. */
+  /**
+   * Initial entries of map-in-map and prog_array: map or prog names by index. In a struct_ops map the
+   * programs of its function pointers: `key` is the pointer's byte offset in `data`.
+   */
   readonly initialSlots: readonly { readonly key: number; readonly target: string }[];
-  /** Initial value of entry 0 of a `.data/.rodata/.bss/.kconfig` array; zeros when undefined. */
+  /**
+   * Initial value of entry 0 of a `.data/.rodata/.bss/.kconfig` array or struct_ops map, initial pages of
+   * an arena; zeros when undefined.
+   */
   readonly data: Uint8Array | undefined;
   /** Read-only for programs and frozen after the data is written (`.rodata`, `.kconfig`). */
   readonly frozen: boolean;
   readonly pinning: "none" | "by-name";
   /** Globals in `data`: name, offset, size, BTF type id. */
   readonly variables: readonly VariableSpec[];
+  /**
+   * ELF section: ".maps", ".rodata", ".data.foo", ".bss", ".kconfig", ".struct_ops.link", …. Says what
+   * kind of map this is where the name cannot: `writeObject` takes a name such as "probe.rodata" or
+   * ".bss" for that section when this is left out, and ".maps" otherwise.
+   */
+  readonly section?: string;
+  /** False for struct_ops maps in a section whose name starts with "?"; true when left out. */
+  readonly autocreate?: boolean;
 }
 
 export interface VariableSpec {
   readonly name: string;
   readonly offset: number;
   readonly size: number;
+  /** Type of the variable in the collection's BTF (the VAR's type, not the VAR); 0 = unknown. */
   readonly btfTypeId: number;
+  /** `.kconfig` only: an option that the kernel's configuration lacks leaves zero instead of failing. */
+  readonly weak?: boolean;
 }
 
 /** One program to load: its entry function first, then the subprograms it reaches. */
@@ -84,7 +105,11 @@ export interface ProgSpec {
   readonly coreRelos: readonly CoreRelo[];
 }
 
-/** An instruction whose value is only known at load. `insn` is a slot index into `ProgSpec.insns`. */
+/**
+ * An instruction whose value is only known at load. `insn` is a slot index into `ProgSpec.insns`. The
+ * instruction itself already has the right `src` (BPF_PSEUDO_*), and 0 where the loader's value goes; a
+ * "map-value" has its offset in the second slot's `imm`. `btfTypeId` is the FUNC or VAR in the collection's BTF.
+ */
 export type InsnRef =
   /** ld_imm64 of a map's fd. */
   | { readonly kind: "map"; readonly insn: number; readonly map: string }

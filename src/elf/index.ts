@@ -1,0 +1,11 @@
+export * from "./constants.ts";
+export * from "./data-maps.ts";
+export { prepareBtf } from "./fix-btf.ts";
+export * from "./functions.ts";
+export * from "./object.ts";
+export * from "./reader.ts";
+export type * from "./source.ts";
+export type * from "./spec.ts";
+export * from "./strings.ts";
+export * from "./symbols.ts";
+export * from "./writer.ts";
