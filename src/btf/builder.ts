@@ -181,9 +181,14 @@ export class BtfBuilder {
   #encodeType(type: BtfTypeSpec): Uint32Array {
     const kind = KIND_NAMES.indexOf(type.kind);
     const name = this.addString(type.name ?? "");
-    const record = (vlen: number, kflag: boolean, sizeOrType: number, ...rest: number[]): Uint32Array => {
+    const record = (vlen: number, kflag: boolean, sizeOrType: number, rest: readonly number[] = []): Uint32Array => {
       if (vlen > 0xffff) throw new ArgumentError(type.kind, `${vlen} elements: at most 65535 fit`);
-      return Uint32Array.of(name, (kflag ? 0x8000_0000 : 0) + kind * 2 ** 24 + vlen, sizeOrType, ...rest);
+      const words = new Uint32Array(3 + rest.length);
+      words[0] = name;
+      words[1] = (kflag ? 0x8000_0000 : 0) + kind * 2 ** 24 + vlen;
+      words[2] = sizeOrType;
+      words.set(rest, 3);
+      return words;
     };
     switch (type.kind) {
       case "int": {
@@ -192,7 +197,7 @@ export class BtfBuilder {
         uint("offset", offset, 0xff);
         if (uint("bits", bits, 0xff) + offset > size * 8) throw new ArgumentError("bits", `${bits} bits from ${offset} do not fit ${size} bytes`);
         const encoding = (type.signed ? BTF_INT.SIGNED : 0) | (type.char ? BTF_INT.CHAR : 0) | (type.bool ? BTF_INT.BOOL : 0);
-        return record(0, false, size, encoding * 2 ** 24 + offset * 2 ** 16 + bits);
+        return record(0, false, size, [encoding * 2 ** 24 + offset * 2 ** 16 + bits]);
       }
       case "ptr":
       case "typedef":
@@ -203,19 +208,17 @@ export class BtfBuilder {
       case "type_tag":
         return record(0, type.attribute, id(type.type));
       case "array":
-        return record(0, false, 0, id(type.type), id(type.indexType), uint("nelems", type.nelems, 0xffff_ffff));
+        return record(0, false, 0, [id(type.type), id(type.indexType), uint("nelems", type.nelems, 0xffff_ffff)]);
       case "struct":
       case "union": {
         const { members } = type;
         const kflag = members.some((m) => m.bitSize !== 0);
-        const out = record(members.length, kflag, uint("size", type.size, 0xffff_ffff), ...new Array<number>(members.length * 3));
-        members.forEach((m, i) => {
+        const rest: number[] = [];
+        for (const m of members) {
           const offset = uint(`${m.name}.bitOffset`, m.bitOffset, kflag ? 0xff_ffff : 0xffff_ffff);
-          out[3 + i * 3] = this.addString(m.name);
-          out[4 + i * 3] = id(m.type);
-          out[5 + i * 3] = uint(`${m.name}.bitSize`, m.bitSize, 0xff) * 2 ** 24 + offset;
-        });
-        return out;
+          rest.push(this.addString(m.name), id(m.type), uint(`${m.name}.bitSize`, m.bitSize, 0xff) * 2 ** 24 + offset);
+        }
+        return record(members.length, kflag, uint("size", type.size, 0xffff_ffff), rest);
       }
       case "enum": {
         const rest: number[] = [];
@@ -227,7 +230,7 @@ export class BtfBuilder {
           }
           rest.push(this.addString(v.name), v.value >>> 0);
         }
-        return record(type.values.length, type.signed, enumSize(type.size), ...rest);
+        return record(type.values.length, type.signed, enumSize(type.size), rest);
       }
       case "enum64": {
         const rest: number[] = [];
@@ -236,29 +239,29 @@ export class BtfBuilder {
           if (wrapped !== v.value) throw new ArgumentError(v.name, `${v.value} does not fit ${type.signed ? "a signed" : "an unsigned"} 64-bit integer`);
           rest.push(this.addString(v.name), Number(BigInt.asUintN(32, v.value)), Number(BigInt.asUintN(32, v.value >> 32n)));
         }
-        return record(type.values.length, type.signed, enumSize(type.size), ...rest);
+        return record(type.values.length, type.signed, enumSize(type.size), rest);
       }
       case "fwd":
         return record(0, type.of === "union", 0);
       case "func":
         return record(BTF_LINKAGE.indexOf(type.linkage), false, id(type.type));
       case "func_proto":
-        return record(type.params.length, false, id(type.type), ...type.params.flatMap((p) => [this.addString(p.name), id(p.type)]));
+        return record(type.params.length, false, id(type.type), type.params.flatMap((p) => [this.addString(p.name), id(p.type)]));
       case "var":
-        return record(0, false, id(type.type), BTF_LINKAGE.indexOf(type.linkage));
+        return record(0, false, id(type.type), [BTF_LINKAGE.indexOf(type.linkage)]);
       case "datasec":
         return record(
           type.vars.length,
           false,
           uint("size", type.size, 0xffff_ffff),
-          ...type.vars.flatMap((v) => [id(v.type), uint("offset", v.offset, 0xffff_ffff), uint("size", v.size, 0xffff_ffff)]),
+          type.vars.flatMap((v) => [id(v.type), uint("offset", v.offset, 0xffff_ffff), uint("size", v.size, 0xffff_ffff)]),
         );
       case "float":
         return record(0, false, uint("size", type.size, 0xffff_ffff));
       case "decl_tag": {
         const index = type.componentIdx;
         if (!Number.isInteger(index) || index < -1 || index > 0x7fff_ffff) throw new ArgumentError("componentIdx", `expected -1 or an index, got ${index}`);
-        return record(0, type.attribute, id(type.type), index >>> 0);
+        return record(0, type.attribute, id(type.type), [index >>> 0]);
       }
     }
   }

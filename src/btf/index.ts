@@ -1,6 +1,11 @@
 export * from "./btf.ts";
 export * from "./builder.ts";
+export * from "./core-kinds.ts";
+export { CORE_POISON } from "./core-patch.ts";
+export type { CoreValue } from "./core-value.ts";
+export * from "./core.ts";
 export * from "./ext.ts";
 export * from "./kinds.ts";
 export * from "./layout.ts";
 export * from "./types.ts";
+export * from "./dump-c.ts";

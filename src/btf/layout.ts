@@ -91,39 +91,68 @@ export function sizeOf(btf: Btf, id: number): number {
  * @throws DecodeError for types without an alignment and loops.
  */
 export function alignOf(btf: Btf, id: number): number {
-  return alignAt(btf, id, 0);
+  return alignAt(btf, id, 0, new Map());
 }
 
-function alignAt(btf: Btf, id: number, depth: number): number {
+/** Alignments of many types of one BTF, each computed once. */
+export class AlignCache {
+  readonly #btf: Btf;
+  readonly #known = new Map<number, number>();
+
+  constructor(btf: Btf) {
+    this.#btf = btf;
+  }
+
+  of(id: number): number {
+    return alignAt(this.#btf, id, 0, this.#known);
+  }
+
+  /** Whether the members of a struct or union only fit where they are when it is packed. */
+  packed(struct: BtfStruct): boolean {
+    return naturalAlign(this.#btf, struct, 0, this.#known) === 0;
+  }
+}
+
+function alignAt(btf: Btf, id: number, depth: number, known: Map<number, number>): number {
   if (depth > MAX_CHAIN) throw looped(btf, id);
   const type = resolve(btf, id);
   switch (type.kind) {
     case "int":
+    case "float":
+      return 1 << Math.max(0, 31 - Math.clz32(Math.min(16, type.size)));
     case "enum":
     case "enum64":
       return Math.min(8, Math.max(1, type.size));
-    case "float":
-      return type.size === 10 || type.size === 12 || type.size === 16 ? 16 : Math.min(8, Math.max(1, type.size));
     case "ptr":
       return 8;
     case "array":
-      return alignAt(btf, type.type, depth + 1);
+    case "var":
+      return alignAt(btf, type.type, depth + 1, known);
     case "struct":
     case "union": {
-      let align = 1;
-      for (const member of type.members) {
-        const need = alignAt(btf, member.type, depth + 1);
-        // A member off its natural boundary, or a size that is no multiple, shows a packed struct.
-        if (member.bitSize === 0 && member.bitOffset % (need * 8) !== 0) return 1;
-        align = Math.max(align, need);
-      }
-      return type.size % align === 0 ? align : 1;
+      let align = known.get(type.id);
+      if (align === undefined) known.set(type.id, (align = naturalAlign(btf, type, depth, known) || 1));
+      return align;
     }
-    case "var":
-      return alignAt(btf, type.type, depth + 1);
     default:
       throw new DecodeError(btf.what, `${btf.describe(type.id)} has no alignment`, { path: ["types", `[${type.id}]`] });
   }
+}
+
+/** The largest alignment of the members; 0 when they are off it, which only a packed struct allows. */
+function naturalAlign(btf: Btf, struct: BtfStruct, depth: number, known: Map<number, number>): number {
+  let align = 1;
+  for (const member of struct.members) {
+    const need = alignAt(btf, member.type, depth + 1, known);
+    if (member.bitSize === 0) {
+      if (member.bitOffset % (need * 8) !== 0) return 0;
+    } else {
+      const unit = sizeOf(btf, member.type) * 8;
+      if ((member.bitOffset % unit) + member.bitSize > unit) return 0;
+    }
+    if (need > align) align = need;
+  }
+  return struct.size % align === 0 ? align : 0;
 }
 
 /** A member found by name, with anonymous structs and unions on the way looked through. */
