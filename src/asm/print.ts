@@ -23,6 +23,11 @@ export interface PrintOptions {
   readonly symbol?: (slot: number) => string | undefined;
   /** What the number in `map[…:5]` is: "id" (default, as in loaded programs) or "fd". */
   readonly mapNumber?: "id" | "fd";
+  /**
+   * The slots come out of the kernel (`bpf_prog_info.xlated_prog_insns`), after its rewrites: a call of a
+   * subprogram has its distance in `off`, and forms only the kernel makes have its text (`nospec`).
+   */
+  readonly xlated?: boolean;
   /** Text of a jump's target instead of `pc+5`; undefined keeps that. `target` is a slot index. */
   readonly target?: (target: number) => string | undefined;
 }
@@ -55,6 +60,8 @@ const hex = (n: number): string => `0x${(n >>> 0).toString(16)}`;
 export function printInsn(insns: readonly Insn[], index: number, options: PrintOptions = {}): string {
   const insn = insns[index];
   if (insn === undefined) return "";
+  const internal = options.xlated === true ? internalText(insn, index, options) : undefined;
+  if (internal !== undefined) return internal;
   if (checkInsn(insns, index) !== undefined) return rawText(insn);
   const { opcode, off, imm } = insn;
   const form = FORM_OF[opcode];
@@ -120,6 +127,20 @@ export function printInsn(insns: readonly Insn[], index: number, options: PrintO
   }
 }
 
+/** Forms that programs have only after the verifier's rewrites. */
+function internalText({ opcode, dst, src, off }: Insn, index: number, options: PrintOptions): string | undefined {
+  if (opcode === (op.BPF_JMP | op.BPF_CALL) && src === op.BPF_PSEUDO_CALL) return subprogText(index, off, options);
+  if (opcode === (op.BPF_ST | BPF_NOSPEC)) return "nospec";
+  if (opcode === (op.BPF_ALU64 | op.BPF_MOV | op.BPF_X) && off === BPF_ADDR_PERCPU) {
+    return `r${dst} = &(void __percpu *)(r${src})`;
+  }
+  return undefined;
+}
+
+/** Mode of the kernel's speculation barrier, and `off` of its mov to a per-CPU address. */
+const BPF_NOSPEC = 0xc0;
+const BPF_ADDR_PERCPU = -1;
+
 const sizeText = (opcode: number): string => UNSIGNED[op.sizeOf(opcode) >> 3]!;
 
 /** `.insn` and the fields of a slot as they are. */
@@ -169,12 +190,14 @@ function wideText(insns: readonly Insn[], index: number, options: PrintOptions):
 
 function callText({ src, off, imm }: Insn, index: number, options: PrintOptions): string {
   if (src === 0) return `call ${(options.helperName ?? defaultHelperName)(imm) ?? "unknown"}#${imm}`;
-  const symbol = options.symbol?.(index);
-  if (src === op.BPF_PSEUDO_CALL) {
-    const label = options.target?.(index + imm + 1);
-    if (label !== undefined) return `call ${label}`;
-    return `call pc${plus(imm)}${symbol === undefined ? "" : `#${symbol}`}`;
-  }
-  const name = options.kfuncName?.(imm, off) ?? symbol ?? "kernel-function";
+  if (src === op.BPF_PSEUDO_CALL) return subprogText(index, imm, options);
+  const name = options.kfuncName?.(imm, off) ?? options.symbol?.(index) ?? "kernel-function";
   return `call ${name}#${imm}${off === 0 ? "" : ` fd_idx:${off}`}`;
+}
+
+function subprogText(index: number, distance: number, options: PrintOptions): string {
+  const label = options.target?.(index + distance + 1);
+  if (label !== undefined) return `call ${label}`;
+  const symbol = options.symbol?.(index);
+  return `call pc${plus(distance)}${symbol === undefined ? "" : `#${symbol}`}`;
 }

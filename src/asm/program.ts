@@ -142,7 +142,7 @@ export class Assembler {
       const at = slots[i]!;
       if (item.kind === "insns") {
         if (item.ref !== undefined) refs.push({ ...item.ref, insn: at });
-        insns.push(...item.insns);
+        for (const insn of item.insns) insns.push(insn);
         continue;
       }
       const target = slots[targets[i]!]!;
