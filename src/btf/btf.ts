@@ -225,6 +225,12 @@ return btf.stringAt(btf.words[word]!);
     return type;
   }
 
+  /** Type `id` like `typeById`, but decoded anew and not kept: for what walks a whole BTF once. */
+  decode(id: number): BtfType {
+    if (id < this.firstId && this.base !== undefined) return this.base.decode(id);
+    return id === 0 ? VOID : decodeType(this, id, this.#wordOf(id));
+  }
+
   /** This BTF's own types in order of id (those of a base are not repeated). Nothing is kept. */
   *types(): Generator<BtfType> {
     for (let id = this.firstId; id < this.typeCount; id++) yield decodeType(this, id, this.#wordOf(id));

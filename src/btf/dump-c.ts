@@ -4,6 +4,7 @@ import type { Btf } from "./btf.ts";
 import { CNames } from "./dump-names.ts";
 import { BTF_KIND, MAX_CHAIN } from "./kinds.ts";
 import { AlignCache, sizeOf } from "./layout.ts";
+import { TextSink } from "./text-sink.ts";
 import type { BtfEnum, BtfEnum64, BtfMember, BtfStruct } from "./types.ts";
 
 export interface DumpCOptions {
@@ -55,6 +56,8 @@ const C_SCALARS = new Set([
 
 const K = BTF_KIND;
 
+const VA_LIST = "__builtin_va_list";
+
 const WORD_END = /[\w)]$/;
 
 /**
@@ -74,7 +77,7 @@ class CDump {
   readonly #btf: Btf;
   readonly #names: CNames;
   readonly #align: AlignCache;
-  #out = "";
+  readonly #out = new TextSink();
   /** By id: 1 defining, 2 defined. */
   readonly #state: Uint8Array;
   /** Tags that a forward declaration or definition has named. */
@@ -92,10 +95,9 @@ class CDump {
   dump(options: DumpCOptions): string {
     const guard = options.guard ?? "__VMLINUX_H__";
     const preserve = options.preserveAccessIndex ?? true;
-    if (guard !== "") this.#out += `#ifndef ${guard}\n#define ${guard}\n\n`;
+    if (guard !== "") this.#out.add(`#ifndef ${guard}\n#define ${guard}\n\n`);
     if (preserve) {
-      this.#out +=
-        "#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)\n#endif\n\n";
+      this.#out.add("#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)\n#endif\n\n");
     }
     const btf = this.#btf;
     if (options.only === undefined) {
@@ -103,9 +105,9 @@ class CDump {
     } else {
       for (const name of options.only) for (const id of btf.findIds(name)) this.#define(id);
     }
-    if (preserve) this.#out += "#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute pop\n#endif\n";
-    if (guard !== "") this.#out += `\n#endif /* ${guard} */\n`;
-    return this.#out;
+    if (preserve) this.#out.add("#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute pop\n#endif\n");
+    if (guard !== "") this.#out.add(`\n#endif /* ${guard} */\n`);
+    return this.#out.text();
   }
 
   /** Prints the definition of a named type, after what it needs. */
@@ -149,7 +151,7 @@ class CDump {
         this.#need(this.#target(id), complete);
         break;
       case K.ARRAY: {
-        const type = btf.typeById(id);
+        const type = btf.decode(id);
         if (type.kind === "array") this.#need(type.type, true);
         break;
       }
@@ -169,7 +171,7 @@ class CDump {
         if (complete) this.#need(this.#target(id), true);
         break;
       case K.FUNC_PROTO: {
-        const type = btf.typeById(id);
+        const type = btf.decode(id);
         if (type.kind !== "func_proto") break;
         this.#need(type.type, false);
         for (const param of type.params) this.#need(param.type, false);
@@ -189,7 +191,7 @@ class CDump {
     const tag = `${this.#names.tag(id)} ${this.#names.of(id)}`;
     if (this.#declared.has(tag)) return;
     this.#declared.add(tag);
-    this.#out += `${tag};\n\n`;
+    this.#out.add(`${tag};\n\n`);
   }
 
   #needStruct(id: number, complete: boolean): void {
@@ -200,7 +202,7 @@ class CDump {
     }
     const state = this.#state[id];
     if (state === 2) return;
-    const struct = this.#btf.typeById(id);
+    const struct = this.#btf.decode(id);
     if (struct.kind !== "struct" && struct.kind !== "union") return;
     if (state === 1) {
       throw new DecodeError(this.#btf.what, `${this.#btf.describe(id)} contains itself`, { path: ["types", `[${id}]`] });
@@ -210,32 +212,32 @@ class CDump {
     this.#state[id] = 2;
     if (!named) return;
     this.#declared.add(`${struct.kind} ${this.#names.of(id)}`);
-    this.#out += `${this.#structBody(struct, this.#names.of(id), "")};\n\n`;
+    this.#out.add(`${this.#structBody(struct, this.#names.of(id), "")};\n\n`);
   }
 
   #defineScalar(id: number): void {
     this.#state[id] = 2;
-    const type = this.#btf.typeById(id);
+    const type = this.#btf.decode(id);
     if ((type.kind !== "int" && type.kind !== "float") || C_SCALARS.has(type.name)) return;
     if (type.kind === "float") {
-      if (type.size === 4 || type.size === 8) this.#out += `typedef ${type.size === 4 ? "float" : "double"} ${type.name};\n\n`;
+      if (type.size === 4 || type.size === 8) this.#out.add(`typedef ${type.size === 4 ? "float" : "double"} ${type.name};\n\n`);
       return;
     }
     // Compilers' own types, such as `__Poly8_t`, have no other definition.
     const plain = { 1: "char", 2: "short", 4: "int", 8: "long long", 16: "__int128" }[type.size]!;
     if (!/^\w+$/.test(type.name)) return;
-    this.#out += `typedef ${type.signed ? "signed" : "unsigned"} ${plain} ${type.name};\n\n`;
+    this.#out.add(`typedef ${type.signed ? "signed" : "unsigned"} ${plain} ${type.name};\n\n`);
   }
 
   #defineTypedef(id: number): void {
     this.#state[id] = 2;
     const target = this.#target(id);
-    this.#need(target, this.#isAnonymous(target));
     const name = this.#names.of(id);
-    // The compiler's own, which cannot be declared again.
-    if (name === "__builtin_va_list") return;
+    // The compiler's own, which cannot be declared again: what it stands for is printed in its place.
+    this.#need(target, this.#isAnonymous(target) || name === VA_LIST);
+    if (name === VA_LIST) return;
     const { prefix, suffix } = this.#declarator(target, "");
-    this.#out += `typedef ${join(prefix, name)}${suffix};\n\n`;
+    this.#out.add(`typedef ${join(prefix, name)}${suffix};\n\n`);
   }
 
   #isAnonymous(id: number): boolean {
@@ -245,10 +247,10 @@ class CDump {
 
   #defineEnum(id: number): void {
     this.#state[id] = 2;
-    const type = this.#btf.typeById(id);
+    const type = this.#btf.decode(id);
     if (type.kind !== "enum" && type.kind !== "enum64") return;
     if (type.name !== "") this.#declared.add(`enum ${this.#names.of(id)}`);
-    this.#out += `${this.#enumBody(type, "")};\n\n`;
+    this.#out.add(`${this.#enumBody(type, "")};\n\n`);
   }
 
   #enumBody(type: BtfEnum | BtfEnum64, indent: string): string {
@@ -312,7 +314,7 @@ class CDump {
 
   #makeDeclarator(id: number, indent: string): Declarator {
     if (id === 0) return { prefix: "void", suffix: "" };
-    const type = this.#btf.typeById(id);
+    const type = this.#btf.decode(id);
     switch (type.kind) {
       case "int":
       case "float":
@@ -330,7 +332,7 @@ class CDump {
       case "fwd":
         return { prefix: `${this.#names.tag(id)} ${this.#names.of(id)}`, suffix: "" };
       case "typedef":
-        return { prefix: this.#names.of(id), suffix: "" };
+        return type.name === VA_LIST ? this.#declarator(type.type, indent) : { prefix: this.#names.of(id), suffix: "" };
       case "ptr": {
         const { prefix, suffix } = this.#declarator(type.type, indent);
         return suffix === "" ? { prefix: join(prefix, "*"), suffix } : { prefix: `${prefix} (*`, suffix: `)${suffix}` };
