@@ -1,7 +1,8 @@
 /**
  * SEC() names. Rows and matching rules are those of libbpf (tools/lib/bpf/libbpf.c: section_defs,
  * sec_def_matches), in its order, up to 1.8. `since` is the oldest kernel that loads such a program: the latest of
- * program type, attach type (unless optional), sleepable and frags support; rows above 6.18 are from libbpf's table alone.
+ * program type, attach type (unless optional), sleepable and frags support; rows newer than 6.18 are from libbpf's table alone, their
+ * release a lower bound.
  */
 import type { AttachTypeName } from "./attach-types.ts";
 import type { ProgTypeName } from "./prog-types.ts";
@@ -82,16 +83,16 @@ export const SECTIONS: readonly SectionRow[] = [
   { name: "action", progType: "SCHED_ACT", since: "4.1" },
   { name: "tracepoint", progType: "TRACEPOINT", since: "4.7", target: true, auto: "tp" },
   { name: "tp", progType: "TRACEPOINT", since: "4.7", target: true, auto: "tp" },
-  { name: "tracepoint.s", progType: "TRACEPOINT", since: "7.1", target: true, sleepable: true, auto: "tp" },
-  { name: "tp.s", progType: "TRACEPOINT", since: "7.1", target: true, sleepable: true, auto: "tp" },
+  { name: "tracepoint.s", progType: "TRACEPOINT", since: "6.19", target: true, sleepable: true, auto: "tp" },
+  { name: "tp.s", progType: "TRACEPOINT", since: "6.19", target: true, sleepable: true, auto: "tp" },
   { name: "raw_tracepoint", progType: "RAW_TRACEPOINT", since: "4.17", target: true, auto: "raw_tp" },
   { name: "raw_tp", progType: "RAW_TRACEPOINT", since: "4.17", target: true, auto: "raw_tp" },
-  { name: "raw_tracepoint.s", progType: "RAW_TRACEPOINT", since: "7.1", target: true, sleepable: true, auto: "raw_tp" },
-  { name: "raw_tp.s", progType: "RAW_TRACEPOINT", since: "7.1", target: true, sleepable: true, auto: "raw_tp" },
+  { name: "raw_tracepoint.s", progType: "RAW_TRACEPOINT", since: "6.19", target: true, sleepable: true, auto: "raw_tp" },
+  { name: "raw_tp.s", progType: "RAW_TRACEPOINT", since: "6.19", target: true, sleepable: true, auto: "raw_tp" },
   { name: "raw_tracepoint.w", progType: "RAW_TRACEPOINT_WRITABLE", since: "5.2", target: true, auto: "raw_tp" },
   { name: "raw_tp.w", progType: "RAW_TRACEPOINT_WRITABLE", since: "5.2", target: true, auto: "raw_tp" },
   { name: "tp_btf", progType: "TRACING", attachType: "TRACE_RAW_TP", since: "5.5", target: true, attachBtf: true, auto: "trace" },
-  { name: "tp_btf.s", progType: "TRACING", attachType: "TRACE_RAW_TP", since: "7.1", target: true, sleepable: true, attachBtf: true, auto: "trace" },
+  { name: "tp_btf.s", progType: "TRACING", attachType: "TRACE_RAW_TP", since: "6.19", target: true, sleepable: true, attachBtf: true, auto: "trace" },
   { name: "fentry", progType: "TRACING", attachType: "TRACE_FENTRY", since: "5.5", target: true, attachBtf: true, auto: "trace" },
   { name: "fmod_ret", progType: "TRACING", attachType: "MODIFY_RETURN", since: "5.7", target: true, attachBtf: true, auto: "trace" },
   { name: "fexit", progType: "TRACING", attachType: "TRACE_FEXIT", since: "5.5", target: true, attachBtf: true, auto: "trace" },
@@ -100,12 +101,12 @@ export const SECTIONS: readonly SectionRow[] = [
   { name: "fexit.s", progType: "TRACING", attachType: "TRACE_FEXIT", since: "5.10", target: true, sleepable: true, attachBtf: true, auto: "trace" },
   { name: "fsession", progType: "TRACING", attachTypeLater: "TRACE_FSESSION", since: "7.0", target: true, attachBtf: true, auto: "trace" },
   { name: "fsession.s", progType: "TRACING", attachTypeLater: "TRACE_FSESSION", since: "7.0", target: true, sleepable: true, attachBtf: true, auto: "trace" },
-  { name: "fsession.multi", progType: "TRACING", attachTypeLater: "TRACE_FSESSION_MULTI", since: "7.2", target: true, auto: "tracing_multi" },
-  { name: "fsession.multi.s", progType: "TRACING", attachTypeLater: "TRACE_FSESSION_MULTI", since: "7.2", target: true, sleepable: true, auto: "tracing_multi" },
-  { name: "fentry.multi", progType: "TRACING", attachTypeLater: "TRACE_FENTRY_MULTI", since: "7.2", target: true, auto: "tracing_multi" },
-  { name: "fexit.multi", progType: "TRACING", attachTypeLater: "TRACE_FEXIT_MULTI", since: "7.2", target: true, auto: "tracing_multi" },
-  { name: "fentry.multi.s", progType: "TRACING", attachTypeLater: "TRACE_FENTRY_MULTI", since: "7.2", target: true, sleepable: true, auto: "tracing_multi" },
-  { name: "fexit.multi.s", progType: "TRACING", attachTypeLater: "TRACE_FEXIT_MULTI", since: "7.2", target: true, sleepable: true, auto: "tracing_multi" },
+  { name: "fsession.multi", progType: "TRACING", attachTypeLater: "TRACE_FSESSION_MULTI", since: "7.0", target: true, auto: "tracing_multi" },
+  { name: "fsession.multi.s", progType: "TRACING", attachTypeLater: "TRACE_FSESSION_MULTI", since: "7.0", target: true, sleepable: true, auto: "tracing_multi" },
+  { name: "fentry.multi", progType: "TRACING", attachTypeLater: "TRACE_FENTRY_MULTI", since: "6.19", target: true, auto: "tracing_multi" },
+  { name: "fexit.multi", progType: "TRACING", attachTypeLater: "TRACE_FEXIT_MULTI", since: "6.19", target: true, auto: "tracing_multi" },
+  { name: "fentry.multi.s", progType: "TRACING", attachTypeLater: "TRACE_FENTRY_MULTI", since: "6.19", target: true, sleepable: true, auto: "tracing_multi" },
+  { name: "fexit.multi.s", progType: "TRACING", attachTypeLater: "TRACE_FEXIT_MULTI", since: "6.19", target: true, sleepable: true, auto: "tracing_multi" },
   { name: "iter", progType: "TRACING", attachType: "TRACE_ITER", since: "5.8", target: true, attachBtf: true, auto: "iter" },
   { name: "iter.s", progType: "TRACING", attachType: "TRACE_ITER", since: "6.0", target: true, sleepable: true, attachBtf: true, auto: "iter" },
   { name: "freplace", progType: "EXT", since: "5.6", target: true, attachBtf: true, auto: "trace" },
