@@ -128,12 +128,14 @@ export function printInsn(insns: readonly Insn[], index: number, options: PrintO
 }
 
 /** Forms that programs have only after the verifier's rewrites. */
-function internalText({ opcode, dst, src, off }: Insn, index: number, options: PrintOptions): string | undefined {
+function internalText({ opcode, dst, src, off, imm }: Insn, index: number, options: PrintOptions): string | undefined {
   if (opcode === (op.BPF_JMP | op.BPF_CALL) && src === op.BPF_PSEUDO_CALL) return subprogText(index, off, options);
   if (opcode === (op.BPF_ST | BPF_NOSPEC)) return "nospec";
   if (opcode === (op.BPF_ALU64 | op.BPF_MOV | op.BPF_X) && off === BPF_ADDR_PERCPU) {
     return `r${dst} = &(void __percpu *)(r${src})`;
   }
+  // Zero-extension of what a 32-bit operation left.
+  if (opcode === (op.BPF_ALU | op.BPF_MOV | op.BPF_X) && off === 0 && imm === 1) return `w${dst} = w${src}`;
   return undefined;
 }
 
