@@ -120,7 +120,7 @@ export class CoreResolver {
     });
     const error = (code: string, message: string, notes: string[] = [], help?: string): CoreResult =>
       end("error", { diagnostic: diagnostic(code, "error", message, notes, help) });
-    if (kind === undefined) return error("BPF3001", `unknown CO-RE relocation kind ${relo.kind}`);
+    if (kind === undefined) return error("BPF7001", `unknown CO-RE relocation kind ${relo.kind}`);
     try {
       spec = parseCoreSpec(local, relo);
       if (relo.kind === CORE_RELO.TYPE_ID_LOCAL) {
@@ -129,7 +129,7 @@ export class CoreResolver {
         return end("ok", { value });
       }
       if (local.nameOf(relo.typeId) === "") {
-        return error("BPF3002", `${kind}: ${local.describe(relo.typeId)} has no name, so no target type can be found for it`);
+        return error("BPF7002", `${kind}: ${local.describe(relo.typeId)} has no name, so no target type can be found for it`);
       }
       const candidates = this.candidates(local, relo.typeId);
       const matched: CoreCandidate[] = [];
@@ -146,7 +146,7 @@ export class CoreResolver {
         const differ = coreDisagreement(first, { spec: match, value });
         if (differ !== undefined) {
           return error(
-            "BPF3003",
+            "BPF7003",
             `${kind} of ${formatCoreSpec(spec, relo.kind)} is ambiguous: target types of that name disagree, ${differ}`,
             [...matched, ...candidates.slice(candidates.indexOf(candidate) + 1)].map((c) => `candidate: ${candidateText(c)}`),
             "give the type a layout that only one of the candidates has, by accessing a member that only that one has",
@@ -162,7 +162,7 @@ export class CoreResolver {
       return end("poisoned", { value, diagnostic: explainMissing(spec, relo, kind, candidates, this.targets) });
     } catch (thrown) {
       if (thrown instanceof BpfkitError || thrown instanceof CoreLimit) {
-        return error("BPF3001", `${kind}${spec === undefined ? "" : ` of ${formatCoreSpec(spec, relo.kind)}`}: ${thrown.message}`);
+        return error("BPF7001", `${kind}${spec === undefined ? "" : ` of ${formatCoreSpec(spec, relo.kind)}`}: ${thrown.message}`);
       }
       throw thrown;
     }
@@ -181,12 +181,12 @@ export class CoreResolver {
       if (outcome.kind === "patched") return result;
       if (outcome.kind === "refused") {
         const message = `${result.kind} of ${result.path}: ${outcome.reason}`;
-        return { ...result, status: "error", diagnostic: diagnostic("BPF3005", "error", message, []) };
+        return { ...result, status: "error", diagnostic: diagnostic("BPF7005", "error", message, []) };
       }
       if (outcome.reason === undefined) return result;
       const message = `${result.kind} of ${result.path}: ${outcome.reason}`;
       const help = "read the field with a helper that copies its bytes, or declare it with the target's type";
-      return { ...result, status: "poisoned", diagnostic: diagnostic("BPF3006", "warning", message, [], help) };
+      return { ...result, status: "poisoned", diagnostic: diagnostic("BPF7006", "warning", message, [], help) };
     });
     return { insns, results };
   }
@@ -260,10 +260,10 @@ function explainMissing(
     : "check that the value exists before it is used (an enum-value-exists test)";
   if (candidates.length === 0) {
     const where = targets.map((t) => t.what).join(", ");
-    return diagnostic("BPF3004", "warning", `${kind} of ${path}: no ${root} in the target (${where})`, [], help);
+    return diagnostic("BPF7004", "warning", `${kind} of ${path}: no ${root} in the target (${where})`, [], help);
   }
   const notes = candidates.map((candidate) => `candidate: ${candidateText(candidate)} ${whyNot(spec, relo, candidate)}`);
-  return diagnostic("BPF3004", "warning", `${kind} of ${path}: no candidate has it`, notes, help);
+  return diagnostic("BPF7004", "warning", `${kind} of ${path}: no candidate has it`, notes, help);
 }
 
 function whyNot(spec: CoreSpec, relo: CoreReloRecord, candidate: CoreCandidate): string {
