@@ -1,4 +1,5 @@
 export * from "./builder.ts";
+export * from "./cfg.ts";
 export * from "./ir.ts";
 export { parseModule } from "./parse.ts";
 export { printFunc, printInst, printModule } from "./print.ts";

@@ -1,0 +1,144 @@
+/** Order of blocks after register allocation: empty ones vanish, equal exits merge, most jumps fall through. */
+import { EXIT, LBlock } from "./lir.ts";
+import type { LFunc, LInst } from "./lir.ts";
+
+/** Cleans up the blocks of `f` and puts them into the order in which they are emitted. */
+export function layoutBlocks(f: LFunc): void {
+  forwardEmpty(f);
+  mergeEqual(f);
+  forwardEmpty(f);
+  mergeChains(f);
+  f.blocks = order(f);
+}
+
+/** Edges to a block that does nothing go to where it leads. */
+function forwardEmpty(f: LFunc): void {
+  const target = (b: LBlock): LBlock => {
+    for (let hops = 0; hops < 1000 && b.insts.length === 0 && b.term === undefined && b.succs[0] !== b; hops++) b = b.succs[0]!;
+    return b;
+  };
+  for (const b of f.blocks) {
+    for (let k = 0; k < b.succs.length; k++) b.succs[k] = target(b.succs[k]!);
+    if (b.term !== undefined && b.succs.length === 2 && b.succs[0] === b.succs[1]) {
+      b.term = undefined;
+      b.succs.pop();
+    }
+  }
+  if (f.blocks[0]!.insts.length === 0 && f.blocks[0]!.term === undefined) {
+    const first = target(f.blocks[0]!);
+    f.blocks = [first, ...f.blocks.filter((b) => b !== first)];
+  }
+  dropUnreachable(f);
+}
+
+function dropUnreachable(f: LFunc): void {
+  const seen = new Set<LBlock>([f.blocks[0]!]);
+  for (const b of seen) for (const s of b.succs) seen.add(s);
+  if (seen.size !== f.blocks.length) f.blocks = f.blocks.filter((b) => seen.has(b));
+}
+
+function sameInst(a: LInst, b: LInst): boolean {
+  return (
+    a.opcode === b.opcode && a.dst === b.dst && a.src === b.src && a.off === b.off && a.imm === b.imm && a.hi === b.hi &&
+    a.slot === b.slot && a.nargs === b.nargs && a.ref === b.ref && a.core === b.core
+  );
+}
+
+/** Blocks with the same instructions and the same way out become one; short ones only, where it is common. */
+function mergeEqual(f: LFunc): void {
+  for (let changed = true; changed; ) {
+    changed = false;
+    const byKey = new Map<string, LBlock[]>();
+    const into = new Map<LBlock, LBlock>();
+    for (const b of f.blocks) {
+      if (b.insts.length > 6) continue;
+      const key = `${b.insts.length} ${b.term?.opcode ?? -1} ${b.insts[0]?.opcode ?? 0} ${b.insts[0]?.imm ?? 0} ${b.succs.map((s) => s.id).join(" ")}`;
+      const same = byKey.get(key);
+      if (same === undefined) {
+        byKey.set(key, [b]);
+        continue;
+      }
+      const twin = same.find(
+        (o) =>
+          o.insts.every((i, k) => sameInst(i, b.insts[k]!)) &&
+          (o.term === undefined ? b.term === undefined : b.term !== undefined && sameInst(o.term, b.term)),
+      );
+      if (twin === undefined) same.push(b);
+      else if (b !== f.blocks[0]) into.set(b, twin);
+    }
+    if (into.size === 0) break;
+    for (const b of f.blocks) {
+      for (let k = 0; k < b.succs.length; k++) {
+        const t = into.get(b.succs[k]!);
+        if (t !== undefined) {
+          b.succs[k] = t;
+          changed = true;
+        }
+      }
+      if (b.term !== undefined && b.succs.length === 2 && b.succs[0] === b.succs[1]) {
+        b.term = undefined;
+        b.succs.pop();
+      }
+    }
+    dropUnreachable(f);
+  }
+}
+
+/** A block whose only way in is another's only way out is appended to it. */
+function mergeChains(f: LFunc): void {
+  const preds = countPreds(f);
+  const gone = new Set<LBlock>();
+  for (const b of f.blocks) {
+    if (gone.has(b)) continue;
+    while (b.term === undefined && b.succs.length === 1) {
+      const s = b.succs[0]!;
+      if (preds.get(s) !== 1 || s === b || s === f.blocks[0]) break;
+      b.insts = b.insts.concat(s.insts);
+      b.term = s.term;
+      b.succs = s.succs;
+      b.cold ||= s.cold;
+      gone.add(s);
+    }
+  }
+  if (gone.size > 0) f.blocks = f.blocks.filter((b) => !gone.has(b));
+}
+
+function countPreds(f: LFunc): Map<LBlock, number> {
+  const preds = new Map<LBlock, number>();
+  for (const b of f.blocks) for (const s of b.succs) preds.set(s, (preds.get(s) ?? 0) + 1);
+  return preds;
+}
+
+function order(f: LFunc): LBlock[] {
+  const at = new Map<LBlock, number>();
+  f.blocks.forEach((b, k) => at.set(b, k));
+  const preds = countPreds(f);
+  const waiting = new Map(preds);
+  const placed = new Set<LBlock>();
+  const out: LBlock[] = [];
+  const rest = [...f.blocks].sort((a, b) => Number(a.cold) - Number(b.cold) || at.get(a)! - at.get(b)!);
+  let next = 0;
+  let b: LBlock | undefined = f.blocks[0];
+  while (b !== undefined) {
+    placed.add(b);
+    out.push(b);
+    for (const s of b.succs) waiting.set(s, waiting.get(s)! - 1);
+    let best: LBlock | undefined;
+    let bestScore = -Infinity;
+    for (const s of b.succs) {
+      if (placed.has(s)) continue;
+      // Deep code first (a loop stays together); a block that others still fall into can wait.
+      const score = (s.cold ? -1000 : 0) + s.depth * 10 + (waiting.get(s) === 0 ? 5 : 0) + (s.term?.opcode === EXIT && s.insts.length <= 2 ? -2 : 0) - at.get(s)! / f.blocks.length;
+      if (score > bestScore) {
+        best = s;
+        bestScore = score;
+      }
+    }
+    while (best === undefined && next < rest.length) {
+      const r = rest[next++]!;
+      if (!placed.has(r)) best = r;
+    }
+    b = best;
+  }
+  return out;
+}
