@@ -9,3 +9,5 @@ export * from "./kinds.ts";
 export * from "./layout.ts";
 export * from "./types.ts";
 export * from "./dump-c.ts";
+export * from "./dump-ts.ts";
+export type { TracepointField } from "./tracepoint-field.ts";

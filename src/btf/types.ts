@@ -152,4 +152,5 @@ type Spec<T extends BtfType> = T extends BtfType ? Omit<T, "id" | "name"> & { re
 export type BtfTypeSpec = Spec<Exclude<BtfType, BtfVoid>>;
 
 /** The type with this kind. */
-export type BtfTypeOf<K extends BtfType["kind"]> = Extract<BtfType, { kind: K }>;
+export type BtfTypeOf<K extends BtfType["kind"]> = OfKind<BtfType, K>;
+type OfKind<T extends BtfType, K> = T extends BtfType ? (K extends T["kind"] ? T & { readonly kind: K } : never) : never;
