@@ -103,7 +103,6 @@ function layOutKconfig(btf: Btf, edit: BtfEdit, sec: BtfDatasec, symbols: readon
   });
   const same = sec.size === end && placed.length === sec.vars.length && placed.every((p, i) => p.offset === sec.vars[i]?.offset && p.type === sec.vars[i]?.type);
   if (same) return;
-  for (const v of vars) edit.words(v.type.id)[3] = VAR_GLOBAL;
   edit.replace(sec.id, edit.datasec(sec.name, end, placed));
 }
 
@@ -121,7 +120,7 @@ export function prepareBtf(spec: Pick<CollectionSpec, "btf" | "name">): Uint8Arr
   for (const sec of datasecs(btf)) {
     for (const v of sec.vars) {
       const type = btf.typeById(v.type);
-      // `extern` is not among the linkages that the kernel takes for variables it has to find in a section.
+      // The kernel knows no extern variables: by now they have their place in `.kconfig`.
       if (type.kind === "var" && type.linkage === "extern" && sec.name !== ".ksyms") edit.words(type.id)[3] = VAR_GLOBAL;
     }
     if (sec.name === ".ksyms") allocateKsyms(btf, edit, sec);

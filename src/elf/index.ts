@@ -8,4 +8,5 @@ export type * from "./source.ts";
 export type * from "./spec.ts";
 export * from "./strings.ts";
 export * from "./symbols.ts";
+export { writeObject } from "./write-object.ts";
 export * from "./writer.ts";

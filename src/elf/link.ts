@@ -110,7 +110,6 @@ export class Linker {
     append: (f: ObjectFunction) => void,
   ): ObjectFunction | undefined {
     const f = cursor.function;
-    const base = placed.get(f) as number;
     for (; cursor.slot < f.insns.length; cursor.slot++) {
       const insn = f.insns[cursor.slot] as Insn;
       const at = (f.start + cursor.slot) * 8;
@@ -134,7 +133,6 @@ export class Linker {
     if (unused !== undefined) {
       throw this.#bad(f, unused.offset, `${f.name}: relocation inside an instruction, or a second one of the same instruction`);
     }
-    void base;
     return undefined;
   }
 
@@ -235,7 +233,7 @@ export class Linker {
     const { kconfig, ksyms } = this.#targets;
     const btfTypeId = ksyms.get(name);
     if (insn.opcode === CALL) {
-      if (btfTypeId === undefined) throw this.#bad(f, at, `${f.name} calls ${name}, for which there is no BTF: declare it extern __ksym`);
+      if (btfTypeId === undefined) throw this.#bad(f, at, `${f.name} calls ${name}, which is no kfunc in .ksyms: declare it extern … __ksym, or link the object that defines it (bpftool gen object)`);
       insns[index] = { ...insn, src: BPF_PSEUDO_KFUNC_CALL, imm: 0 };
       refs.push({ kind: "kfunc", insn: index, name, weak, btfTypeId });
       return;
@@ -249,7 +247,7 @@ export class Linker {
       refs.push({ kind: "map-value", insn: index, map: kconfig.name, offset: variable.offset });
       return;
     }
-    if (btfTypeId === undefined) throw this.#bad(f, at, `${f.name} refers to ${name}, for which there is no BTF: declare it extern __ksym or __kconfig`);
+    if (btfTypeId === undefined) throw this.#bad(f, at, `${f.name} refers to ${name}, which is in neither .ksyms nor .kconfig: declare it __ksym or __kconfig, or link the object that defines it (bpftool gen object)`);
     const typed = isTyped(this.#file.btf as Btf, btfTypeId);
     insns[index] = { ...insn, src: typed ? BPF_PSEUDO_BTF_ID : 0, imm: 0 };
     insns[index + 1] = { ...high, imm: 0 };

@@ -43,14 +43,25 @@ export function readMapDefs(file: ObjectFile, section: ElfSection): PlacedMap[] 
     const def = resolve(btf, type.type);
     if (def.kind !== "struct") throw bad(btf, type.name, `expected a struct, got ${btf.describe(type.type)}`);
     if (def.size > v.size) throw bad(btf, type.name, `definition of ${def.size} bytes in a variable of ${v.size}`);
-    const last = def.members.at(-1);
     return {
       map: readDef(btf, type.name, def, true),
       offset: v.offset,
       size: v.size,
-      values: last?.name === "values" ? v.offset + last.bitOffset / 8 : undefined,
+      values: valuesOf(def, v.offset),
     };
   });
+}
+
+function valuesOf(def: BtfStruct, offset: number): number | undefined {
+  const last = def.members.at(-1);
+  return last?.name === "values" ? offset + Math.floor(last.bitOffset / 8) : undefined;
+}
+
+/** The map that variable `id` of `.maps` defines, `values` relative to its start; undefined when it defines none. */
+export function readMapDef(btf: Btf, id: number): { map: MapSpec; values: number | undefined } | undefined {
+  const type = btf.typeById(id);
+  const def = type.kind === "var" ? resolve(btf, type.type) : undefined;
+  return def?.kind === "struct" ? { map: readDef(btf, type.name, def, true), values: valuesOf(def, 0) } : undefined;
 }
 
 function bad(btf: Btf, map: string, message: string, field?: string): DecodeError {

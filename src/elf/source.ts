@@ -24,7 +24,8 @@ export class CheckedSource {
   constructor(source: ElfSource, what: string) {
     this.what = what;
     if (source instanceof Uint8Array) {
-      this.#bytes = source;
+      // Plain bytes, so that what is cut out of a Node Buffer compares and prints like what is not.
+      this.#bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
       this.size = source.length;
     } else {
       this.#access = source;
