@@ -104,21 +104,30 @@ export class BtfBuilder {
       throw new ArgumentError("btf", "its base is not the base of this builder");
     }
     const shift = this.nextId - btf.firstId;
-    const first = btf.firstId;
-    for (let i = 0; i < btf.offsets.length; i++) {
-      const start = btf.offsets[i]!;
-      const record = btf.words.slice(start, btf.offsets[i + 1] ?? btf.words.length);
-      eachTypeRef(record, 0, (at) => {
-        const target = record[at]!;
-        if (target >= btf.typeCount) btf.typeById(first + i);
-        if (target >= first) record[at] = target + shift;
-      });
-      eachStringRef(record, 0, (at) => {
-        record[at] = this.addString(btf.stringAt(record[at]!));
-      });
-      this.#records.push(record);
+    for (let id = btf.firstId; id < btf.typeCount; id++) {
+      this.copy(btf, id, (target) => (target >= btf.firstId ? target + shift : target));
     }
     return shift;
+  }
+
+  /**
+   * Adds a copy of type `id` of `btf`, its type ids passed through `mapId`, and returns the new id.
+   * @throws DecodeError when the type is malformed.
+   */
+  copy(btf: Btf, id: number, mapId: (id: number) => number): number {
+    const owner = btf.owner(id);
+    const start = owner.wordOf(id);
+    const record = owner.words.slice(start, owner.offsets[id - owner.firstId + 1] ?? owner.words.length);
+    eachTypeRef(record, 0, (at) => {
+      // Decoding says which reference is wrong.
+      if (record[at]! >= btf.typeCount) btf.decode(id);
+      record[at] = mapId(record[at]!);
+    });
+    eachStringRef(record, 0, (at) => {
+      record[at] = this.addString(owner.stringAt(record[at]!));
+    });
+    this.#records.push(record);
+    return this.firstId + this.#records.length - 1;
   }
 
   /** `int` by name, bytes and signedness. */

@@ -8,6 +8,7 @@ export * from "./ext.ts";
 export * from "./kinds.ts";
 export * from "./layout.ts";
 export * from "./types.ts";
+export * from "./dedup.ts";
 export * from "./dump-c.ts";
 export * from "./dump-ts.ts";
 export type { TracepointField } from "./tracepoint-field.ts";
