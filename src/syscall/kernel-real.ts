@@ -1,5 +1,5 @@
 /** The running kernel, through libc. */
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync, statSync } from "node:fs";
 import { release } from "node:os";
 import { NotSupportedError, hostEndian } from "../core/index.ts";
 import { type SyscallName, syscallNumber } from "../uapi/syscalls.ts";
@@ -109,6 +109,13 @@ class RealKernel implements Kernel {
   readFile(path: string): Uint8Array | number {
     try {
       return readFileSync(path);
+    } catch (error) {
+      return negativeErrno(error);
+    }
+  }
+  fileSize(path: string): number {
+    try {
+      return statSync(path).size;
     } catch (error) {
       return negativeErrno(error);
     }

@@ -38,6 +38,8 @@ export interface Kernel {
   read(fd: number, into: Uint8Array): number;
   /** The whole file, or -errno. */
   readFile(path: string): Uint8Array | number;
+  /** Size of a file in bytes, or -errno. */
+  fileSize(path: string): number;
   /** Names in a directory, or -errno. */
   readDir(path: string): readonly string[] | number;
   /** prlimit(2) of RLIMIT_MEMLOCK for this process, soft and hard, to `bytes` (Infinity: unlimited). */

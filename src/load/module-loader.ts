@@ -1,0 +1,216 @@
+/**
+ * Loads a TypeScript module as it is, on every Node: blanks its types, appends a thunk that hands
+ * out its module-level values to the compiler, and imports it. Positions stay those of the `.ts` file.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire, isBuiltin } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import type { PreparedModule } from "../compiler/capture/prepare.ts";
+import type { LoadedModule } from "../compiler/capture/types.ts";
+import { BpfkitError } from "../core/errors.ts";
+import { displayPath } from "./capture-node.ts";
+
+/** Keeps what parsing a module gave, so that an unchanged file is not parsed again. Values are plain JSON data. */
+export interface PrepareCache {
+  get(text: string): PreparedModule | undefined;
+  set(text: string, prepared: PreparedModule): void;
+}
+
+export interface LoadModuleOptions {
+  /** URL of the module that a specifier "bpfkit" or "bpfkit/…" means. */
+  readonly resolveOwn: (specifier: string) => string;
+  readonly cache?: PrepareCache;
+}
+
+export interface ModuleResult {
+  /** The module's exports. */
+  readonly exports: Readonly<Record<string, unknown>>;
+  /** Every TypeScript module that was loaded, by URL: for `nodeCaptureHost`. */
+  readonly modules: ReadonlyMap<string, LoadedModule>;
+}
+
+const HOOK = Symbol.for("bpfkit.module");
+type Thunk = (name: string) => { readonly value: unknown } | undefined;
+type Hooked = typeof globalThis & { [HOOK]?: (url: string, thunk: Thunk) => void };
+
+interface Unit {
+  readonly url: string;
+  readonly text: string;
+  readonly prepared: PreparedModule;
+  /** Where each specifier leads: a URL to import, or a unit. */
+  readonly targets: (string | Unit)[];
+}
+
+/**
+ * Imports `path`. TypeScript modules that it imports by relative paths are loaded the same way; everything else is
+ * Node's business. A JavaScript file is imported by Node.
+ *
+ * @param path a file's path or file: URL, ending in .ts, .mts, .js or .mjs
+ * @throws DiagnosticError when TypeScript cannot be parsed or erased; BpfkitError ("MODULE_NOT_FOUND") when a file or
+ *   package is missing; and whatever the module itself throws.
+ */
+export async function loadModule(path: string, options: LoadModuleOptions): Promise<ModuleResult> {
+  const url = path.startsWith("file:") ? path : pathToFileURL(path).href;
+  const modules = new Map<string, LoadedModule>();
+  if (!isTypeScript(url)) return { exports: (await import(url)) as Readonly<Record<string, unknown>>, modules };
+
+  const units = new Map<string, Unit>();
+  const entry = await read(url, undefined, units, options);
+  const hooked = globalThis as Hooked;
+  const before = hooked[HOOK];
+  hooked[HOOK] = (loaded, lookup) => {
+    const unit = units.get(loaded);
+    if (unit !== undefined) modules.set(loaded, { url: loaded, text: unit.text, code: unit.prepared.code, lookup });
+    else before?.(loaded, lookup);
+  };
+  let directory: string | undefined;
+  try {
+    let runs: string;
+    if (units.size === 1) {
+      runs = `data:text/javascript,${encodeURIComponent(link(entry, () => ""))}`;
+    } else {
+      // Several files import each other by name, perhaps in a circle: they need names before they have contents.
+      directory = mkdtempSync(join(tmpdir(), "bpfkit-"));
+      const names = new Map([...units.values()].map((unit, i) => [unit, pathToFileURL(join(directory as string, `${i}.mjs`)).href]));
+      for (const [unit, name] of names) writeFileSync(fileURLToPath(name), link(unit, (target) => names.get(target) ?? ""));
+      runs = names.get(entry) as string;
+    }
+    return { exports: (await import(runs)) as Readonly<Record<string, unknown>>, modules };
+  } catch (error) {
+    throw explained(error);
+  } finally {
+    if (before === undefined) delete hooked[HOOK];
+    else hooked[HOOK] = before;
+    if (directory !== undefined) discard(directory, units);
+  }
+}
+
+function isTypeScript(url: string): boolean {
+  return /\.m?ts(?:[?#]|$)/.test(url);
+}
+
+/** Temporary files are in memory once imported, unless a dynamic import may still come. */
+function discard(directory: string, units: ReadonlyMap<string, Unit>): void {
+  const remove = (): void => rmSync(directory, { recursive: true, force: true });
+  if ([...units.values()].some((u) => u.prepared.specifiers.some((s) => s.dynamic))) process.once("exit", remove);
+  else remove();
+}
+
+async function read(url: string, importer: string | undefined, units: Map<string, Unit>, options: LoadModuleOptions): Promise<Unit> {
+  const known = units.get(url);
+  if (known !== undefined) return known;
+  let text: string;
+  try {
+    text = readFileSync(fileURLToPath(url), "utf8");
+  } catch (error) {
+    const by = importer === undefined ? "" : `, which ${displayPath(importer)} imports,`;
+    const why = (error as { code?: unknown }).code === "ENOENT" ? "does not exist" : `cannot be read: ${(error as Error).message}`;
+    throw new BpfkitError("MODULE_NOT_FOUND", `${displayPath(url)}${by} ${why}`, { cause: error });
+  }
+  let prepared = options.cache?.get(text);
+  if (prepared === undefined) {
+    // The parser is only loaded when there is something to parse.
+    const { prepareModule } = await import("../compiler/capture/prepare.ts");
+    prepared = prepareModule(text, displayPath(url));
+    options.cache?.set(text, prepared);
+  }
+  const unit: Unit = { url, text, prepared, targets: [] };
+  units.set(url, unit);
+  for (const { value } of prepared.specifiers) {
+    const target = resolve(value, url, options);
+    unit.targets.push(isTypeScript(target) && target.startsWith("file:") && !options.resolveOwn("bpfkit").startsWith(target) && value.startsWith(".") ? await read(target, url, units, options) : target);
+  }
+  return unit;
+}
+
+/** The text that runs: specifiers made absolute, `import.meta.url` set right, the thunk and the name at the end. */
+function link(unit: Unit, nameOf: (target: Unit) => string): string {
+  const { code, specifiers, names, usesImportMeta } = unit.prepared;
+  let out = "";
+  let at = 0;
+  specifiers.forEach(({ start, end }, i) => {
+    const target = unit.targets[i] as string | Unit;
+    out += code.slice(at, start) + JSON.stringify(typeof target === "string" ? target : nameOf(target));
+    at = end;
+  });
+  out += code.slice(at);
+  const url = JSON.stringify(unit.url);
+  if (usesImportMeta) {
+    const path = fileURLToPath(unit.url);
+    const own = JSON.stringify({ url: unit.url, filename: path, dirname: dirname(path) });
+    out = out.startsWith("#!") ? out.replace("\n", () => `\nObject.assign(import.meta, ${own});`) : `Object.assign(import.meta, ${own});${out}`;
+  }
+  const cases = names.map((name) => `case ${JSON.stringify(name)}: return { value: ${name} };`).join(" ");
+  return `${out}\n;globalThis[Symbol.for("bpfkit.module")]?.(${url}, (name) => { switch (name) { ${cases} } });\n//# sourceURL=${unit.url}\n`;
+}
+
+function resolve(specifier: string, importer: string, options: LoadModuleOptions): string {
+  if (specifier === "bpfkit" || specifier.startsWith("bpfkit/")) return options.resolveOwn(specifier);
+  if (isBuiltin(specifier)) return specifier.startsWith("node:") ? specifier : `node:${specifier}`;
+  if (/^[a-z][a-z0-9+.-]+:/i.test(specifier)) return specifier;
+  if (/^\.{0,2}\//.test(specifier)) return new URL(specifier, importer).href;
+  return resolvePackage(specifier, importer);
+}
+
+/** A package as `import` finds it. Node's own answer needs a flag for another importer, so `exports` is read here. */
+function resolvePackage(specifier: string, importer: string): string {
+  const [, name, rest] = /^((?:@[^/]+\/)?[^/]+)(.*)$/s.exec(specifier) ?? [];
+  for (let dir = dirname(fileURLToPath(importer)); name !== undefined; dir = dirname(dir)) {
+    const home = join(dir, "node_modules", name);
+    let exports: unknown;
+    try {
+      exports = (JSON.parse(readFileSync(join(home, "package.json"), "utf8")) as { exports?: unknown }).exports;
+    } catch {
+      if (dirname(dir) === dir) break;
+      continue;
+    }
+    const target = exports === undefined ? undefined : exported(exports, `.${rest ?? ""}`);
+    if (target !== undefined) return pathToFileURL(join(home, target)).href;
+    break;
+  }
+  try {
+    const found = createRequire(importer).resolve(specifier);
+    return pathToFileURL(found).href;
+  } catch (error) {
+    const hint = specifier.startsWith("#") ? "" : `: install it with \`npm install ${name ?? specifier}\``;
+    throw new BpfkitError("MODULE_NOT_FOUND", `the package "${specifier}" that ${displayPath(importer)} imports cannot be found${hint}`, { cause: error });
+  }
+}
+
+/** The file that `exports` of a package gives for "." or "./sub" under Node's conditions for `import`. */
+function exported(exports: unknown, subpath: string): string | undefined {
+  const table: Record<string, unknown> =
+    typeof exports === "object" && exports !== null && !Array.isArray(exports) && Object.keys(exports).every((k) => k.startsWith("."))
+      ? (exports as Record<string, unknown>)
+      : { ".": exports };
+  if (Object.hasOwn(table, subpath)) return condition(table[subpath], "");
+  const patterns = Object.keys(table).filter((k) => k.includes("*")).sort((a, b) => b.indexOf("*") - a.indexOf("*"));
+  for (const key of patterns) {
+    const [before = "", after = ""] = key.split("*");
+    if (subpath.startsWith(before) && subpath.endsWith(after) && subpath.length >= key.length - 1) {
+      return condition(table[key], subpath.slice(before.length, subpath.length - after.length));
+    }
+  }
+  return undefined;
+}
+
+function condition(target: unknown, star: string): string | undefined {
+  if (typeof target === "string") return target.startsWith("./") ? target.replaceAll("*", star) : undefined;
+  if (Array.isArray(target)) return target.map((t) => condition(t, star)).find((t) => t !== undefined);
+  if (typeof target !== "object" || target === null) return undefined;
+  for (const [name, value] of Object.entries(target)) {
+    if (!["node", "import", "module-sync", "default"].includes(name)) continue;
+    const found = condition(value, star);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Node's message for a name that a module lacks, with the usual cause: a type imported as a value. */
+function explained(error: unknown): unknown {
+  const missing = error instanceof SyntaxError ? /does not provide an export named '([^']+)'/.exec(error.message) : null;
+  if (missing === null) return error;
+  return new BpfkitError("IMPORT", `nothing with the name '${missing[1]}' is exported there. If it is a type, write \`import { type ${missing[1]} }\``, { cause: error });
+}
