@@ -242,7 +242,7 @@ const LITTLE = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 function valueAt(schema: Schema | undefined, bytes: Uint8Array): (offset: number, size: number) => unknown {
   return schema === undefined
     ? (offset, size) => bytes.slice(offset, offset + size)
-    : codecOf(schema).decoder(bytes.buffer);
+    : codecOf(schema).decoder(bytes.buffer, { own: true });
 }
 
 function cursorAt(

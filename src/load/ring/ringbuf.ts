@@ -14,7 +14,7 @@ import type { Infer, Schema } from "../../probe/schema-types.ts";
 import { check } from "../../syscall/errors.ts";
 import type { Kernel } from "../../syscall/kernel.ts";
 import { codecOf } from "../codec.ts";
-import { LOW_WORD, type Loop, makeCursor, ringLoop, STOP } from "./drain.ts";
+import { LOW_WORD, type Loop, makeCursor, ringLoop } from "./drain.ts";
 import { type Cursor, type EventReader, eventReader, type Source } from "./reader.ts";
 
 const PROT_READ = 1;
@@ -53,7 +53,8 @@ class RingSource implements Source<unknown> {
   readonly #consumer: BigInt64Array;
   readonly #producer: Int32Array;
   /** See `RingViews.position`. */
-  readonly #position = new Int32Array(3);
+  readonly #position = new Int32Array(2);
+  readonly #stop = { now: false };
   readonly #publishEvery: number;
   #published: bigint;
   #cursorLoop: Loop<Cursor<unknown>> | undefined;
@@ -86,6 +87,7 @@ class RingSource implements Source<unknown> {
         dataOffset: page,
         mask: size - 1,
         position: this.#position,
+        stop: this.#stop,
         minSize: schema?.size ?? 0,
         short: (got: number): never => {
           throw new BpfkitError(
@@ -98,7 +100,7 @@ class RingSource implements Source<unknown> {
       const at =
         schema === undefined
           ? (offset: number, length: number): unknown => bytes.slice(offset, offset + length)
-          : codecOf(schema).decoder(ring, { aligned: true });
+          : codecOf(schema).decoder(ring, { aligned: true, own: true });
       this.drain = this.#publishing(ringLoop(views, at as (offset: number) => unknown));
       this.#makeCursorLoop = () => {
         if (schema === undefined)
@@ -136,7 +138,7 @@ class RingSource implements Source<unknown> {
     if (!this.#open) return;
     if (this.#draining) {
       // Called from a sample's callback: unmapping under the running loop would be fatal.
-      this.#position[STOP] = 1;
+      this.#stop.now = true;
       return;
     }
     if (this.#mappings.length === 2) this.publish();
@@ -156,7 +158,7 @@ class RingSource implements Source<unknown> {
       let total = 0;
       this.#draining = true;
       try {
-        while (this.#open && this.#position[STOP] === 0 && total < max) {
+        while (this.#open && !this.#stop.now && total < max) {
           const n = loop(fn, Math.min(piece, max - total));
           total += n;
           if ((this.#position[1] ?? 0) >>> 0 >= this.#publishEvery) this.publish();
@@ -164,7 +166,7 @@ class RingSource implements Source<unknown> {
         }
       } finally {
         this.#draining = false;
-        if (this.#position[STOP] !== 0) this.close();
+        if (this.#stop.now) this.close();
       }
       return total;
     };
