@@ -120,7 +120,7 @@ async function read(url: string, importer: string | undefined, units: Map<string
   units.set(url, unit);
   for (const { value } of prepared.specifiers) {
     const target = resolve(value, url, options);
-    unit.targets.push(isTypeScript(target) && target.startsWith("file:") && !options.resolveOwn("bpfkit").startsWith(target) && value.startsWith(".") ? await read(target, url, units, options) : target);
+    unit.targets.push(isTypeScript(target) && /^(?:\.{0,2}\/|file:)/.test(value) ? await read(target, url, units, options) : target);
   }
   return unit;
 }

@@ -37,7 +37,8 @@ export function callSite(upTo: (...args: never[]) => unknown): CallSite | undefi
     V8.captureStackTrace(holder, upTo);
     const site = holder.stack as V8CallSite | undefined;
     if (typeof site !== "object" || site === null) return undefined;
-    const url = site.getFileName() ?? site.getScriptNameOrSourceURL?.();
+    // A module that runs from a data: URL says where it came from with `//# sourceURL=`.
+    const url = site.getScriptNameOrSourceURL?.() ?? site.getFileName();
     const line = site.getLineNumber();
     const col = site.getColumnNumber();
     return url == null || line === null || col === null ? undefined : Object.freeze({ url, line, col });
