@@ -32,8 +32,10 @@ export interface DedupResult {
  */
 export function dedupBtf(btf: Btf, options: { endian?: Endian } = {}): DedupResult {
   const graph = new TypeGraph(btf);
+  graph.assumeForwards();
   let classes = graph.partition();
-  while (graph.resolveForwards(classes)) classes = graph.partition();
+  // What was assumed and does not hold is taken back, which can only tell more types apart.
+  while (graph.retractForwards(classes)) classes = graph.partition();
   return rebuild(btf, graph, classes, options.endian ?? btf.endian);
 }
 
@@ -47,6 +49,11 @@ class TypeGraph {
   readonly #shallow: Uint32Array;
   /** What a reference to each id means: itself, or the definition of a forward declaration. */
   readonly meaning: Uint32Array;
+
+  /** Definitions by kind and name. */
+  readonly #definitions = new Map<string, number[]>();
+  /** Forward declarations that mean a definition. */
+  #assumed: { id: number; key: string }[] = [];
 
   constructor(btf: Btf) {
     this.#btf = btf;
@@ -163,32 +170,40 @@ class TypeGraph {
     return parents;
   }
 
-  /** Lets each forward declaration mean the one definition of its name; true when any changed. */
-  resolveForwards(classOf: Uint32Array): boolean {
+  /** Lets each forward declaration mean the first definition of its name. */
+  assumeForwards(): void {
     const btf = this.#btf;
-    const definitions = new Map<string, number>();
-    const ambiguous = new Set<string>();
     const forwards: { id: number; key: string }[] = [];
     for (let id = 1; id < this.#count; id++) {
       const place = forwardOrDefinition(btf, id);
       if (place === undefined) continue;
       if (place.forward) {
-        if (this.meaning[id] === id) forwards.push({ id, key: place.key });
+        // A base's own types keep what they say.
+        if (id >= btf.firstId) forwards.push({ id, key: place.key });
         continue;
       }
-      const known = definitions.get(place.key);
-      if (known === undefined) definitions.set(place.key, id);
-      else if (classOf[known] !== classOf[id]) ambiguous.add(place.key);
+      const known = this.#definitions.get(place.key);
+      if (known === undefined) this.#definitions.set(place.key, [id]);
+      else known.push(id);
     }
-    let changed = false;
     for (const { id, key } of forwards) {
-      const target = ambiguous.has(key) ? undefined : definitions.get(key);
-      // A base's own types keep what they say.
-      if (target === undefined || id < btf.firstId) continue;
+      const target = this.#definitions.get(key)?.[0];
+      if (target === undefined) continue;
       this.meaning[id] = target;
-      changed = true;
+      this.#assumed.push({ id, key });
     }
-    return changed;
+  }
+
+  /** Takes back the meaning of declarations whose name has several different definitions; true when any was. */
+  retractForwards(classOf: Uint32Array): boolean {
+    const before = this.#assumed.length;
+    this.#assumed = this.#assumed.filter(({ id, key }) => {
+      const definitions = this.#definitions.get(key)!;
+      const one = definitions.every((d) => classOf[d] === classOf[definitions[0]!]);
+      if (!one) this.meaning[id] = id;
+      return one;
+    });
+    return this.#assumed.length < before;
   }
 }
 
