@@ -14,10 +14,22 @@ import * as op from "./opcode.ts";
 export type Size = "b" | "h" | "w" | "dw";
 /** Two-operand arithmetic. `sdiv` and `smod` are v4. */
 export type AluOp =
-  | "add" | "sub" | "mul" | "div" | "sdiv" | "or" | "and" | "lsh" | "rsh" | "mod" | "smod" | "xor" | "mov" | "arsh";
+  | "add"
+  | "sub"
+  | "mul"
+  | "div"
+  | "sdiv"
+  | "or"
+  | "and"
+  | "lsh"
+  | "rsh"
+  | "mod"
+  | "smod"
+  | "xor"
+  | "mov"
+  | "arsh";
 /** Conditions of jumps. The `s` ones compare signed. */
-export type JmpOp =
-  | "jeq" | "jgt" | "jge" | "jset" | "jne" | "jsgt" | "jsge" | "jlt" | "jle" | "jslt" | "jsle";
+export type JmpOp = "jeq" | "jgt" | "jge" | "jset" | "jne" | "jsgt" | "jsge" | "jlt" | "jle" | "jslt" | "jsle";
 /** Read-modify-write on memory. `xchg` and `cmpxchg` always fetch. */
 export type AtomicOp = "add" | "or" | "and" | "xor" | "xchg" | "cmpxchg";
 
@@ -67,7 +79,7 @@ export const ATOMIC_BITS: Readonly<Record<AtomicOp, number>> = {
 function bits<K extends string>(table: Readonly<Record<K, number>>, name: K, argument: string): number {
   const value = Object.hasOwn(table, name) ? table[name] : undefined;
   if (value === undefined) {
-    throw new ArgumentError(argument, `expected one of ${Object.keys(table).join(", ")}, got ${String(name)}`);
+    throw new ArgumentError(argument, `expected one of ${Object.keys(table).join(", ")}, got ${name}`);
   }
   return value;
 }
@@ -138,7 +150,8 @@ export function neg32(dst: number): Insn {
 
 /** `dst = (s8|s16|s32) src`, sign-extended to 64 bits (v4, kernel 6.6). */
 export function movsx64(dst: number, src: number, from: 8 | 16 | 32): Insn {
-  if (from !== 8 && from !== 16 && from !== 32) throw new ArgumentError("from", `expected 8, 16 or 32, got ${String(from)}`);
+  if (from !== 8 && from !== 16 && from !== 32)
+    throw new ArgumentError("from", `expected 8, 16 or 32, got ${String(from)}`);
   return raw(op.BPF_ALU64 | op.BPF_MOV | op.BPF_X, reg(dst, "dst"), reg(src, "src"), from, 0);
 }
 /** `dst = (s8|s16) src`, sign-extended to 32 bits, the high 32 zero (v4, kernel 6.6). */
@@ -150,24 +163,39 @@ export function movsx32(dst: number, src: number, from: 8 | 16): Insn {
 /** Low `width` bits of dst to (or from) this byte order, zero-extended: `dst = be16 dst`. */
 export function endian(to: "le" | "be", dst: number, width: 16 | 32 | 64): Insn {
   if (to !== "le" && to !== "be") throw new ArgumentError("to", `expected "le" or "be", got ${String(to)}`);
-  return raw(op.BPF_ALU | op.BPF_END | (to === "be" ? op.BPF_TO_BE : op.BPF_TO_LE), reg(dst, "dst"), 0, 0, endWidth(width));
+  return raw(
+    op.BPF_ALU | op.BPF_END | (to === "be" ? op.BPF_TO_BE : op.BPF_TO_LE),
+    reg(dst, "dst"),
+    0,
+    0,
+    endWidth(width),
+  );
 }
 /** Swaps the low `width` bits of dst, zero-extended (v4, kernel 6.6). */
 export function bswap(dst: number, width: 16 | 32 | 64): Insn {
   return raw(op.BPF_ALU64 | op.BPF_END, reg(dst, "dst"), 0, 0, endWidth(width));
 }
 function endWidth(width: number): number {
-  if (width !== 16 && width !== 32 && width !== 64) throw new ArgumentError("width", `expected 16, 32 or 64, got ${String(width)}`);
+  if (width !== 16 && width !== 32 && width !== 64)
+    throw new ArgumentError("width", `expected 16, 32 or 64, got ${String(width)}`);
   return width;
 }
 
 /** `dst = src` between arena (1) and kernel (0) address space (kernel 6.9). */
 export function addrSpaceCast(dst: number, src: number, toSpace: number, fromSpace: number): Insn {
-  for (const [value, name] of [[toSpace, "toSpace"], [fromSpace, "fromSpace"]] as const) {
-    if (!Number.isInteger(value) || value < 0 || value > 0xffff) throw new ArgumentError(name, `expected 0-65535, got ${String(value)}`);
+  for (const [value, name] of [
+    [toSpace, "toSpace"],
+    [fromSpace, "fromSpace"],
+  ] as const) {
+    if (!Number.isInteger(value) || value < 0 || value > 0xffff)
+      throw new ArgumentError(name, `expected 0-65535, got ${String(value)}`);
   }
   return raw(
-    op.BPF_ALU64 | op.BPF_MOV | op.BPF_X, reg(dst, "dst"), reg(src, "src"), op.BPF_ADDR_SPACE_CAST, (toSpace << 16) | fromSpace,
+    op.BPF_ALU64 | op.BPF_MOV | op.BPF_X,
+    reg(dst, "dst"),
+    reg(src, "src"),
+    op.BPF_ADDR_SPACE_CAST,
+    (toSpace << 16) | fromSpace,
   );
 }
 
@@ -177,7 +205,8 @@ export function ldxMem(size: Size, dst: number, src: number, off: number): Insn 
 }
 /** `dst = *(size *)(src + off)`, sign-extended to 64 bits (v4, kernel 6.6). */
 export function ldxMemsx(size: "b" | "h" | "w", dst: number, src: number, off: number): Insn {
-  if ((size as Size) === "dw") throw new ArgumentError("size", "expected b, h or w, got dw: 8 bytes need no sign extension");
+  if ((size as Size) === "dw")
+    throw new ArgumentError("size", "expected b, h or w, got dw: 8 bytes need no sign extension");
   return raw(op.BPF_LDX | op.BPF_MEMSX | bits(SIZE_BITS, size, "size"), reg(dst, "dst"), reg(src, "src"), s16(off), 0);
 }
 /** `*(size *)(dst + off) = src`. */
@@ -197,17 +226,32 @@ export function stMem(size: Size, dst: number, off: number, imm: number): Insn {
 export function atomic(name: AtomicOp, size: "w" | "dw", dst: number, src: number, off: number, fetch = false): Insn {
   if (size !== "w" && size !== "dw") throw new ArgumentError("size", `expected w or dw, got ${String(size)}`);
   return raw(
-    op.BPF_STX | op.BPF_ATOMIC | SIZE_BITS[size], reg(dst, "dst"), reg(src, "src"), s16(off),
+    op.BPF_STX | op.BPF_ATOMIC | SIZE_BITS[size],
+    reg(dst, "dst"),
+    reg(src, "src"),
+    s16(off),
     bits(ATOMIC_BITS, name, "op") | (fetch ? op.BPF_FETCH : 0),
   );
 }
 /** `dst = load_acquire((size *)(src + off))` (kernel 6.15). */
 export function loadAcquire(size: Size, dst: number, src: number, off: number): Insn {
-  return raw(op.BPF_STX | op.BPF_ATOMIC | bits(SIZE_BITS, size, "size"), reg(dst, "dst"), reg(src, "src"), s16(off), op.BPF_LOAD_ACQ);
+  return raw(
+    op.BPF_STX | op.BPF_ATOMIC | bits(SIZE_BITS, size, "size"),
+    reg(dst, "dst"),
+    reg(src, "src"),
+    s16(off),
+    op.BPF_LOAD_ACQ,
+  );
 }
 /** `store_release((size *)(dst + off), src)` (kernel 6.15). */
 export function storeRelease(size: Size, dst: number, src: number, off: number): Insn {
-  return raw(op.BPF_STX | op.BPF_ATOMIC | bits(SIZE_BITS, size, "size"), reg(dst, "dst"), reg(src, "src"), s16(off), op.BPF_STORE_REL);
+  return raw(
+    op.BPF_STX | op.BPF_ATOMIC | bits(SIZE_BITS, size, "size"),
+    reg(dst, "dst"),
+    reg(src, "src"),
+    s16(off),
+    op.BPF_STORE_REL,
+  );
 }
 
 /** `r0 = *(size *)skb[imm]`, network byte order; leaves the program when out of bounds. Needs r6 = ctx. */

@@ -48,7 +48,17 @@ export const FORM_OF: Uint8Array = buildForms();
 function buildForms(): Uint8Array {
   const forms = new Uint8Array(256);
   for (const width of [op.BPF_ALU, op.BPF_ALU64]) {
-    for (const code of [op.BPF_ADD, op.BPF_SUB, op.BPF_MUL, op.BPF_OR, op.BPF_AND, op.BPF_LSH, op.BPF_RSH, op.BPF_XOR, op.BPF_ARSH]) {
+    for (const code of [
+      op.BPF_ADD,
+      op.BPF_SUB,
+      op.BPF_MUL,
+      op.BPF_OR,
+      op.BPF_AND,
+      op.BPF_LSH,
+      op.BPF_RSH,
+      op.BPF_XOR,
+      op.BPF_ARSH,
+    ]) {
       forms[width | code | op.BPF_K] = FORM.ALU_K;
       forms[width | code | op.BPF_X] = FORM.ALU_X;
     }
@@ -126,7 +136,8 @@ export function checkInsn(insns: readonly Insn[], index: number): IllegalInsn | 
     case FORM.DIV_K: {
       const name = form === FORM.MOV_K ? "BPF_MOV uses reserved fields" : "BPF_ALU uses reserved fields";
       if (src !== 0) return wrong("src", name, src, "0");
-      if (off !== 0 && !(form === FORM.DIV_K && off === 1)) return wrong("off", name, off, form === FORM.DIV_K ? "0 or 1 (signed)" : "0");
+      if (off !== 0 && !(form === FORM.DIV_K && off === 1))
+        return wrong("off", name, off, form === FORM.DIV_K ? "0 or 1 (signed)" : "0");
       return undefined;
     }
     case FORM.ALU_X:
@@ -205,7 +216,12 @@ function checkMovX(is64: boolean, off: number, imm: number): IllegalInsn | undef
   }
   if (imm !== 0) return wrong("imm", "BPF_MOV uses reserved fields", imm, "0");
   if (off === 0 || off === 8 || off === 16 || (is64 && off === 32)) return undefined;
-  return wrong("off", "BPF_MOV uses reserved fields", off, is64 ? "0, 8, 16, 32 (sign-extending) or 1 (addr_space_cast)" : "0, 8 or 16");
+  return wrong(
+    "off",
+    "BPF_MOV uses reserved fields",
+    off,
+    is64 ? "0, 8, 16, 32 (sign-extending) or 1 (addr_space_cast)" : "0, 8 or 16",
+  );
 }
 
 function checkAtomic(size: number, imm: number): IllegalInsn | undefined {
@@ -243,7 +259,10 @@ function checkWide(insns: readonly Insn[], index: number, insn: Insn): IllegalIn
   if (insn.off !== 0) return wrong("off", "BPF_LD_IMM64 uses reserved fields", insn.off, "0");
   if (insn.src > op.BPF_PSEUDO_MAP_IDX_VALUE) return wrong("src", "unrecognized bpf_ld_imm64 insn", insn.src, "0-6");
   if ((insn.src === op.BPF_PSEUDO_MAP_FD || insn.src === op.BPF_PSEUDO_MAP_IDX) && next.imm !== 0) {
-    return { field: "next", message: `unrecognized bpf_ld_imm64 insn: the second imm is ${next.imm}, expected 0 beside a map` };
+    return {
+      field: "next",
+      message: `unrecognized bpf_ld_imm64 insn: the second imm is ${next.imm}, expected 0 beside a map`,
+    };
   }
   return undefined;
 }

@@ -30,7 +30,7 @@ export function disassemble(insns: readonly Insn[], options: DisassembleOptions 
   const print: PrintOptions = labels === undefined ? options : { ...options, target: (slot) => labels.get(slot) };
   const slots = options.slots ?? true;
   let text = "";
-  for (let i = 0; i < insns.length; ) {
+  for (let i = 0; i < insns.length;) {
     for (const line of options.before?.(i) ?? []) text += `${line}\n`;
     const label = labels?.get(i);
     if (label !== undefined) text += `${label}:\n`;

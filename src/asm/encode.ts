@@ -64,7 +64,10 @@ function fieldError(insn: Insn, index: number): ArgumentError {
     const value = insn[field];
     const [min, max] = RANGES[field];
     if (!Number.isInteger(value) || value < min || value > max) {
-      return new ArgumentError(`insns[${index}].${field}`, `expected an integer in [${min}, ${max}], got ${String(value)}`);
+      return new ArgumentError(
+        `insns[${index}].${field}`,
+        `expected an integer in [${min}, ${max}], got ${String(value)}`,
+      );
     }
   }
   return new ArgumentError(`insns[${index}]`, "expected an instruction");

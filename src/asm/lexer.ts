@@ -10,11 +10,34 @@ export interface Token {
 }
 
 // Longest first where one begins another.
-const OPS = ["s>>=", "s>=", "s<=", "s/=", "s%=", ">>=", "<<=", "s>", "s<", "+=", "-=", "*=", "/=", "|=", "&=", "%=", "^=", "==", "!=", ">=", "<="];
+const OPS = [
+  "s>>=",
+  "s>=",
+  "s<=",
+  "s/=",
+  "s%=",
+  ">>=",
+  "<<=",
+  "s>",
+  "s<",
+  "+=",
+  "-=",
+  "*=",
+  "/=",
+  "|=",
+  "&=",
+  "%=",
+  "^=",
+  "==",
+  "!=",
+  ">=",
+  "<=",
+];
 const SINGLE = "=+-*&<>()[],:";
 
 const isDigit = (c: number): boolean => c >= 48 && c <= 57;
-const isIdStart = (c: number): boolean => (c >= 97 && c <= 122) || (c >= 65 && c <= 90) || c === 95 || c === 36 || c === 46;
+const isIdStart = (c: number): boolean =>
+  (c >= 97 && c <= 122) || (c >= 65 && c <= 90) || c === 95 || c === 36 || c === 46;
 const isId = (c: number): boolean => isIdStart(c) || isDigit(c);
 const isSpace = (c: number): boolean => c === 32 || c === 9 || c === 13 || c === 12 || c === 11;
 

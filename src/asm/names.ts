@@ -1,7 +1,10 @@
 /** Names of helpers as they stand in the kernel's text. */
 import { BPF_FUNC } from "../uapi/helpers.ts";
 
-const IDS: ReadonlyMap<string, number> = new Map([["bpf_unspec", 0], ...Object.entries(BPF_FUNC).map(([name, id]) => [`bpf_${name}`, id] as const)]);
+const IDS: ReadonlyMap<string, number> = new Map([
+  ["bpf_unspec", 0],
+  ...Object.entries(BPF_FUNC).map(([name, id]) => [`bpf_${name}`, id] as const),
+]);
 const NAMES: readonly string[] = [...IDS].reduce<string[]>((names, [name, id]) => {
   names[id] = name;
   return names;

@@ -5,6 +5,7 @@
  *
  * Loops that must not allocate read the raw fields (`FORM_OF`, `InsnColumns`) instead.
  */
+import { ArgumentError } from "../core/errors.ts";
 import * as build from "./build.ts";
 import type { AluOp, AtomicOp, JmpOp, Size } from "./build.ts";
 import { checkInsn, FORM, FORM_OF, illegalInsnError } from "./check.ts";
@@ -30,22 +31,68 @@ export type Op =
   | { readonly kind: "alu"; readonly op: AluOp; readonly width: 32 | 64; readonly dst: number; readonly src: Operand }
   | { readonly kind: "neg"; readonly width: 32 | 64; readonly dst: number }
   /** `dst = (s<from>) src`. */
-  | { readonly kind: "movsx"; readonly width: 32 | 64; readonly from: 8 | 16 | 32; readonly dst: number; readonly src: number }
+  | {
+      readonly kind: "movsx";
+      readonly width: 32 | 64;
+      readonly from: 8 | 16 | 32;
+      readonly dst: number;
+      readonly src: number;
+    }
   | { readonly kind: "end"; readonly to: "le" | "be" | "swap"; readonly width: 16 | 32 | 64; readonly dst: number }
-  | { readonly kind: "addr-space-cast"; readonly dst: number; readonly src: number; readonly toSpace: number; readonly fromSpace: number }
-  | { readonly kind: "load"; readonly size: Size; readonly signed: boolean; readonly dst: number; readonly src: number; readonly off: number }
+  | {
+      readonly kind: "addr-space-cast";
+      readonly dst: number;
+      readonly src: number;
+      readonly toSpace: number;
+      readonly fromSpace: number;
+    }
+  | {
+      readonly kind: "load";
+      readonly size: Size;
+      readonly signed: boolean;
+      readonly dst: number;
+      readonly src: number;
+      readonly off: number;
+    }
   | { readonly kind: "store"; readonly size: Size; readonly dst: number; readonly off: number; readonly src: Operand }
   /** `fetch` is always true for xchg and cmpxchg. */
-  | { readonly kind: "atomic"; readonly op: AtomicOp; readonly fetch: boolean; readonly size: "w" | "dw"; readonly dst: number; readonly src: number; readonly off: number }
-  | { readonly kind: "load-acquire"; readonly size: Size; readonly dst: number; readonly src: number; readonly off: number }
-  | { readonly kind: "store-release"; readonly size: Size; readonly dst: number; readonly src: number; readonly off: number }
+  | {
+      readonly kind: "atomic";
+      readonly op: AtomicOp;
+      readonly fetch: boolean;
+      readonly size: "w" | "dw";
+      readonly dst: number;
+      readonly src: number;
+      readonly off: number;
+    }
+  | {
+      readonly kind: "load-acquire";
+      readonly size: Size;
+      readonly dst: number;
+      readonly src: number;
+      readonly off: number;
+    }
+  | {
+      readonly kind: "store-release";
+      readonly size: Size;
+      readonly dst: number;
+      readonly src: number;
+      readonly off: number;
+    }
   | { readonly kind: "ld-abs"; readonly size: "b" | "h" | "w"; readonly imm: number }
   | { readonly kind: "ld-ind"; readonly size: "b" | "h" | "w"; readonly src: number; readonly imm: number }
   | { readonly kind: "ld-imm64"; readonly dst: number; readonly value: WideValue }
   /** `long`: gotol, whose offset is 32 bits. */
   | { readonly kind: "goto"; readonly long: boolean; readonly off: number }
   | { readonly kind: "may-goto"; readonly off: number }
-  | { readonly kind: "branch"; readonly op: JmpOp; readonly width: 32 | 64; readonly dst: number; readonly src: Operand; readonly off: number }
+  | {
+      readonly kind: "branch";
+      readonly op: JmpOp;
+      readonly width: 32 | 64;
+      readonly dst: number;
+      readonly src: Operand;
+      readonly off: number;
+    }
   | { readonly kind: "call-helper"; readonly id: number }
   | { readonly kind: "call-subprog"; readonly off: number }
   | { readonly kind: "call-kfunc"; readonly btfId: number; readonly fdIndex: number }
@@ -240,7 +287,11 @@ export function fromOp(o: Op): Insn[] {
     case "addr-space-cast":
       return [build.addrSpaceCast(o.dst, o.src, o.toSpace, o.fromSpace)];
     case "load":
-      return [o.signed ? build.ldxMemsx(o.size as "b" | "h" | "w", o.dst, o.src, o.off) : build.ldxMem(o.size, o.dst, o.src, o.off)];
+      return [
+        o.signed
+          ? build.ldxMemsx(o.size as "b" | "h" | "w", o.dst, o.src, o.off)
+          : build.ldxMem(o.size, o.dst, o.src, o.off),
+      ];
     case "store":
       if (o.src.kind === "reg") return [build.stxMem(o.size, o.dst, o.src.reg, o.off)];
       return [build.stMem(o.size, o.dst, o.off, o.src.imm)];
@@ -261,7 +312,8 @@ export function fromOp(o: Op): Insn[] {
     case "may-goto":
       return [build.mayGoto(o.off)];
     case "branch": {
-      if (o.src.kind === "reg") return [(o.width === 64 ? build.jmpReg : build.jmp32Reg)(o.op, o.dst, o.src.reg, o.off)];
+      if (o.src.kind === "reg")
+        return [(o.width === 64 ? build.jmpReg : build.jmp32Reg)(o.op, o.dst, o.src.reg, o.off)];
       return [(o.width === 64 ? build.jmpImm : build.jmp32Imm)(o.op, o.dst, o.src.imm, o.off)];
     }
     case "call-helper":
@@ -272,6 +324,8 @@ export function fromOp(o: Op): Insn[] {
       return [build.callKfunc(o.btfId, o.fdIndex)];
     case "exit":
       return [build.exit()];
+    default:
+      throw unknownKind("op.kind", o);
   }
 }
 
@@ -291,7 +345,15 @@ function fromWide(dst: number, value: WideValue): Insn[] {
       return build.ldMapIdx(dst, value.index);
     case "map-idx-value":
       return build.ldMapIdxValue(dst, value.index, value.offset);
+    default:
+      throw unknownKind("op.value.kind", value);
   }
+}
+
+/** What the types rule out, a caller in JavaScript may still pass. */
+function unknownKind(argument: string, got: never): ArgumentError {
+  const kind = (got as { kind?: unknown } | undefined)?.kind;
+  return new ArgumentError(argument, `expected a kind of instruction, got ${String(kind)}`);
 }
 
 const V2_JUMPS: ReadonlySet<JmpOp> = new Set(["jlt", "jle", "jslt", "jsle"]);

@@ -2,8 +2,9 @@
 import * as build from "./build.ts";
 import type { AluOp, AtomicOp, JmpOp, Size } from "./build.ts";
 import type { Insn } from "./insn.ts";
-import { Lexer } from "./lexer.ts";
 import type { Token } from "./lexer.ts";
+import { any32, LineParser, REGISTER, s16, s32, show } from "./parse-line.ts";
+import type { Range, Reg } from "./parse-line.ts";
 
 /** What the instruction names and the whole program has to fill in. */
 export type Symbolic =
@@ -19,27 +20,6 @@ export type Symbolic =
 export interface Statement {
   readonly insns: readonly Insn[];
   readonly symbolic: Symbolic | undefined;
-}
-
-/** Carries code and columns (from 0) to the caller, who knows the line. */
-export class SyntaxFailure extends Error {
-  readonly code: string;
-  readonly start: number;
-  readonly end: number;
-  readonly help: string | undefined;
-
-  constructor(code: string, message: string, at: { start: number; end: number }, help?: string) {
-    super(message);
-    this.code = code;
-    this.start = at.start;
-    this.end = at.end;
-    this.help = help;
-  }
-}
-
-interface Reg {
-  readonly n: number;
-  readonly wide: boolean;
 }
 
 const ALU_OPS: ReadonlyMap<string, AluOp> = new Map([
@@ -87,53 +67,19 @@ const TYPES: ReadonlyMap<string, { size: Size; signed: boolean }> = new Map([
   ["s64", { size: "dw", signed: true }],
 ]);
 
-const REGISTER = /^([rw])(\d{1,2})$/;
-/** `12: (b7) ` in front of an instruction, as dumps have it. */
-const PREFIX = /^\s*(?:\d{1,9}:\s*)?(?:\([0-9a-f]{2}\)\s*)?/;
-
-const s16 = { min: -0x8000n, max: 0x7fffn, what: "16-bit signed" };
-const s32 = { min: -0x8000_0000n, max: 0x7fff_ffffn, what: "32-bit signed" };
-/** For operations on 32 bits and number fields that the kernel prints unsigned. */
-const any32 = { min: -0x8000_0000n, max: 0xffff_ffffn, what: "32-bit" };
-
-export class StatementParser {
-  readonly #lexer: Lexer;
+export class StatementParser extends LineParser {
   readonly #helperId: (name: string) => number | undefined;
-  /** End of the last token taken, from 0. */
-  lastEnd = 0;
   #symbolic: Symbolic | undefined;
 
   constructor(line: string, helperId: (name: string) => number | undefined) {
-    const trimmed = line.trim();
-    // `int prog(struct xdp_md * ctx):` in bpftool's dumps, and `# comment`.
-    const skip = trimmed.startsWith("#") || (trimmed.endsWith("):") && trimmed.indexOf("(") > 0);
-    this.#lexer = new Lexer(line, skip ? line.length : PREFIX.exec(line)![0].length);
+    super(line);
     this.#helperId = helperId;
-  }
-
-  get token(): Token {
-    return this.#lexer.token;
-  }
-  get atEnd(): boolean {
-    return this.token.kind === "end";
-  }
-
-  /** The label in front, if there is one. */
-  label(): Token | undefined {
-    const { token } = this;
-    if (token.kind !== "id" || !/^\s*:/.test(this.#lexer.line.slice(token.end, token.end + 64))) return undefined;
-    if (REGISTER.test(token.text) || token.text === "pc") {
-      throw this.#failure("ASM001", `\`${token.text}\` cannot be a label`, token);
-    }
-    this.#take();
-    this.#take();
-    return token;
   }
 
   statement(): Statement {
     const first = this.token;
     const insns = this.#insn(first);
-    if (!this.atEnd) throw this.#expected("the end of the line");
+    if (!this.atEnd) throw this.expected("the end of the line");
     return { insns, symbolic: this.#symbolic };
   }
 
@@ -152,7 +98,7 @@ export class StatementParser {
         case "call":
           return [this.#call()];
         case "exit":
-          this.#take();
+          this.take();
           return [build.exit()];
         case "lock":
           return [this.#lock()];
@@ -163,128 +109,132 @@ export class StatementParser {
       }
       if (REGISTER.test(first.text)) return this.#assign();
     }
-    throw this.#expected("an instruction", "such as `r0 = 1`, `if r1 == 0 goto out`, `call`, `exit`");
+    throw this.expected("an instruction", "such as `r0 = 1`, `if r1 == 0 goto out`, `call`, `exit`");
   }
 
   // rN …
 
   #assign(): readonly Insn[] {
-    const dst = this.#reg();
+    const dst = this.reg();
     const token = this.token;
     if (token.kind === "op") {
       const name = ALU_OPS.get(token.text);
       if (name !== undefined) {
-        this.#take();
+        this.take();
         return [this.#alu(name, dst)];
       }
       if (token.text === "=") {
-        this.#take();
+        this.take();
         return this.#value(dst);
       }
     }
-    throw this.#expected("an assignment", "such as = += -= *= /= s/= %= s%= |= &= ^= <<= >>= s>>=");
+    throw this.expected("an assignment", "such as = += -= *= /= s/= %= s%= |= &= ^= <<= >>= s>>=");
   }
 
   #alu(name: AluOp, dst: Reg): Insn {
-    if (this.#atReg()) {
-      const src = this.#sameWidth(dst, "operand");
+    if (this.atReg()) {
+      const src = this.sameWidth(dst, "operand");
       return (dst.wide ? build.alu64Reg : build.alu32Reg)(name, dst.n, src);
     }
-    return (dst.wide ? build.alu64Imm : build.alu32Imm)(name, dst.n, this.#imm(dst.wide ? s32 : any32));
+    return (dst.wide ? build.alu64Imm : build.alu32Imm)(name, dst.n, this.imm(dst.wide ? s32 : any32));
   }
 
   #value(dst: Reg): readonly Insn[] {
     const token = this.token;
     if (token.kind === "num") return this.#constant(dst, false);
-    if (this.#atReg()) {
-      const src = this.#sameWidth(dst, "source");
+    if (this.atReg()) {
+      const src = this.sameWidth(dst, "source");
       return [(dst.wide ? build.mov64Reg : build.mov32Reg)(dst.n, src)];
     }
     if (token.kind === "op") {
       if (token.text === "-") {
-        this.#take();
+        this.take();
         if (this.token.kind === "num") return this.#constant(dst, true);
-        this.#sameReg(dst);
+        this.sameReg(dst);
         return [(dst.wide ? build.neg64 : build.neg32)(dst.n)];
       }
       if (token.text === "(") return [this.#movsx(dst)];
       if (token.text === "*") return [this.#load(dst)];
     }
     if (token.kind === "id") return this.#named(dst, token);
-    throw this.#expected("a value", "a register, a number, a load, map[…]");
+    throw this.expected("a value", "a register, a number, a load, map[…]");
   }
 
   #constant(dst: Reg, negative: boolean): readonly Insn[] {
-    const token = this.#take();
-    const magnitude = this.#number(token);
+    const token = this.take();
+    const magnitude = this.number(token);
     const value = negative ? -magnitude : magnitude;
     const ll = this.token.kind === "id" && this.token.text === "ll";
     if (!dst.wide) {
-      return [build.mov32Imm(dst.n, this.#range(value, any32, token))];
+      return [build.mov32Imm(dst.n, this.range(value, any32, token))];
     }
-    if (ll) this.#take();
+    if (ll) this.take();
     if (ll || /^0x/i.test(token.text)) {
-      if (value < -(1n << 63n) || value >= 1n << 64n) throw this.#failure("ASM002", `${value} does not fit 64 bits`, token);
+      if (value < -(1n << 63n) || value >= 1n << 64n)
+        throw this.failure("ASM002", `${value} does not fit 64 bits`, token);
       return build.ldImm64(dst.n, value);
     }
-    return [build.mov64Imm(dst.n, this.#range(value, s32, token, "write it in hex, or with `ll` behind it, for ld_imm64"))];
+    return [
+      build.mov64Imm(dst.n, this.range(value, s32, token, "write it in hex, or with `ll` behind it, for ld_imm64")),
+    ];
   }
 
   #movsx(dst: Reg): Insn {
-    this.#punct("(");
-    const type = this.#take();
+    this.punct("(");
+    const type = this.take();
     const from = { s8: 8, s16: 16, s32: 32 }[type.text] as 8 | 16 | 32 | undefined;
     if (from === undefined || (from === 32 && !dst.wide)) {
-      throw this.#failure("ASM001", `expected ${dst.wide ? "s8, s16 or s32" : "s8 or s16"}, got ${show(type)}`, type);
+      throw this.failure("ASM001", `expected ${dst.wide ? "s8, s16 or s32" : "s8 or s16"}, got ${show(type)}`, type);
     }
-    this.#punct(")");
-    const src = this.#sameWidth(dst, "source");
+    this.punct(")");
+    const src = this.sameWidth(dst, "source");
     return dst.wide ? build.movsx64(dst.n, src, from) : build.movsx32(dst.n, src, from as 8 | 16);
   }
 
   #load(dst: Reg): Insn {
-    this.#punct("*");
+    this.punct("*");
     const { size, signed, token } = this.#type();
     if (this.token.kind === "id" && this.token.text === "skb") return this.#legacy(dst, size, signed, token);
     const { base, off } = this.#address();
-    if (!dst.wide && (size === "dw" || signed)) throw this.#failure("ASM007", `this load needs \`r${dst.n}\`: it writes 64 bits`, token);
+    if (!dst.wide && (size === "dw" || signed))
+      throw this.failure("ASM007", `this load needs \`r${dst.n}\`: it writes 64 bits`, token);
     if (!signed) return build.ldxMem(size, dst.n, base, off);
-    if (size === "dw") throw this.#failure("ASM007", "s64 needs no sign extension: use u64", token);
+    if (size === "dw") throw this.failure("ASM007", "s64 needs no sign extension: use u64", token);
     return build.ldxMemsx(size, dst.n, base, off);
   }
 
   #legacy(dst: Reg, size: Size, signed: boolean, type: Token): Insn {
-    const skb = this.#take();
-    if (dst.n !== 0) throw this.#failure("ASM007", "loads from skb write r0", skb);
-    if (size === "dw" || signed) throw this.#failure("ASM007", "loads from skb take u8, u16 or u32", type);
-    this.#punct("[");
+    const skb = this.take();
+    if (dst.n !== 0) throw this.failure("ASM007", "loads from skb write r0", skb);
+    if (size === "dw" || signed) throw this.failure("ASM007", "loads from skb take u8, u16 or u32", type);
+    this.punct("[");
     let insn: Insn;
-    if (this.#atReg()) {
-      const src = this.#wideReg();
-      insn = build.ldInd(size, src, this.token.text === "]" ? 0 : this.#displacement(s32));
+    if (this.atReg()) {
+      const src = this.wideReg();
+      insn = build.ldInd(size, src, this.token.text === "]" ? 0 : this.displacement(s32));
     } else {
-      insn = build.ldAbs(size, this.#imm(s32));
+      insn = build.ldAbs(size, this.imm(s32));
     }
-    this.#punct("]");
+    this.punct("]");
     return insn;
   }
 
   #named(dst: Reg, token: Token): readonly Insn[] {
     const end = /^(le|be|bswap)(16|32|64)$/.exec(token.text);
     if (end !== null) {
-      this.#take();
-      if (!dst.wide) throw this.#failure("ASM007", `${token.text} works on \`r${dst.n}\``, token);
-      this.#sameReg(dst);
+      this.take();
+      if (!dst.wide) throw this.failure("ASM007", `${token.text} works on \`r${dst.n}\``, token);
+      this.sameReg(dst);
       const width = Number(end[2]) as 16 | 32 | 64;
       return [end[1] === "bswap" ? build.bswap(dst.n, width) : build.endian(end[1] as "le" | "be", dst.n, width)];
     }
     if (token.text.startsWith("atomic")) return [this.#fetch(dst, token)];
     if (token.text === "load_acquire") {
-      this.#take();
-      this.#punct("(");
+      this.take();
+      this.punct("(");
       const { size, base, off } = this.#pointer();
-      this.#punct(")");
-      if (!dst.wide && size === "dw") throw this.#failure("ASM007", `this load needs \`r${dst.n}\``, token);
+      this.punct(")");
+      if (!dst.wide && size === "dw") throw this.failure("ASM007", `this load needs \`r${dst.n}\``, token);
       return [build.loadAcquire(size, dst.n, base, off)];
     }
     if (dst.wide) {
@@ -299,74 +249,85 @@ export class StatementParser {
           return this.#btf(dst.n);
       }
     }
-    throw this.#expected("a value", "a register, a number, a load, map[…]");
+    throw this.expected("a value", "a register, a number, a load, map[…]");
   }
 
   #addrSpaceCast(dst: number): Insn {
-    this.#take();
-    this.#punct("(");
-    const src = this.#wideReg();
-    this.#punct(",");
+    this.take();
+    this.punct("(");
+    const src = this.wideReg();
+    this.punct(",");
     const at = this.token;
-    const to = this.#imm(any32);
-    this.#punct(",");
-    const from = this.#imm(any32);
-    this.#punct(")");
+    const to = this.imm(any32);
+    this.punct(",");
+    const from = this.imm(any32);
+    this.punct(")");
     if (!((to === 0 && from === 1) || (to === 1 && from === 0))) {
-      throw this.#failure("ASM007", `expected a cast between address spaces 0 and 1, got ${to} and ${from}`, at);
+      throw this.failure("ASM007", `expected a cast between address spaces 0 and 1, got ${to} and ${from}`, at);
     }
     return build.addrSpaceCast(dst, src, to, from);
   }
 
   #map(dst: number): readonly Insn[] {
-    const word = this.#take();
-    const inner = this.#bracket();
+    const word = this.take();
+    const inner = this.bracket();
     const number = /^(id|fd|idx):(-?\d{1,10})$/.exec(inner.text);
     if (number !== null && number[1] === "idx") {
-      const index = this.#range(BigInt(number[2]!), any32, inner);
+      const index = this.range(BigInt(number[2]!), any32, inner);
       if (this.token.kind !== "op" || this.token.text !== "+") return build.ldMapIdx(dst, index);
       return build.ldMapIdxValue(dst, index, this.#plusOffset());
     }
     let offset: number | undefined;
     if (this.token.kind === "op" && this.token.text === "[") {
-      const entry = this.#bracket();
-      if (entry.text !== "0") throw this.#failure("ASM001", `expected [0], got [${entry.text}]: only entry 0 has an address`, entry);
+      const entry = this.bracket();
+      if (entry.text !== "0")
+        throw this.failure("ASM001", `expected [0], got [${entry.text}]: only entry 0 has an address`, entry);
       offset = this.#plusOffset();
     }
-    const fd = number === null ? 0 : this.#range(BigInt(number[2]!), any32, inner);
+    const fd = number === null ? 0 : this.range(BigInt(number[2]!), any32, inner);
     if (number === null) {
       if (inner.text === "" || inner.text.includes(":")) {
-        throw this.#failure("ASM001", `expected id:N, fd:N, idx:N or a name, got \`${inner.text}\``, inner);
+        throw this.failure("ASM001", `expected id:N, fd:N, idx:N or a name, got \`${inner.text}\``, inner);
       }
-      this.#symbolic = { kind: "map", name: inner.text, offset: offset === undefined ? undefined : offset >>> 0, at: { ...word, end: inner.end + 1 } };
+      this.#symbolic = {
+        kind: "map",
+        name: inner.text,
+        offset: offset === undefined ? undefined : offset >>> 0,
+        at: { ...word, end: inner.end + 1 },
+      };
     }
     this.#llIgnored();
     return offset === undefined ? build.ldMapFd(dst, fd) : build.ldMapValue(dst, fd, offset);
   }
 
   #subprogAddress(dst: number): readonly Insn[] {
-    this.#take();
-    const inner = this.#bracket();
+    this.take();
+    const inner = this.bracket();
     const number = /^([+-]\d{1,10})(?:,(-?\d{1,10}))?$/.exec(inner.text);
     if (number !== null) {
       this.#symbolic = { kind: "offset", at: inner };
-      const [first, second] = build.ldFunc(dst, this.#range(BigInt(number[1]!), s32, inner));
-      return [first, { ...second, imm: this.#range(BigInt(number[2] ?? 0), s32, inner) }];
+      const [first, second] = build.ldFunc(dst, this.range(BigInt(number[1]!), s32, inner));
+      return [first, { ...second, imm: this.range(BigInt(number[2] ?? 0), s32, inner) }];
     }
-    if (!/^[\w.$]+$/.test(inner.text)) throw this.#failure("ASM001", `expected +N, -N or a label, got \`${inner.text}\``, inner);
+    if (!/^[\w.$]+$/.test(inner.text))
+      throw this.failure("ASM001", `expected +N, -N or a label, got \`${inner.text}\``, inner);
     this.#symbolic = { kind: "label", name: inner.text, field: "imm", at: inner };
     return build.ldFunc(dst, 0);
   }
 
   #btf(dst: number): readonly Insn[] {
-    const word = this.#take();
-    const inner = this.#bracket();
+    const word = this.take();
+    const inner = this.bracket();
     const number = /^id:(-?\d{1,10})(?:,fd:(-?\d{1,10}))?$/.exec(inner.text);
     if (number !== null) {
-      return build.ldBtfId(dst, this.#range(BigInt(number[1]!), any32, inner), this.#range(BigInt(number[2] ?? 0), any32, inner));
+      return build.ldBtfId(
+        dst,
+        this.range(BigInt(number[1]!), any32, inner),
+        this.range(BigInt(number[2] ?? 0), any32, inner),
+      );
     }
     if (inner.text === "" || inner.text.includes(":")) {
-      throw this.#failure("ASM001", `expected id:N or a name, got \`${inner.text}\``, inner);
+      throw this.failure("ASM001", `expected id:N or a name, got \`${inner.text}\``, inner);
     }
     this.#symbolic = { kind: "ksym", name: inner.text, at: { ...word, end: inner.end + 1 } };
     this.#llIgnored();
@@ -374,175 +335,181 @@ export class StatementParser {
   }
 
   #llIgnored(): void {
-    if (this.token.kind === "id" && this.token.text === "ll") this.#take();
+    if (this.token.kind === "id" && this.token.text === "ll") this.take();
   }
 
   #plusOffset(): number {
-    if (this.token.kind !== "op" || this.token.text !== "+") throw this.#expected("`+` and an offset");
-    this.#take();
-    return this.#imm(any32);
+    if (this.token.kind !== "op" || this.token.text !== "+") throw this.expected("`+` and an offset");
+    this.take();
+    return this.imm(any32);
   }
 
   // Memory
 
   #store(): Insn {
-    this.#punct("*");
+    this.punct("*");
     const { size, signed, token } = this.#type();
-    if (signed) throw this.#failure("ASM007", `stores take an unsigned type, got ${token.text}`, token);
+    if (signed) throw this.failure("ASM007", `stores take an unsigned type, got ${token.text}`, token);
     const { base, off } = this.#address();
-    this.#punct("=");
-    if (!this.#atReg()) return build.stMem(size, base, off, this.#imm(size === "dw" ? s32 : any32));
+    this.punct("=");
+    if (!this.atReg()) return build.stMem(size, base, off, this.imm(size === "dw" ? s32 : any32));
     const at = this.token;
-    const src = this.#reg();
-    if (!src.wide && size === "dw") throw this.#failure("ASM007", `an 8-byte store needs \`r${src.n}\``, at);
+    const src = this.reg();
+    if (!src.wide && size === "dw") throw this.failure("ASM007", `an 8-byte store needs \`r${src.n}\``, at);
     return build.stxMem(size, base, src.n, off);
   }
 
   #lock(): Insn {
-    this.#take();
-    this.#punct("*");
+    this.take();
+    this.punct("*");
     const { size, base, off } = this.#atomicPointer();
-    const token = this.#take();
+    const token = this.take();
     const name = ATOMIC_OPS.get(token.text);
-    if (name === undefined) throw this.#failure("ASM001", `expected +=, |=, &= or ^=, got ${show(token)}`, token);
-    return build.atomic(name, size, base, this.#sized(size), off);
+    if (name === undefined) throw this.failure("ASM001", `expected +=, |=, &= or ^=, got ${show(token)}`, token);
+    return build.atomic(name, size, base, this.sized(size), off);
   }
 
   #fetch(dst: Reg, token: Token): Insn {
     const m = /^atomic(64)?_(?:fetch_(add|or|and|xor)|(xchg|cmpxchg))$/.exec(token.text);
-    if (m === null) throw this.#expected("atomic_fetch_add, _or, _and, _xor, atomic_xchg or atomic_cmpxchg");
-    this.#take();
+    if (m === null) throw this.expected("atomic_fetch_add, _or, _and, _xor, atomic_xchg or atomic_cmpxchg");
+    this.take();
     const name = (m[2] ?? m[3]) as AtomicOp;
-    this.#punct("(");
+    this.punct("(");
     const { size, base, off } = this.#atomicPointer();
     // clang says atomic_ for both sizes.
-    if (m[1] === "64" && size !== "dw") throw this.#failure("ASM007", `${token.text} takes a u64`, token);
-    this.#punct(",");
+    if (m[1] === "64" && size !== "dw") throw this.failure("ASM007", `${token.text} takes a u64`, token);
+    this.punct(",");
     if (name === "cmpxchg") {
       const at = this.token;
-      if (this.#sized(size) !== 0 || dst.n !== 0) throw this.#failure("ASM007", "cmpxchg compares with r0 and writes r0", at);
-      this.#punct(",");
+      if (this.sized(size) !== 0 || dst.n !== 0)
+        throw this.failure("ASM007", "cmpxchg compares with r0 and writes r0", at);
+      this.punct(",");
     }
     const at = this.token;
-    const src = this.#sized(size);
-    this.#punct(")");
+    const src = this.sized(size);
+    this.punct(")");
     if (name !== "cmpxchg" && src !== dst.n) {
-      throw this.#failure("ASM007", `the old value goes to the operand's register: expected r${dst.n}, got r${src}`, at);
+      throw this.failure("ASM007", `the old value goes to the operand's register: expected r${dst.n}, got r${src}`, at);
     }
     return build.atomic(name, size, base, src, off, true);
   }
 
   #storeRelease(): Insn {
-    this.#take();
-    this.#punct("(");
+    this.take();
+    this.punct("(");
     const { size, base, off } = this.#pointer();
-    this.#punct(",");
-    const src = this.#sized(size);
-    this.#punct(")");
+    this.punct(",");
+    const src = this.sized(size);
+    this.punct(")");
     return build.storeRelease(size, base, src, off);
   }
 
   /** `(u64 *)`. */
   #type(): { size: Size; signed: boolean; token: Token } {
-    this.#punct("(");
-    const token = this.#take();
+    this.punct("(");
+    const token = this.take();
     const type = TYPES.get(token.text);
-    if (type === undefined) throw this.#failure("ASM001", `expected u8, u16, u32, u64, s8, s16 or s32, got ${show(token)}`, token);
-    this.#punct("*");
-    this.#punct(")");
+    if (type === undefined)
+      throw this.failure("ASM001", `expected u8, u16, u32, u64, s8, s16 or s32, got ${show(token)}`, token);
+    this.punct("*");
+    this.punct(")");
     return { ...type, token };
   }
 
   /** `(r6 +8)`. */
   #address(): { base: number; off: number } {
-    this.#punct("(");
-    const base = this.#wideReg();
-    const off = this.token.text === ")" ? 0 : this.#displacement(s16);
-    this.#punct(")");
+    this.punct("(");
+    const base = this.wideReg();
+    const off = this.token.text === ")" ? 0 : this.displacement(s16);
+    this.punct(")");
     return { base, off };
   }
 
   #pointer(): { size: Size; base: number; off: number } {
     const { size, signed, token } = this.#type();
-    if (signed) throw this.#failure("ASM007", `expected an unsigned type, got ${token.text}`, token);
+    if (signed) throw this.failure("ASM007", `expected an unsigned type, got ${token.text}`, token);
     return { size, ...this.#address() };
   }
 
   #atomicPointer(): { size: "w" | "dw"; base: number; off: number } {
     const at = this.token;
     const { size, base, off } = this.#pointer();
-    if (size !== "w" && size !== "dw") throw this.#failure("ASM007", "atomic operations take u32 or u64", at);
+    if (size !== "w" && size !== "dw") throw this.failure("ASM007", "atomic operations take u32 or u64", at);
     return { size, base, off };
   }
 
   // Jumps
 
   #branch(): Insn {
-    this.#take();
-    const dst = this.#reg();
-    const token = this.#take();
+    this.take();
+    const dst = this.reg();
+    const token = this.take();
     const name = token.kind === "op" ? JMP_OPS.get(token.text) : undefined;
     if (name === undefined) {
-      throw this.#failure("ASM001", `expected a comparison (== != > >= < <= s> s>= s< s<= &), got ${show(token)}`, token);
+      throw this.failure(
+        "ASM001",
+        `expected a comparison (== != > >= < <= s> s>= s< s<= &), got ${show(token)}`,
+        token,
+      );
     }
-    if (this.#atReg()) {
-      const src = this.#sameWidth(dst, "operand");
+    if (this.atReg()) {
+      const src = this.sameWidth(dst, "operand");
       return this.#gotoOf((off) => (dst.wide ? build.jmpReg : build.jmp32Reg)(name, dst.n, src, off));
     }
     // The kernel prints the s32 immediate of 64-bit comparisons as 32 bits of hex.
     const hex = this.token.kind === "num" && /^0x/i.test(this.token.text);
-    const imm = this.#imm(dst.wide && !hex ? s32 : any32);
+    const imm = this.imm(dst.wide && !hex ? s32 : any32);
     return this.#gotoOf((off) => (dst.wide ? build.jmpImm : build.jmp32Imm)(name, dst.n, imm, off));
   }
 
   #gotoOf(make: (off: number) => Insn): Insn {
-    if (this.token.text !== "goto") throw this.#expected("`goto`");
+    if (this.token.text !== "goto") throw this.expected("`goto`");
     return this.#goto(make, s16, "off");
   }
 
-  #goto(make: (off: number) => Insn, range: typeof s16, field: "off" | "imm"): Insn {
-    this.#take();
+  #goto(make: (off: number) => Insn, range: Range, field: "off" | "imm"): Insn {
+    this.take();
     return make(this.#target(range, field));
   }
 
   /** `pc+5`, `+5` or a label. */
-  #target(range: typeof s16, field: "off" | "imm"): number {
+  #target(range: Range, field: "off" | "imm"): number {
     const token = this.token;
     if (token.kind === "id" && token.text !== "pc") {
-      this.#take();
+      this.take();
       this.#symbolic = { kind: "label", name: token.text, field, at: token };
       return 0;
     }
-    if (token.kind === "id") this.#take();
+    if (token.kind === "id") this.take();
     if (this.token.kind !== "op" || (this.token.text !== "+" && this.token.text !== "-")) {
-      throw this.#expected("a target", "pc+N, pc-N or a label");
+      throw this.expected("a target", "pc+N, pc-N or a label");
     }
-    return this.#displacement(range);
+    return this.displacement(range);
   }
 
   #call(): Insn {
-    this.#take();
+    this.take();
     const token = this.token;
     if (token.kind === "num" || token.kind === "hash" || (token.kind === "op" && token.text === "-")) {
-      if (token.kind === "hash") this.#take();
-      return build.callHelper(token.kind === "hash" ? this.#hashNumber(token) : this.#imm(s32));
+      if (token.kind === "hash") this.take();
+      return build.callHelper(token.kind === "hash" ? this.#hashNumber(token) : this.imm(s32));
     }
     if (token.kind === "op" && token.text === "+") return this.#subprogOffset(token);
-    if (token.kind !== "id") throw this.#expected("a function", "pc+N, a helper, a kernel function or a label");
+    if (token.kind !== "id") throw this.expected("a function", "pc+N, a helper, a kernel function or a label");
     if (token.text === "pc") return this.#subprogOffset(token);
-    this.#take();
+    this.take();
     let { text } = token;
-    if (text === "kernel" && this.#lexer.line.startsWith("-function", token.end)) {
-      this.#take();
-      this.#take();
+    if (text === "kernel" && this.lexer.line.startsWith("-function", token.end)) {
+      this.take();
+      this.take();
       text = "kernel-function";
     }
     if (this.token.kind !== "hash") {
-      if (text === "kernel-function") throw this.#expected("`#` and a BTF id");
+      if (text === "kernel-function") throw this.expected("`#` and a BTF id");
       this.#symbolic = { kind: "call", name: text, at: token };
       return build.callHelper(0);
     }
-    const number = this.#hashNumber(this.#take());
+    const number = this.#hashNumber(this.take());
     if (text === "unknown" || this.#helperId(text) !== undefined) return build.callHelper(number);
     return build.callKfunc(number, this.#fdIndex());
   }
@@ -550,151 +517,34 @@ export class StatementParser {
   #subprogOffset(at: Token): Insn {
     const off = this.#target(s32, "imm");
     // `pc+5#bpf_prog_…_name`: what bpftool knows of the target.
-    if (this.token.kind === "hash") this.#take();
+    if (this.token.kind === "hash") this.take();
     this.#symbolic = { kind: "offset", at: { ...at, end: this.lastEnd } };
     return build.callSubprog(off);
   }
 
   #fdIndex(): number {
     if (this.token.kind !== "id" || this.token.text !== "fd_idx") return 0;
-    this.#take();
-    this.#punct(":");
-    return this.#imm(s16);
+    this.take();
+    this.punct(":");
+    return this.imm(s16);
   }
 
   #hashNumber(token: Token): number {
-    if (!/^-?\d{1,10}$/.test(token.text)) throw this.#failure("ASM001", `expected # and a number, got \`#${token.text}\``, token);
-    return this.#range(BigInt(token.text), s32, token);
+    if (!/^-?\d{1,10}$/.test(token.text))
+      throw this.failure("ASM001", `expected # and a number, got \`#${token.text}\``, token);
+    return this.range(BigInt(token.text), s32, token);
   }
 
   #rawInsn(): Insn {
-    this.#take();
-    const opcode = this.#imm({ min: 0n, max: 255n, what: "8-bit" });
-    this.#punct(",");
-    const dst = this.#imm({ min: 0n, max: 15n, what: "4-bit" });
-    this.#punct(",");
-    const src = this.#imm({ min: 0n, max: 15n, what: "4-bit" });
-    this.#punct(",");
-    const off = this.#imm(s16);
-    this.#punct(",");
-    return { opcode, dst, src, off, imm: this.#imm(any32) };
+    this.take();
+    const opcode = this.imm({ min: 0n, max: 255n, what: "8-bit" });
+    this.punct(",");
+    const dst = this.imm({ min: 0n, max: 15n, what: "4-bit" });
+    this.punct(",");
+    const src = this.imm({ min: 0n, max: 15n, what: "4-bit" });
+    this.punct(",");
+    const off = this.imm(s16);
+    this.punct(",");
+    return { opcode, dst, src, off, imm: this.imm(any32) };
   }
-
-  // Tokens
-
-  #take(): Token {
-    const token = this.#lexer.next();
-    if (token.kind !== "end") this.lastEnd = token.end;
-    return token;
-  }
-
-  #bracket(): Token {
-    if (this.token.kind !== "op" || this.token.text !== "[") throw this.#expected("`[`");
-    const open = this.token;
-    const inner = this.#lexer.bracket();
-    if (inner === undefined) throw this.#failure("ASM001", "expected a `]` to this `[`", open);
-    this.lastEnd = inner.end + 1;
-    return inner;
-  }
-
-  #punct(text: string): void {
-    if (this.token.kind !== "op" || this.token.text !== text) throw this.#expected(`\`${text}\``);
-    this.#take();
-  }
-
-  #atReg(): boolean {
-    return this.token.kind === "id" && REGISTER.test(this.token.text);
-  }
-
-  #reg(): Reg {
-    const m = this.token.kind === "id" ? REGISTER.exec(this.token.text) : null;
-    if (m === null || Number(m[2]) > 10 || String(Number(m[2])) !== m[2]) {
-      throw this.#expected("a register", "r0-r10 for 64 bits, w0-w10 for the low 32");
-    }
-    this.#take();
-    return { n: Number(m[2]), wide: m[1] === "r" };
-  }
-
-  #wideReg(): number {
-    const at = this.token;
-    const reg = this.#reg();
-    if (!reg.wide) throw this.#failure("ASM007", `expected \`r${reg.n}\`, got \`w${reg.n}\``, at);
-    return reg.n;
-  }
-
-  /** r or w for 4 bytes (clang prints w), r for 8. */
-  #sized(size: Size): number {
-    return size === "dw" ? this.#wideReg() : this.#reg().n;
-  }
-
-  #sameWidth(dst: Reg, what: string): number {
-    const at = this.token;
-    const reg = this.#reg();
-    if (reg.wide !== dst.wide) {
-      throw this.#failure("ASM007", `the ${what} must be as wide as the first register: expected \`${dst.wide ? "r" : "w"}${reg.n}\``, at);
-    }
-    return reg.n;
-  }
-
-  #sameReg(dst: Reg): void {
-    const at = this.token;
-    if (this.#sameWidth(dst, "operand") !== dst.n) {
-      throw this.#failure("ASM007", `this instruction works in place: expected \`${dst.wide ? "r" : "w"}${dst.n}\``, at);
-    }
-  }
-
-  #number(token: Token): bigint {
-    if (!/^(?:\d{1,20}|0[xX][0-9a-fA-F]{1,16})$/.test(token.text)) {
-      const at = token.text.length > 40 ? `${token.text.slice(0, 40)}…` : token.text;
-      throw this.#failure("ASM002", `expected a number of at most 64 bits, got \`${at}\``, token);
-    }
-    return BigInt(token.text);
-  }
-
-  /** `5`, `-5`, `+5`, `0x5`: as s32, so that any32 wraps. */
-  #imm(range: typeof s16): number {
-    const sign = this.token;
-    const signed = sign.kind === "op" && (sign.text === "-" || sign.text === "+");
-    if (signed) this.#take();
-    if (this.token.kind !== "num") throw this.#expected("a number");
-    const token = this.#take();
-    const magnitude = this.#number(token);
-    const at = signed ? { ...token, start: sign.start } : token;
-    const help = range === s32 && magnitude > s32.max && magnitude <= any32.max ? "an immediate is sign-extended from 32 bits: load it with `rN = 0x…` first" : undefined;
-    return this.#range(sign.text === "-" ? -magnitude : magnitude, range, at, help);
-  }
-
-  /** A number with its sign: `+8`, `- 8`. */
-  #displacement(range: typeof s16): number {
-    if (this.token.kind !== "op" || (this.token.text !== "+" && this.token.text !== "-")) {
-      throw this.#expected("`+` or `-` and an offset");
-    }
-    // `skb[r6 + -5]`: the kernel prints the sign of the number behind its own plus.
-    const plus = this.token;
-    const line = this.#lexer.line;
-    if (plus.text === "+" && /^\s*-/.test(line.slice(plus.end, plus.end + 8))) this.#take();
-    return this.#imm(range);
-  }
-
-  #range(value: bigint, range: typeof s16, at: { start: number; end: number }, help?: string): number {
-    if (value < range.min || value > range.max) {
-      throw this.#failure("ASM002", `expected a ${range.what} number (${range.min} to ${range.max}), got ${value}`, at, help);
-    }
-    return range === s16 || range === s32 || range === any32 ? Number(BigInt.asIntN(32, value)) : Number(value);
-  }
-
-  #expected(what: string, detail?: string): SyntaxFailure {
-    const more = detail === undefined ? "" : ` (${detail})`;
-    return this.#failure("ASM001", `expected ${what}${more}, got ${show(this.token)}`, this.token);
-  }
-
-  #failure(code: string, message: string, at: { start: number; end: number }, help?: string): SyntaxFailure {
-    return new SyntaxFailure(code, message, at, help);
-  }
-}
-
-function show(token: Token): string {
-  if (token.kind === "end") return "the end of the line";
-  const text = token.text.length > 40 ? `${token.text.slice(0, 40)}…` : token.text;
-  return `\`${token.kind === "hash" ? "#" : ""}${text}\``;
 }

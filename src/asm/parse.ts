@@ -21,8 +21,9 @@ import { DiagnosticError } from "../core/errors.ts";
 import type { Insn } from "./insn.ts";
 import type { Token } from "./lexer.ts";
 import { helperId as defaultHelperId } from "./names.ts";
-import { StatementParser, SyntaxFailure } from "./parse-insn.ts";
+import { StatementParser } from "./parse-insn.ts";
 import type { Statement, Symbolic } from "./parse-insn.ts";
+import { SyntaxFailure } from "./parse-line.ts";
 import * as op from "./opcode.ts";
 import type { AsmProgram, AsmRef } from "./refs.ts";
 
@@ -113,7 +114,7 @@ class Parser {
 
   run(text: string): ParsedProgram {
     let line = 0;
-    for (let at = 0; at <= text.length && this.#errors.length < MAX_ERRORS; ) {
+    for (let at = 0; at <= text.length && this.#errors.length < MAX_ERRORS;) {
       let end = text.indexOf("\n", at);
       if (end < 0) end = text.length;
       this.#line(text.slice(at, end), ++line);
@@ -170,7 +171,9 @@ class Parser {
       case "map": {
         const { name, offset } = symbolic;
         this.#refs.push(
-          offset === undefined ? { kind: "map", insn: slot, map: name } : { kind: "map-value", insn: slot, map: name, offset },
+          offset === undefined
+            ? { kind: "map", insn: slot, map: name }
+            : { kind: "map-value", insn: slot, map: name, offset },
         );
         this.#patchImm(slot, this.#options.resolve?.("map", name), span);
         return;
@@ -222,7 +225,12 @@ class Parser {
     const insn = this.#insns[slot]!;
     const off = target - slot - 1;
     if (field === "off" && (off << 16) >> 16 !== off) {
-      this.#fail("ASM006", `\`${label}\` is ${off} slots away, a 16-bit offset reaches -32768 to 32767`, span, "use gotol");
+      this.#fail(
+        "ASM006",
+        `\`${label}\` is ${off} slots away, a 16-bit offset reaches -32768 to 32767`,
+        span,
+        "use gotol",
+      );
       return;
     }
     this.#insns[slot] = field === "off" ? { ...insn, off } : { ...insn, imm: off };

@@ -111,7 +111,11 @@ export class Assembler {
   }
   /** `dst =` the address of entry 0 of the map of this name, plus `offset` bytes. */
   loadMapValue(dst: number, map: string, offset: number): this {
-    return this.#add({ kind: "insns", insns: build.ldMapValue(dst, 0, offset), ref: { kind: "map-value", map, offset } });
+    return this.#add({
+      kind: "insns",
+      insns: build.ldMapValue(dst, 0, offset),
+      ref: { kind: "map-value", map, offset },
+    });
   }
   /** Calls a kernel function by name. */
   callKfunc(name: string): this {
@@ -166,7 +170,8 @@ export class Assembler {
     this.#items.forEach((item, i) => {
       if (item.kind === "insns") return;
       const target = this.#labels.get(item.label);
-      if (target === undefined) throw new ArgumentError("label", `label ${JSON.stringify(item.label)} is used but not defined`);
+      if (target === undefined)
+        throw new ArgumentError("label", `label ${JSON.stringify(item.label)} is used but not defined`);
       targets[i] = target;
     });
     return targets;
@@ -180,7 +185,7 @@ export class Assembler {
     const items = this.#items;
     const long = new Uint8Array(items.length);
     const slots = new Uint32Array(items.length + 1);
-    for (let grew = true; grew; ) {
+    for (let grew = true; grew;) {
       grew = false;
       let at = 0;
       for (let i = 0; i < items.length; i++) {

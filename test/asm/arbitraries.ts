@@ -11,7 +11,11 @@ const oneOf = <const T>(...values: T[]): fc.Arbitrary<T> => fc.constantFrom(...v
 /** r0-r10. */
 export const reg = fc.integer({ min: 0, max: 10 });
 /** s16 and s32 with their limits, small numbers and 0 well represented. */
-export const s16 = fc.oneof(fc.integer({ min: -0x8000, max: 0x7fff }), fc.integer({ min: -64, max: 64 }), oneOf(-0x8000, 0x7fff));
+export const s16 = fc.oneof(
+  fc.integer({ min: -0x8000, max: 0x7fff }),
+  fc.integer({ min: -64, max: 64 }),
+  oneOf(-0x8000, 0x7fff),
+);
 export const s32 = fc.oneof(
   fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff }),
   fc.integer({ min: -64, max: 64 }),
@@ -53,7 +57,13 @@ export const opsByKind: { readonly [K in Op["kind"]]: fc.Arbitrary<Op> } = {
   ),
   end: record<Of<"end">>({ kind: just("end"), to: oneOf("le", "be", "swap"), width: oneOf(16, 32, 64), dst: reg }),
   "addr-space-cast": oneOf(0, 1).chain((toSpace) =>
-    record<Of<"addr-space-cast">>({ kind: just("addr-space-cast"), dst: reg, src: reg, toSpace: just(toSpace), fromSpace: just(1 - toSpace) }),
+    record<Of<"addr-space-cast">>({
+      kind: just("addr-space-cast"),
+      dst: reg,
+      src: reg,
+      toSpace: just(toSpace),
+      fromSpace: just(1 - toSpace),
+    }),
   ),
   load: fc.oneof(
     record<Of<"load">>({ kind: just("load"), size, signed: just(false), dst: reg, src: reg, off: s16 }),
@@ -62,10 +72,22 @@ export const opsByKind: { readonly [K in Op["kind"]]: fc.Arbitrary<Op> } = {
   store: record<Of<"store">>({ kind: just("store"), size, dst: reg, off: s16, src: operand }),
   atomic: fc.oneof(
     record<Of<"atomic">>({
-      kind: just("atomic"), op: oneOf("add", "or", "and", "xor"), fetch: fc.boolean(), size: oneOf("w", "dw"), dst: reg, src: reg, off: s16,
+      kind: just("atomic"),
+      op: oneOf("add", "or", "and", "xor"),
+      fetch: fc.boolean(),
+      size: oneOf("w", "dw"),
+      dst: reg,
+      src: reg,
+      off: s16,
     }),
     record<Of<"atomic">>({
-      kind: just("atomic"), op: oneOf("xchg", "cmpxchg"), fetch: just(true), size: oneOf("w", "dw"), dst: reg, src: reg, off: s16,
+      kind: just("atomic"),
+      op: oneOf("xchg", "cmpxchg"),
+      fetch: just(true),
+      size: oneOf("w", "dw"),
+      dst: reg,
+      src: reg,
+      off: s16,
     }),
   ),
   "load-acquire": record<Of<"load-acquire">>({ kind: just("load-acquire"), size, dst: reg, src: reg, off: s16 }),

@@ -1,11 +1,28 @@
 /** The same instructions before the running kernel: its text, its verdict on encodings, bpftool's dump. */
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { assert, suite } from "../harness.ts";
-import { requires } from "../kernel.ts";
-import { checkInsn, decodeInsns, disassemble, exit, fromOp, insnSlots, jmpImm, minKernel, mov64Imm, mov64Reg, parseAsm, printInsn, toOp, ldMapFd, ldMapValue } from "../../src/asm/index.ts";
+import { kernelAtLeast, requires } from "../kernel.ts";
+import {
+  checkInsn,
+  decodeInsns,
+  disassemble,
+  exit,
+  fromOp,
+  insnSlots,
+  jmpImm,
+  minKernel,
+  mov64Imm,
+  mov64Reg,
+  parseAsm,
+  printInsn,
+  toOp,
+  ldMapFd,
+  ldMapValue,
+} from "../../src/asm/index.ts";
 import type { Insn, Op } from "../../src/asm/index.ts";
+import { Btf } from "../../src/btf/index.ts";
 import { hostEndian } from "../../src/core/bytes.ts";
-import { kernelAtLeast } from "../kernel.ts";
 import { anySlot, legalOp, nearlyLegal } from "./arbitraries.ts";
 import * as oracle from "./kernel-oracle.ts";
 
@@ -13,24 +30,20 @@ const test = suite("asm against the kernel");
 const RUNS = Number(process.env["FUZZ_RUNS"] ?? 1000);
 const MAX_JUMP = 24;
 
-/** r0-r9 hold numbers, r6 the context again; then slot 11 is the first behind a branch over nothing. */
-const PROLOGUE: readonly Insn[] = [
-  mov64Reg(6, 1),
-  ...[0, 1, 2, 3, 4, 5, 7, 8, 9].map((r) => mov64Imm(r, r)),
-];
+/** r6 holds the context, the others but r10 their own number. */
+const PROLOGUE: readonly Insn[] = [mov64Reg(6, 1), ...[0, 1, 2, 3, 4, 5, 7, 8, 9].map((r) => mov64Imm(r, r))];
 const FILLER = Array.from({ length: MAX_JUMP }, () => mov64Imm(0, 0));
 
 /** The instruction amid slots that it can jump to, all of them reachable. */
 function around(insns: readonly Insn[]): { program: Insn[]; at: number } {
-  const before = [...PROLOGUE, ...FILLER, jmpImm("jeq", 2, 2, insns.length)];
-  // r2 is a constant, so that the verifier would take one way only: read it from the context.
-  before[before.length - 1] = jmpImm("jeq", 7, 0, insns.length);
+  // The branch, never taken, keeps what follows the instruction reachable when that jumps away.
+  const before = [...PROLOGUE, ...FILLER, jmpImm("jeq", 7, 0, insns.length)];
   return { program: [...before, ...insns, ...FILLER, mov64Imm(0, 0), exit()], at: before.length };
 }
 
 /** The same op with its jump within the program. */
 function nearby(o: Op): Op {
-  const near = (off: number): number => (off < 0 ? off % MAX_JUMP : off % MAX_JUMP);
+  const near = (off: number): number => off % MAX_JUMP;
   switch (o.kind) {
     case "goto":
     case "branch":
@@ -68,7 +81,25 @@ test("text of every kind of legal instruction is that of the verifier's log", ()
     }),
     { numRuns: RUNS * 2 },
   );
-  for (const kind of ["alu", "neg", "movsx", "end", "load", "store", "atomic", "ld-abs", "ld-ind", "ld-imm64", "goto", "may-goto", "branch", "call-helper", "exit", "addr-space-cast", ...(kernelAtLeast("6.15") ? ["load-acquire", "store-release"] : [])]) {
+  for (const kind of [
+    "alu",
+    "neg",
+    "movsx",
+    "end",
+    "load",
+    "store",
+    "atomic",
+    "ld-abs",
+    "ld-ind",
+    "ld-imm64",
+    "goto",
+    "may-goto",
+    "branch",
+    "call-helper",
+    "exit",
+    "addr-space-cast",
+    ...(kernelAtLeast("6.15") ? ["load-acquire", "store-release"] : []),
+  ]) {
     assert.ok((printed.get(kind) ?? 0) > 10, `the log never showed ${kind}: ${JSON.stringify([...printed])}`);
   }
   assert.ok(unprinted < RUNS / 4, `${unprinted} not shown`);
@@ -83,27 +114,35 @@ test("what checkInsn calls illegal the kernel calls so too, and the other way ro
   let legal = 0;
   let undecided = 0;
   fc.assert(
-    fc.property(fc.oneof({ weight: 4, arbitrary: nearlyLegal }, { weight: 1, arbitrary: anySlot.map((insn) => [insn]) }), (slots) => {
-      const { program, at } = around(slots.map((insn) => nearbySlot(insn)));
-      const { fd, log } = oracle.load(program);
-      if (fd >= 0) oracle.close(fd);
-      const kernelSays = ENCODING_ERROR.exec(log)?.[0];
-      const ours = checkInsn(program, at) ?? (slots.length === 2 && insnSlots(program[at]!) === 1 ? checkInsn(program, at + 1) : undefined);
-      const what = `${JSON.stringify(program.slice(at, at + slots.length))} ours: ${ours?.message ?? "legal"}\n${log.slice(-300)}`;
-      if (kernelSays !== undefined) {
-        assert.ok(ours !== undefined, what);
-        assert.ok(ENCODING_ERROR.test(ours.message), what);
-        agreedIllegal++;
-      } else if (ours !== undefined) {
-        assert.ok(fd < 0, what);
-        undecided++;
-      } else {
-        legal++;
-      }
-    }),
+    fc.property(
+      fc.oneof({ weight: 4, arbitrary: nearlyLegal }, { weight: 1, arbitrary: anySlot.map((insn) => [insn]) }),
+      (slots) => {
+        const { program, at } = around(slots.map((insn) => nearbySlot(insn)));
+        const { fd, log } = oracle.load(program);
+        if (fd >= 0) oracle.close(fd);
+        const kernelSays = ENCODING_ERROR.exec(log)?.[0];
+        const ours =
+          checkInsn(program, at) ??
+          (slots.length === 2 && insnSlots(program[at]!) === 1 ? checkInsn(program, at + 1) : undefined);
+        const what = `${JSON.stringify(program.slice(at, at + slots.length))} ours: ${ours?.message ?? "legal"}\n${log.slice(-300)}`;
+        if (kernelSays !== undefined) {
+          assert.ok(ours !== undefined, what);
+          assert.ok(ENCODING_ERROR.test(ours.message), what);
+          agreedIllegal++;
+        } else if (ours !== undefined) {
+          assert.ok(fd < 0, what);
+          undecided++;
+        } else {
+          legal++;
+        }
+      },
+    ),
     { numRuns: RUNS * 2 },
   );
-  assert.ok(agreedIllegal > RUNS / 2 && legal > RUNS / 10 && undecided < RUNS / 2, JSON.stringify({ agreedIllegal, legal, undecided }));
+  assert.ok(
+    agreedIllegal > RUNS / 2 && legal > RUNS / 10 && undecided < RUNS / 2,
+    JSON.stringify({ agreedIllegal, legal, undecided }),
+  );
 });
 
 /** Keeps the jumps of slots that may be no instruction within the program. */
@@ -121,7 +160,12 @@ function nearbySlot(insn: Insn): Insn {
 type Scalar = Extract<Op, { kind: "alu" | "neg" | "end" }>;
 /** bpftool 7.1 knows what Linux 6.1 knew. */
 const scalarOp: fc.Arbitrary<Op> = legalOp
-  .filter((o): o is Scalar => (o.kind === "alu" && o.op !== "sdiv" && o.op !== "smod") || o.kind === "neg" || (o.kind === "end" && o.to !== "swap"))
+  .filter(
+    (o): o is Scalar =>
+      (o.kind === "alu" && o.op !== "sdiv" && o.op !== "smod") ||
+      o.kind === "neg" ||
+      (o.kind === "end" && o.to !== "swap"),
+  )
   .map((o): Op => {
     const dst = [0, 7, 8, 9][o.dst % 4]!;
     if (o.kind !== "alu") return { ...o, dst };
@@ -132,22 +176,64 @@ const scalarOp: fc.Arbitrary<Op> = legalOp
   });
 const slot = fc.integer({ min: 1, max: 8 }).map((n) => -8 * n);
 const memoryOp: fc.Arbitrary<Op> = fc.oneof(
-  fc.record({ kind: fc.constant("store" as const), size: fc.constantFrom("b", "h", "w", "dw"), dst: fc.constant(10), off: slot, src: fc.oneof(fc.record({ kind: fc.constant("reg" as const), reg: fc.constantFrom(0, 7, 8, 9) }), fc.record({ kind: fc.constant("imm" as const), imm: fc.integer() })) }),
-  fc.record({ kind: fc.constant("load" as const), size: fc.constantFrom("b", "h", "w", "dw"), signed: fc.constant(false), dst: fc.constantFrom(0, 7, 8, 9), src: fc.constant(10), off: slot }),
-  fc.record({ kind: fc.constant("atomic" as const), op: fc.constantFrom("add", "or", "and", "xor"), fetch: fc.boolean(), size: fc.constantFrom("w", "dw"), dst: fc.constant(10), src: fc.constantFrom(7, 8, 9), off: slot }),
-  fc.record({ kind: fc.constant("atomic" as const), op: fc.constantFrom("xchg", "cmpxchg"), fetch: fc.constant(true), size: fc.constantFrom("w", "dw"), dst: fc.constant(10), src: fc.constantFrom(7, 8, 9), off: slot }),
-  fc.record({ kind: fc.constant("ld-imm64" as const), dst: fc.constantFrom(0, 7, 8, 9), value: fc.record({ kind: fc.constant("const" as const), lo: fc.integer(), hi: fc.integer() }) }),
+  fc.record({
+    kind: fc.constant("store" as const),
+    size: fc.constantFrom("b", "h", "w", "dw"),
+    dst: fc.constant(10),
+    off: slot,
+    src: fc.oneof(
+      fc.record({ kind: fc.constant("reg" as const), reg: fc.constantFrom(0, 7, 8, 9) }),
+      fc.record({ kind: fc.constant("imm" as const), imm: fc.integer() }),
+    ),
+  }),
+  fc.record({
+    kind: fc.constant("load" as const),
+    size: fc.constantFrom("b", "h", "w", "dw"),
+    signed: fc.constant(false),
+    dst: fc.constantFrom(0, 7, 8, 9),
+    src: fc.constant(10),
+    off: slot,
+  }),
+  fc.record({
+    kind: fc.constant("atomic" as const),
+    op: fc.constantFrom("add", "or", "and", "xor"),
+    fetch: fc.boolean(),
+    size: fc.constantFrom("w", "dw"),
+    dst: fc.constant(10),
+    src: fc.constantFrom(7, 8, 9),
+    off: slot,
+  }),
+  fc.record({
+    kind: fc.constant("atomic" as const),
+    op: fc.constantFrom("xchg", "cmpxchg"),
+    fetch: fc.constant(true),
+    size: fc.constantFrom("w", "dw"),
+    dst: fc.constant(10),
+    src: fc.constantFrom(7, 8, 9),
+    off: slot,
+  }),
+  fc.record({
+    kind: fc.constant("ld-imm64" as const),
+    dst: fc.constantFrom(0, 7, 8, 9),
+    value: fc.record({ kind: fc.constant("const" as const), lo: fc.integer(), hi: fc.integer() }),
+  }),
 ) as fc.Arbitrary<Op>;
 const branchOp: fc.Arbitrary<Op> = legalOp
   .filter((o): o is Extract<Op, { kind: "branch" }> => o.kind === "branch")
-  .map((o) => ({ ...o, off: 0, dst: [0, 7, 8, 9][o.dst % 4]!, src: o.src.kind === "reg" ? { kind: "reg", reg: [0, 7, 8, 9][o.src.reg % 4]! } : o.src }));
+  .map((o) => ({
+    ...o,
+    off: 0,
+    dst: [0, 7, 8, 9][o.dst % 4]!,
+    src: o.src.kind === "reg" ? { kind: "reg", reg: [0, 7, 8, 9][o.src.reg % 4]! } : o.src,
+  }));
 
 /** Names the first line that differs: whole programs say too little in a report of shrunk values. */
 function sameLines(ours: string, theirs: string): void {
   const a = ours.split("\n");
   const b = theirs.split("\n");
   const at = a.findIndex((line, i) => line !== b[i]);
-  if (at >= 0 || a.length !== b.length) throw new Error(`line ${at}: ours \`${a[at] ?? ""}\`, bpftool \`${b[at] ?? ""}\``);
+  if (at >= 0 || a.length !== b.length)
+    throw new Error(`line ${at}: ours \`${a[at] ?? ""}\`, bpftool \`${b[at] ?? ""}\``);
 }
 
 test("disassemble of loaded programs is `bpftool prog dump xlated`", () => {
@@ -158,7 +244,9 @@ test("disassemble of loaded programs is `bpftool prog dump xlated`", () => {
     let accepted = 0;
     fc.assert(
       fc.property(fc.array(fc.oneof(scalarOp, memoryOp, branchOp), { minLength: 20, maxLength: 80 }), (ops) => {
-        const stack = [1, 2, 3, 4, 5, 6, 7, 8].flatMap((n) => fromOp({ kind: "store", size: "dw", dst: 10, off: -8 * n, src: { kind: "imm", imm: n } }));
+        const stack = [1, 2, 3, 4, 5, 6, 7, 8].flatMap((n) =>
+          fromOp({ kind: "store", size: "dw", dst: 10, off: -8 * n, src: { kind: "imm", imm: n } }),
+        );
         const body = ops.flatMap(fromOp);
         const source = [
           ...PROLOGUE,
@@ -198,4 +286,35 @@ test("callx is refused by kernel and by us", () => {
   const program: Insn[] = [mov64Imm(0, 0), { opcode: 0x8d, dst: 0, src: 0, off: 0, imm: 0 }, exit()];
   assert.match(oracle.load(program).log, /unknown opcode 8d/);
   assert.throws(() => toOp(program, 1), /unknown opcode 8d/);
+});
+
+test("kernel functions by name, subprograms and loops: the text loads, and the log has it back", () => {
+  requires({ root: true, kernel: "6.9" });
+  const vmlinux = Btf.parse(readFileSync("/sys/kernel/btf/vmlinux"));
+  const resolve = (kind: string, name: string): number | undefined =>
+    kind === "kfunc" ? vmlinux.findByName(name, "func")?.id : undefined;
+  const program = parseAsm(
+    `call bpf_rcu_read_lock
+     call bpf_rcu_read_unlock
+     call ktime_get_ns
+     call sub
+     exit
+     sub: may_goto out
+     goto sub
+     out: r0 = 7
+     exit`,
+    { resolve },
+  );
+  const { fd, log } = oracle.load(program, oracle.TRACEPOINT);
+  assert.ok(fd >= 0, log);
+  oracle.close(fd);
+  const texts = oracle.logTexts(log);
+  const ids = new Map(["bpf_rcu_read_lock", "bpf_rcu_read_unlock"].map((name) => [resolve("kfunc", name), name]));
+  for (const [slot, text] of texts) {
+    assert.is(printInsn(program, slot, { kfuncName: (id) => ids.get(id) }), text);
+  }
+  assert.match(texts.get(0)!, /^call bpf_rcu_read_lock#\d+$/);
+  assert.is(texts.get(2), "call bpf_ktime_get_ns#5");
+  assert.is(texts.get(3), "call pc+1");
+  assert.is(texts.get(5), "may_goto pc+1");
 });

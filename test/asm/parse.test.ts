@@ -1,8 +1,34 @@
 import fc from "fast-check";
 import { assert, suite } from "../harness.ts";
 import {
-  Assembler, add64Imm, alu64Imm, atomic, callHelper, callKfunc, callSubprog, disassemble, exit, ja, jmp32Imm, jmpImm, ldImm64, ldMapFd, ldMapValue, ldxMem, ldxMemsx, mov32Imm, mov64Imm, mov64Reg,
-  parseAsm, parseProgram, printInsn, stMem, stxMem, gotol, jmpReg, ldFunc,
+  Assembler,
+  add64Imm,
+  alu64Imm,
+  atomic,
+  callHelper,
+  callKfunc,
+  callSubprog,
+  disassemble,
+  exit,
+  ja,
+  jmp32Imm,
+  jmpImm,
+  ldImm64,
+  ldMapFd,
+  ldMapValue,
+  ldxMem,
+  ldxMemsx,
+  mov32Imm,
+  mov64Imm,
+  mov64Reg,
+  parseAsm,
+  parseProgram,
+  printInsn,
+  stMem,
+  stxMem,
+  gotol,
+  jmpReg,
+  ldFunc,
 } from "../../src/asm/index.ts";
 import type { Insn } from "../../src/asm/index.ts";
 import { ArgumentError, BpfkitError, DiagnosticError } from "../../src/core/errors.ts";
@@ -51,9 +77,23 @@ test("a program with labels, comments, maps and calls", () => {
             exit
   `);
   assert.equal(program.insns, [
-    mov64Reg(6, 1), ...ldMapFd(1, 0), stMem("w", 10, -4, 0), mov64Reg(2, 10), add64Imm(2, -4), callHelper(1), jmpImm("jeq", 0, 0, 7),
-    mov64Imm(1, 1), atomic("add", "dw", 0, 1, 0), ...ldMapValue(3, 0, 8), callSubprog(4), callKfunc(0), jmp32Imm("jsgt", 0, -5, -15),
-    mov64Imm(0, 2), exit(), ...ldFunc(1, -1), exit(),
+    mov64Reg(6, 1),
+    ...ldMapFd(1, 0),
+    stMem("w", 10, -4, 0),
+    mov64Reg(2, 10),
+    add64Imm(2, -4),
+    callHelper(1),
+    jmpImm("jeq", 0, 0, 7),
+    mov64Imm(1, 1),
+    atomic("add", "dw", 0, 1, 0),
+    ...ldMapValue(3, 0, 8),
+    callSubprog(4),
+    callKfunc(0),
+    jmp32Imm("jsgt", 0, -5, -15),
+    mov64Imm(0, 2),
+    exit(),
+    ...ldFunc(1, -1),
+    exit(),
   ]);
   assert.equal(program.refs, [
     { kind: "map", insn: 1, map: "counts" },
@@ -62,7 +102,14 @@ test("a program with labels, comments, maps and calls", () => {
     { kind: "kfunc", insn: 13, name: "bpf_rcu_read_lock" },
     { kind: "func", insn: 17, target: 17 },
   ]);
-  assert.equal([...program.labels], [["start", 0], ["out", 15], ["sub", 17]]);
+  assert.equal(
+    [...program.labels],
+    [
+      ["start", 0],
+      ["out", 15],
+      ["sub", 17],
+    ],
+  );
   assert.equal(program.spans[1], { file: "<asm>", line: 4, col: 13, endLine: 4, endCol: 32 });
 });
 
@@ -107,23 +154,47 @@ test("what the kernel, bpftool and clang print is understood", () => {
 });
 
 test("errors have line, columns, what was expected and what came", () => {
-  assert.is(firstError("r0 = 1\n  r11 = 0"), "2:3-6 ASM001 expected a register (r0-r10 for 64 bits, w0-w10 for the low 32), got `r11`");
+  assert.is(
+    firstError("r0 = 1\n  r11 = 0"),
+    "2:3-6 ASM001 expected a register (r0-r10 for 64 bits, w0-w10 for the low 32), got `r11`",
+  );
   assert.is(firstError("r0 += "), "1:7-7 ASM001 expected a number, got the end of the line");
-  assert.is(firstError("foo bar"), "1:1-4 ASM001 expected an instruction (such as `r0 = 1`, `if r1 == 0 goto out`, `call`, `exit`), got `foo`");
+  assert.is(
+    firstError("foo bar"),
+    "1:1-4 ASM001 expected an instruction (such as `r0 = 1`, `if r1 == 0 goto out`, `call`, `exit`), got `foo`",
+  );
   assert.is(firstError("r0 = 1 2"), "1:8-9 ASM001 expected the end of the line, got `2`");
-  assert.is(firstError("r1 = *(u64 *)(r2 +40000)"), "1:18-24 ASM002 expected a 16-bit signed number (-32768 to 32767), got 40000");
-  assert.is(firstError("r1 = *(u64 *)(r2 -40000)"), "1:18-24 ASM002 expected a 16-bit signed number (-32768 to 32767), got -40000");
-  assert.is(firstError("r1 &= 0xffffffff"), "1:7-17 ASM002 expected a 32-bit signed number (-2147483648 to 2147483647), got 4294967295");
+  assert.is(
+    firstError("r1 = *(u64 *)(r2 +40000)"),
+    "1:18-24 ASM002 expected a 16-bit signed number (-32768 to 32767), got 40000",
+  );
+  assert.is(
+    firstError("r1 = *(u64 *)(r2 -40000)"),
+    "1:18-24 ASM002 expected a 16-bit signed number (-32768 to 32767), got -40000",
+  );
+  assert.is(
+    firstError("r1 &= 0xffffffff"),
+    "1:7-17 ASM002 expected a 32-bit signed number (-2147483648 to 2147483647), got 4294967295",
+  );
   assert.match(errors("r1 &= 0xffffffff")[0]!.help!, /sign-extended/);
   assert.is(firstError("goto nowhere"), "1:6-13 ASM003 unknown label `nowhere`");
   assert.is(firstError("a: exit\na: exit"), "2:1-2 ASM004 label `a` is defined twice");
   assert.is(firstError("r1 = w2"), "1:6-8 ASM007 the source must be as wide as the first register: expected `r2`");
   assert.is(firstError("r1 = be16 r2"), "1:11-13 ASM007 this instruction works in place: expected `r1`");
-  assert.is(firstError("r1 = atomic64_fetch_add((u64 *)(r2 +0), r3)"), "1:41-43 ASM007 the old value goes to the operand's register: expected r1, got r3");
+  assert.is(
+    firstError("r1 = atomic64_fetch_add((u64 *)(r2 +0), r3)"),
+    "1:41-43 ASM007 the old value goes to the operand's register: expected r1, got r3",
+  );
   assert.is(firstError("r1 = map[counts"), "1:9-10 ASM001 expected a `]` to this `[`");
   assert.is(firstError("pc: exit"), "1:1-3 ASM001 `pc` cannot be a label");
-  assert.is(firstError("r1 = 99999999999999999999999"), "1:6-29 ASM002 expected a number of at most 64 bits, got `99999999999999999999999`");
-  assert.is(firstError("\u{1F600}"), "1:1-3 ASM001 expected an instruction (such as `r0 = 1`, `if r1 == 0 goto out`, `call`, `exit`), got `\u{1F600}`");
+  assert.is(
+    firstError("r1 = 99999999999999999999999"),
+    "1:6-29 ASM002 expected a number of at most 64 bits, got `99999999999999999999999`",
+  );
+  assert.is(
+    firstError("\u{1F600}"),
+    "1:1-3 ASM001 expected an instruction (such as `r0 = 1`, `if r1 == 0 goto out`, `call`, `exit`), got `\u{1F600}`",
+  );
 });
 
 test("every error of a text is reported, up to 20", () => {
@@ -164,15 +235,42 @@ tail:
 });
 
 test("random and mutated text gives instructions or diagnostics, in time", () => {
-  const mutation = fc.tuple(fc.nat(), fc.oneof(fc.constant(""), fc.string({ maxLength: 3, unit: "binary" }), fc.constantFrom("(", ")", "[", "]", "*", "s>", "0x", "r", "#", ":", ";", "-", "+", "\n", "pc", "map[", "999999999999")));
-  const mutated = fc.tuple(legalInsns({ minLength: 1, maxLength: 4 }), fc.array(mutation, { minLength: 1, maxLength: 4 })).map(([insns, edits]) => {
-    let text = disassemble(insns, { slots: false });
-    for (const [at, put] of edits) {
-      const i = at % (text.length + 1);
-      text = text.slice(0, i) + put + text.slice(i + (at % 3));
-    }
-    return text;
-  });
+  const mutation = fc.tuple(
+    fc.nat(),
+    fc.oneof(
+      fc.constant(""),
+      fc.string({ maxLength: 3, unit: "binary" }),
+      fc.constantFrom(
+        "(",
+        ")",
+        "[",
+        "]",
+        "*",
+        "s>",
+        "0x",
+        "r",
+        "#",
+        ":",
+        ";",
+        "-",
+        "+",
+        "\n",
+        "pc",
+        "map[",
+        "999999999999",
+      ),
+    ),
+  );
+  const mutated = fc
+    .tuple(legalInsns({ minLength: 1, maxLength: 4 }), fc.array(mutation, { minLength: 1, maxLength: 4 }))
+    .map(([insns, edits]) => {
+      let text = disassemble(insns, { slots: false });
+      for (const [at, put] of edits) {
+        const i = at % (text.length + 1);
+        text = text.slice(0, i) + put + text.slice(i + (at % 3));
+      }
+      return text;
+    });
   fc.assert(
     fc.property(fc.oneof(mutated, fc.string({ unit: "binary", maxLength: 60 })), (text) => {
       const started = performance.now();
@@ -184,7 +282,10 @@ test("random and mutated text gives instructions or diagnostics, in time", () =>
         for (const { labels } of (error as BpfkitError).diagnostics) {
           const { line, col, endCol } = labels[0]!.span;
           const source = text.split("\n")[line - 1]!;
-          assert.ok(col >= 1 && endCol >= col && endCol <= source.length + 1, `${JSON.stringify(text)} ${line}:${col}-${endCol}`);
+          assert.ok(
+            col >= 1 && endCol >= col && endCol <= source.length + 1,
+            `${JSON.stringify(text)} ${line}:${col}-${endCol}`,
+          );
         }
       }
       assert.ok(performance.now() - started < 500);
@@ -211,12 +312,32 @@ test("long lines and long texts take linear time", () => {
 
 test("Assembler: labels, calls, maps; slots of items", () => {
   const asm = new Assembler();
-  asm.loadMap(1, "counts").label("loop").emit(add64Imm(0, -1)).jmpImm("jne", 0, 0, "loop").mayGoto("end").call("f").callKfunc("bpf_foo");
+  asm
+    .loadMap(1, "counts")
+    .label("loop")
+    .emit(add64Imm(0, -1))
+    .jmpImm("jne", 0, 0, "loop")
+    .mayGoto("end")
+    .call("f")
+    .callKfunc("bpf_foo");
   asm.loadFunc(2, "f").goto("end").label("f").emit(mov64Imm(0, 0), exit()).label("end").emit(exit());
   const { insns, refs, labels, slots } = asm.finish();
   assert.is(
     disassemble(insns, { slots: false }),
-    ["r1 = map[id:0]", "r0 += -1", "if r0 != 0x0 goto pc-2", "may_goto pc+7", "call pc+4", "call kernel-function#0", "r2 = subprog[+2]", "goto pc+2", "r0 = 0", "exit", "exit", ""].join("\n"),
+    [
+      "r1 = map[id:0]",
+      "r0 += -1",
+      "if r0 != 0x0 goto pc-2",
+      "may_goto pc+7",
+      "call pc+4",
+      "call kernel-function#0",
+      "r2 = subprog[+2]",
+      "goto pc+2",
+      "r0 = 0",
+      "exit",
+      "exit",
+      "",
+    ].join("\n"),
   );
   assert.equal(refs, [
     { kind: "map", map: "counts", insn: 0 },
@@ -224,7 +345,14 @@ test("Assembler: labels, calls, maps; slots of items", () => {
     { kind: "kfunc", name: "bpf_foo", insn: 6 },
     { kind: "func", insn: 7, target: 10 },
   ]);
-  assert.equal([...labels], [["loop", 2], ["f", 10], ["end", 12]]);
+  assert.equal(
+    [...labels],
+    [
+      ["loop", 2],
+      ["f", 10],
+      ["end", 12],
+    ],
+  );
   assert.equal([...slots], [0, 2, 3, 4, 5, 6, 7, 9, 10, 12]);
 });
 
@@ -237,15 +365,28 @@ test("Assembler: far jumps go through gotol, forwards and backwards, or are refu
   const { insns } = build(new Assembler()).finish();
   const end = insns.length - 1;
   assert.equal(insns.slice(0, 9), [
-    jmpImm("jsle", 1, 5, 1), gotol(end - 2), { ...jmpReg("jset", 1, 2, 1), opcode: 0x4e }, ja(1), gotol(end - 5), gotol(end - 6),
-    { opcode: 0xe5, dst: 0, src: 0, off: 1, imm: 0 }, ja(1), gotol(end - 9),
+    jmpImm("jsle", 1, 5, 1),
+    gotol(end - 2),
+    { ...jmpReg("jset", 1, 2, 1), opcode: 0x4e },
+    ja(1),
+    gotol(end - 5),
+    gotol(end - 6),
+    { opcode: 0xe5, dst: 0, src: 0, off: 1, imm: 0 },
+    ja(1),
+    gotol(end - 9),
   ]);
   assert.equal(insns.slice(-4), [jmpReg("jge", 1, 2, 1), gotol(-(end - 1)), gotol(-end), exit()]);
-  assert.throws(() => build(new Assembler({ isa: 3 })).finish(), (e: unknown) => e instanceof ArgumentError && /reaches -32768 to 32767.*gotol/.test(e.message));
+  assert.throws(
+    () => build(new Assembler({ isa: 3 })).finish(),
+    (e: unknown) => e instanceof ArgumentError && /reaches -32768 to 32767.*gotol/.test(e.message),
+  );
 });
 
 test("Assembler: offsets at the very limits of 16 bits stay short", () => {
-  for (const [count, isShort] of [[0x7fff, true], [0x8000, false]] as const) {
+  for (const [count, isShort] of [
+    [0x7fff, true],
+    [0x8000, false],
+  ] as const) {
     const asm = new Assembler().goto("end");
     for (let i = 0; i < count; i++) asm.emit(mov64Imm(0, 0));
     asm.label("end").emit(exit());

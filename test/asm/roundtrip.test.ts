@@ -1,7 +1,19 @@
 import fc from "fast-check";
 import { assert, suite } from "../harness.ts";
 import {
-  checkInsn, decodeInsns, disassemble, encodeInsns, fromColumns, fromOp, insnSlots, minIsa, minKernel, parseAsm, printInsn, toColumns, toOp,
+  checkInsn,
+  decodeInsns,
+  disassemble,
+  encodeInsns,
+  fromColumns,
+  fromOp,
+  insnSlots,
+  minIsa,
+  minKernel,
+  parseAsm,
+  printInsn,
+  toColumns,
+  toOp,
 } from "../../src/asm/index.ts";
 import type { Insn, Op } from "../../src/asm/index.ts";
 import { BpfkitError, DecodeError } from "../../src/core/errors.ts";
@@ -43,52 +55,87 @@ test("the two byte orders differ as instruction-set.rst says", () => {
 });
 
 test("parse(print(x)) = x for every legal instruction", () => {
-  check(legalInsn, (insns) => {
-    assert.equal(parseAsm(printInsn(insns, 0)), insns);
-  }, RUNS * 3);
+  check(
+    legalInsn,
+    (insns) => {
+      assert.equal(parseAsm(printInsn(insns, 0)), insns);
+    },
+    RUNS * 3,
+  );
 });
 
 test("parse(disassemble(x)) = x for programs of legal instructions, plain and with labels", () => {
-  check(legalInsns({ maxLength: 12 }), (insns) => {
-    assert.equal(parseAsm(disassemble(insns)), insns);
-    assert.equal(parseAsm(disassemble(insns, { slots: false })), insns);
-    assert.equal(parseAsm(disassemble(insns, { labels: true })), insns);
-    assert.equal(parseAsm(disassemble(insns, { labels: true, slots: false, mapNumber: "fd" })), insns);
-  }, RUNS / 3);
+  check(
+    legalInsns({ maxLength: 12 }),
+    (insns) => {
+      assert.equal(parseAsm(disassemble(insns)), insns);
+      assert.equal(parseAsm(disassemble(insns, { slots: false })), insns);
+      assert.equal(parseAsm(disassemble(insns, { labels: true })), insns);
+      assert.equal(parseAsm(disassemble(insns, { labels: true, slots: false, mapNumber: "fd" })), insns);
+    },
+    RUNS / 3,
+  );
 });
 
 test("parse(disassemble(x)) = x for any slots whatever", () => {
-  check(fc.array(fc.oneof(anySlot.map((insn) => [insn]), nearlyLegal)).map((all) => all.flat()), (insns) => {
-    assert.equal(parseAsm(disassemble(insns)), insns);
-    assert.equal(parseAsm(disassemble(insns, { labels: true, slots: false })), insns);
-  });
+  check(
+    fc
+      .array(
+        fc.oneof(
+          anySlot.map((insn) => [insn]),
+          nearlyLegal,
+        ),
+      )
+      .map((all) => all.flat()),
+    (insns) => {
+      assert.equal(parseAsm(disassemble(insns)), insns);
+      assert.equal(parseAsm(disassemble(insns, { labels: true, slots: false })), insns);
+    },
+  );
 });
 
 test("toOp of any slot gives an op that encodes back, or a DecodeError with the slot's offset", () => {
-  check(fc.tuple(fc.oneof(anySlot.map((insn) => [insn]), nearlyLegal)), ([insns]) => {
-    let op: Op;
-    try {
-      op = toOp(insns, 0);
-    } catch (error) {
-      assert.instance(error, DecodeError);
-      assert.is((error as DecodeError).code, "ILLEGAL_INSN");
-      assert.is((error as DecodeError).offset, 0);
-      return;
-    }
-    const back = fromOp(op);
-    // The kernel ignores these two fields.
-    const ignored = op.kind === "exit" ? { off: insns[0]!.off } : {};
-    assert.equal({ ...back[0]!, ...ignored }, insns[0]!);
-    if (back.length === 2 && !(op.kind === "ld-imm64" && op.value.kind === "func")) assert.equal(back[1], insns[1]);
-  });
+  check(
+    fc.tuple(
+      fc.oneof(
+        anySlot.map((insn) => [insn]),
+        nearlyLegal,
+      ),
+    ),
+    ([insns]) => {
+      let op: Op;
+      try {
+        op = toOp(insns, 0);
+      } catch (error) {
+        assert.instance(error, DecodeError);
+        assert.is((error as DecodeError).code, "ILLEGAL_INSN");
+        assert.is((error as DecodeError).offset, 0);
+        return;
+      }
+      const back = fromOp(op);
+      // The kernel ignores these two fields.
+      const ignored = op.kind === "exit" ? { off: insns[0]!.off } : {};
+      assert.equal({ ...back[0]!, ...ignored }, insns[0]!);
+      if (back.length === 2 && !(op.kind === "ld-imm64" && op.value.kind === "func")) assert.equal(back[1], insns[1]);
+    },
+  );
 });
 
 test("fields out of range are named", () => {
   const insn: Insn = { opcode: 0xb7, dst: 0, src: 0, off: 0, imm: 0 };
-  for (const [field, value] of [["opcode", 256], ["dst", 16], ["src", -1], ["off", 0x8000], ["imm", 2 ** 31], ["imm", 1.5], ["off", Number.NaN]] as const) {
+  for (const [field, value] of [
+    ["opcode", 256],
+    ["dst", 16],
+    ["src", -1],
+    ["off", 0x8000],
+    ["imm", 2 ** 31],
+    ["imm", 1.5],
+    ["off", Number.NaN],
+  ] as const) {
     assert.throws(
       () => encodeInsns([insn, { ...insn, [field]: value }]),
-      (error: unknown) => error instanceof BpfkitError && error.code === "ARGUMENT" && error.message.includes(`insns[1].${field}`),
+      (error: unknown) =>
+        error instanceof BpfkitError && error.code === "ARGUMENT" && error.message.includes(`insns[1].${field}`),
       field,
     );
   }
@@ -111,10 +158,16 @@ test("what an illegal slot lacks is said in the kernel's words, with field and r
     return "legal";
   };
   const zero: Insn = { opcode: 0, dst: 0, src: 0, off: 0, imm: 0 };
-  assert.match(message([{ ...zero, opcode: 0xbf, off: 3 }]), /program\+0x0 \(insns\.\[0\]\.off\): BPF_MOV uses reserved fields: off is 3, expected 0, 8, 16, 32/);
+  assert.match(
+    message([{ ...zero, opcode: 0xbf, off: 3 }]),
+    /program\+0x0 \(insns\.\[0\]\.off\): BPF_MOV uses reserved fields: off is 3, expected 0, 8, 16, 32/,
+  );
   assert.match(message([{ ...zero, opcode: 0x8d }]), /unknown opcode 8d: the kernel has no indirect call/);
   assert.match(message([{ ...zero, opcode: 0x18 }]), /the second slot is missing/);
-  assert.match(message([{ ...zero, opcode: 0x18 }, zero], 1), /unknown opcode 00: this is the second slot of the ld_imm64/);
+  assert.match(
+    message([{ ...zero, opcode: 0x18 }, zero], 1),
+    /unknown opcode 00: this is the second slot of the ld_imm64/,
+  );
   assert.match(message([{ ...zero, opcode: 0xdb, imm: 2 }]), /invalid atomic opcode 02/);
   assert.match(message([{ ...zero, opcode: 0xc3 | 0x08, imm: 0 }]), /invalid atomic operand size/);
   assert.match(message([{ ...zero, opcode: 0xbf, src: 11 }]), /R11 is invalid/);
