@@ -21,6 +21,7 @@ const RING = 2 ** 26;
 const LIVE = 3_000_000;
 const LIVE_RING = 2 ** 20;
 const ROUNDS = 5;
+const WARM_UP = 2;
 const LATENCIES = 1000;
 
 /** The six fields that both sides read of a sample's 64 bytes. */
@@ -40,43 +41,43 @@ function rate(output: string): number {
 
 function drainRows(c: string): Row[] {
   const kernel = realKernel();
-  const producer = ringProducer(kernel, RING, NO_WAKEUP);
-  const mapId = idOf(kernel, producer.mapFd, "map");
-  const reader = openRingBuffer({ kernel, fd: producer.mapFd, size: RING, schema: Sample });
+  // A ring of its own for each side: a reader keeps its position, and its compiled code.
+  const theirs = ringProducer(kernel, RING, NO_WAKEUP);
+  const ours = ringProducer(kernel, RING, NO_WAKEUP);
+  const mapId = idOf(kernel, theirs.mapFd, "map");
+  const reader = openRingBuffer({ kernel, fd: ours.mapFd, size: RING, schema: Sample });
   const rates = { c: [] as number[], cursor: [] as number[], objects: [] as number[] };
+  const words = new Float64Array(1);
+  const longs = new BigInt64Array(1);
+  const add = (s: Readonly<Record<"pid" | "cpu" | "kind" | "size", number> & Record<"seq" | "at", bigint>>): void => {
+    words[0] = (words[0] ?? 0) + s.pid + s.cpu + s.kind + s.size;
+    longs[0] = (longs[0] ?? 0n) + s.seq + s.at;
+  };
+  const addObject: typeof add = (s) => {
+    words[0] = (words[0] ?? 0) + s.pid + s.cpu + s.kind + s.size;
+    longs[0] = (longs[0] ?? 0n) + s.seq + s.at;
+  };
   const timed = (drain: () => number): number => {
+    ours.run(READY);
     const start = process.hrtime.bigint();
     const n = drain();
     return (n / Number(process.hrtime.bigint() - start)) * 1e9;
   };
-  const words = new Float64Array(1);
-  const longs = new BigInt64Array(1);
-  const add = (s: { seq: bigint; at: bigint; pid: number; cpu: number; kind: number; size: number }): void => {
-    words[0] = (words[0] ?? 0) + s.pid + s.cpu + s.kind + s.size;
-    longs[0] = (longs[0] ?? 0n) + s.seq + s.at;
-  };
-  const fill = (): void => {
-    producer.run(READY);
-  };
   try {
-    for (let round = 0; round < ROUNDS + 1; round++) {
-      fill();
+    for (let round = 0; round < WARM_UP + ROUNDS; round++) {
+      theirs.run(READY);
       const cRate = rate(execFileSync(c, ["drain", String(mapId)], { encoding: "utf8" }));
-      reader.close();
-      const fresh = openRingBuffer({ kernel, fd: producer.mapFd, size: RING, schema: Sample });
-      fill();
-      const cursor = timed(() => fresh.drainCursor(add));
-      fill();
-      const objects = timed(() => fresh.drain(add));
-      fresh.close();
-      if (round === 0) continue; // the first round compiles
+      const cursor = timed(() => reader.drainCursor(add));
+      const objects = timed(() => reader.drain(addObject));
+      if (round < WARM_UP) continue; // V8 compiles
       rates.c.push(cRate);
       rates.cursor.push(cursor);
       rates.objects.push(objects);
     }
   } finally {
     reader.close();
-    producer.close();
+    theirs.close();
+    ours.close();
   }
   const rival = median(rates.c);
   return [
