@@ -26,7 +26,7 @@ export interface DisassembleOptions extends PrintOptions {
  * disassemble([mov64Imm(0, 1), exit()]); // "   0: (b7) r0 = 1\n   1: (95) exit\n"
  */
 export function disassemble(insns: readonly Insn[], options: DisassembleOptions = {}): string {
-  const labels = options.labels === true ? findLabels(insns, options.labelName) : undefined;
+  const labels = options.labels === true ? findLabels(insns, options) : undefined;
   const print: PrintOptions = labels === undefined ? options : { ...options, target: (slot) => labels.get(slot) };
   const slots = options.slots ?? true;
   let text = "";
@@ -48,9 +48,10 @@ export function disassemble(insns: readonly Insn[], options: DisassembleOptions 
 
 /**
  * Slot that the instruction at `index` jumps to, calls or takes the address of, apart from the next one:
- * undefined when it does none of that. It may lie outside the program.
+ * undefined when it does none of that. It may lie outside the program. `xlated`: the slots come out of the
+ * kernel, where a call has its distance in `off`.
  */
-export function jumpTarget(insns: readonly Insn[], index: number): number | undefined {
+export function jumpTarget(insns: readonly Insn[], index: number, xlated = false): number | undefined {
   const { opcode, src, off, imm } = insns[index]!;
   switch (FORM_OF[opcode]) {
     case FORM.JA:
@@ -61,7 +62,7 @@ export function jumpTarget(insns: readonly Insn[], index: number): number | unde
     case FORM.GOTOL:
       return index + imm + 1;
     case FORM.CALL:
-      return src === op.BPF_PSEUDO_CALL ? index + imm + 1 : undefined;
+      return src === op.BPF_PSEUDO_CALL ? index + (xlated ? off : imm) + 1 : undefined;
     case FORM.LD_IMM64:
       return src === op.BPF_PSEUDO_FUNC ? index + imm + 1 : undefined;
     default:
@@ -69,16 +70,16 @@ export function jumpTarget(insns: readonly Insn[], index: number): number | unde
   }
 }
 
-function findLabels(insns: readonly Insn[], name: DisassembleOptions["labelName"]): Map<number, string> {
+function findLabels(insns: readonly Insn[], options: DisassembleOptions): Map<number, string> {
   const starts = new Uint8Array(insns.length + 1);
   starts[insns.length] = 1;
   for (let i = 0; i < insns.length; i += insnSlots(insns[i]!)) starts[i] = 1;
   const labels = new Map<number, string>();
   for (let i = 0; i < insns.length; i++) {
-    const target = starts[i] === 1 ? jumpTarget(insns, i) : undefined;
+    const target = starts[i] === 1 ? jumpTarget(insns, i, options.xlated) : undefined;
     // A target outside, or amid an ld_imm64, has no line to put a label on.
     if (target === undefined || starts[target] !== 1) continue;
-    labels.set(target, name?.(target) ?? `L${target}`);
+    labels.set(target, options.labelName?.(target) ?? `L${target}`);
   }
   return labels;
 }

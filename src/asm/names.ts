@@ -19,3 +19,35 @@ export function helperName(id: number): string | undefined {
 export function helperId(name: string): number | undefined {
   return IDS.get(name);
 }
+
+/** The helper whose name is nearest to `name`, if one is near enough to be meant. */
+export function similarHelper(name: string): string | undefined {
+  if (name.length > 64) return undefined;
+  const wanted = name.startsWith("bpf_") ? name : `bpf_${name}`;
+  let best: string | undefined;
+  // A third of the name may be wrong, three letters at most.
+  let limit = Math.min(3, Math.floor(name.length / 3)) + 1;
+  for (const candidate of IDS.keys()) {
+    if (Math.abs(candidate.length - wanted.length) >= limit) continue;
+    const distance = editDistance(wanted, candidate);
+    if (distance < limit) {
+      limit = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+/** Levenshtein's: letters to insert, delete or replace. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

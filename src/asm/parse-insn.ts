@@ -67,6 +67,10 @@ const TYPES: ReadonlyMap<string, { size: Size; signed: boolean }> = new Map([
   ["s64", { size: "dw", signed: true }],
 ]);
 
+/** Words of the other assembler syntax (ubpf's, gcc's). */
+const MNEMONIC =
+  /^(?:mov|add|sub|mul|div|or|and|lsh|rsh|mod|xor|arsh|neg|ld|ldx|st|stx|lddw|ja|jeq|jne|jgt|jge|jlt|jle|jset|js[gl][te])(?:b|h|w|dw|xb|xh|xw|xdw|32|64)?$/;
+
 export class StatementParser extends LineParser {
   readonly #helperId: (name: string) => number | undefined;
   #symbolic: Symbolic | undefined;
@@ -109,7 +113,14 @@ export class StatementParser extends LineParser {
       }
       if (REGISTER.test(first.text)) return this.#assign();
     }
-    throw this.expected("an instruction", "such as `r0 = 1`, `if r1 == 0 goto out`, `call`, `exit`");
+    const failure = this.expected("an instruction", "such as `r0 = 1`, `if r1 == 0 goto out`, `call`, `exit`");
+    if (!MNEMONIC.test(first.text)) throw failure;
+    throw this.failure(
+      failure.code,
+      failure.message,
+      first,
+      "this assembler takes the kernel's syntax: `r1 = 5`, `r1 = *(u64 *)(r2 +8)`",
+    );
   }
 
   // rN …

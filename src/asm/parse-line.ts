@@ -142,7 +142,7 @@ export class LineParser {
   protected number(token: Token): bigint {
     if (!/^(?:\d{1,20}|0[xX][0-9a-fA-F]{1,16})$/.test(token.text)) {
       const at = token.text.length > 40 ? `${token.text.slice(0, 40)}…` : token.text;
-      throw this.failure("ASM002", `expected a number of at most 64 bits, got \`${at}\``, token);
+      throw this.failure("ASM002", `expected a number (decimal or 0x hex, at most 64 bits), got \`${at}\``, token);
     }
     return BigInt(token.text);
   }

@@ -20,7 +20,7 @@ import type { Diagnostic, Span } from "../core/diagnostic.ts";
 import { DiagnosticError } from "../core/errors.ts";
 import type { Insn } from "./insn.ts";
 import type { Token } from "./lexer.ts";
-import { helperId as defaultHelperId } from "./names.ts";
+import { helperId as defaultHelperId, similarHelper } from "./names.ts";
 import { StatementParser } from "./parse-insn.ts";
 import type { Statement, Symbolic } from "./parse-insn.ts";
 import { SyntaxFailure } from "./parse-line.ts";
@@ -59,7 +59,11 @@ export function parseAsm(text: string, options: ParseOptions = {}): Insn[] {
     const named = nameOf(ref);
     if (named === undefined || options.resolve?.(named.kind, named.name) !== undefined) continue;
     const what = { map: "map", kfunc: "function", ksym: "kernel variable" }[named.kind];
-    const help = "pass `resolve`, or use parseProgram, which leaves names open";
+    const similar = named.kind === "kfunc" ? similarHelper(named.name) : undefined;
+    const help =
+      similar === undefined
+        ? "pass `resolve`, or use parseProgram, which leaves names open"
+        : `did you mean \`${similar}\`?`;
     const forCall = named.kind === "kfunc" ? "no label or helper has this name" : "nothing says which it is";
     open.push(diagnostic("ASM005", `unknown ${what} \`${named.name}\`: ${forCall}`, program.spans[ref.insn]!, help));
     if (open.length === MAX_ERRORS) break;
