@@ -1,0 +1,169 @@
+/** The same probe, run by every tool that a user might run it with: the same source text and the same values. */
+import { execFile } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { build, type BuildOptions } from "esbuild";
+import { assert, suite } from "../../harness.ts";
+import { requires } from "../../kernel.ts";
+
+const root = resolve(import.meta.dirname, "../../..");
+const data = join(import.meta.dirname, "testdata");
+const run = promisify(execFile);
+const tsxLoader = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+const test = suite("capture matrix");
+
+type Rows = Record<string, { text?: string; at?: string; codes?: string[]; names?: Record<string, string> | undefined }>;
+let dir = "";
+let own = "";
+let expected: Rows = {};
+
+test.before(async () => {
+  dir = mkdtempSync(join(tmpdir(), "capture-"));
+  const kit = join(dir, "node_modules/bpfkit");
+  mkdirSync(kit, { recursive: true });
+  const common: BuildOptions = { bundle: true, platform: "node", logLevel: "error", absWorkingDir: root };
+  await build({ ...common, entryPoints: ["src/probe/index.ts"], format: "esm", outfile: join(kit, "index.mjs") });
+  await build({ ...common, entryPoints: ["src/probe/index.ts"], format: "cjs", outfile: join(kit, "index.cjs") });
+  await build({ ...common, entryPoints: [join(data, "driver.ts")], format: "esm", outfile: join(dir, "driver.mjs") });
+  writeFileSync(
+    join(kit, "package.json"),
+    JSON.stringify({ name: "bpfkit", exports: { ".": { types: "./types/index.ts", import: "./index.mjs", require: "./index.cjs" } } }),
+  );
+  symlinkSync(join(root, "src/probe"), join(kit, "types"));
+  own = pathToFileURL(join(kit, "index.mjs")).href;
+  for (const file of ["probe.ts", "helper.ts"]) cpSync(join(data, file), join(dir, file));
+  writeFileSync(join(dir, "package.json"), JSON.stringify({ type: "module" }));
+  expected = await describe(process.execPath, [], "probe.ts", "loader");
+});
+test.after(() => rmSync(dir, { recursive: true, force: true }));
+
+/** Runs the driver in a fresh process. */
+async function describe(node: string, flags: string[], file: string, how: "loader" | "import"): Promise<Rows> {
+  const { stdout } = await run(node, [...flags, join(dir, "driver.mjs"), join(dir, file), how, own], { cwd: dir, maxBuffer: 1 << 24 });
+  return rowsOf(stdout);
+}
+function rowsOf(stdout: string): Rows {
+  return JSON.parse(/@@(.*)@@/.exec(stdout)?.[1] ?? "{}") as Rows;
+}
+
+/** As the own loader sees it. */
+function same(actual: Rows): void {
+  const norm = (rows: Rows): string => {
+    const entries = Object.entries(rows).sort(([a], [b]) => (a < b ? -1 : 1));
+    return JSON.stringify(entries.map(([key, row]) => [key, { ...row, names: sorted(row.names) }]), null, 1);
+  };
+  assert.fixture(norm(actual), norm(expected));
+}
+function sorted(names: Record<string, string> | undefined): Record<string, string> | undefined {
+  return names && Object.fromEntries(Object.entries(names).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+test("bpfkit's own loader: the source as written, every value", () => {
+  assert.ok(expected["onExec"]?.text?.includes("uid as number"), "the text has its types");
+  assert.is(expected["onExec"]?.at, "probe.ts:21:63");
+  assert.equal(expected["onExec"]?.names, {
+    onlyUid: "global rodata", byUid: "map hash", BIG: "number 18446744073709552000", settings: '{"name":"probe","mask":"18446744073709551615n"}',
+    LIMIT: "1152921504606846976n", events: "map ringbuf", local: "function", parentPid: "function",
+  });
+  assert.equal(expected["onExec>local"]?.names, { kit: "namespace" });
+  assert.is(expected["onExec>local"]?.at, "probe.ts:19:15");
+  assert.is(expected["onExec>parentPid"]?.at, "helper.ts:5:8");
+  assert.equal([expected["low"]?.names, expected["high"]?.names], [{ limit: "number 10" }, { limit: "number 1000" }]);
+  assert.equal(expected["wrong"]?.names, { counter: "BPF7007", late: "BPF7008" });
+  assert.equal(expected["usesThis"]?.codes, ["BPF7005", "BPF7006"]);
+  assert.equal(expected["bound"]?.codes, ["BPF7004"]);
+});
+
+test("tsx", async () => same(await describe(process.execPath, ["--import", tsxLoader], "probe.ts", "import")));
+
+test("node --test with tsx", async () => {
+  writeFileSync(join(dir, "in.test.mjs"), `
+    import { writeFileSync } from "node:fs";
+    import test from "node:test";
+    import { describe } from "./driver.mjs";
+    test("capture", async () => { writeFileSync("rows.json", "@@" + JSON.stringify(await describe(${JSON.stringify(join(dir, "probe.ts"))}, "import", "")) + "@@"); });
+  `);
+  await run(process.execPath, ["--import", tsxLoader, "--test", join(dir, "in.test.mjs")], { cwd: dir });
+  same(rowsOf(readFileSync(join(dir, "rows.json"), "utf8")));
+});
+
+async function tsc(out: string, ...options: string[]): Promise<void> {
+  await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--noCheck", "--rewriteRelativeImportExtensions", "--target", "es2022",
+    "--outDir", out, ...options, join(dir, "probe.ts")], { cwd: dir }).catch((error: { stdout?: string }) => {
+    throw new Error(error.stdout ?? String(error));
+  });
+}
+test("tsc, ESM with a map beside it", async () => {
+  await tsc(join(dir, "esm"), "--module", "nodenext", "--sourceMap");
+  same(await describe(process.execPath, [], "esm/probe.js", "import"));
+});
+test("tsc, ESM with an inline map", async () => {
+  await tsc(join(dir, "inline"), "--module", "nodenext", "--inlineSourceMap", "--inlineSources");
+  same(await describe(process.execPath, [], "inline/probe.js", "import"));
+});
+test("tsc, CommonJS with a map", async () => {
+  mkdirSync(join(dir, "cjs"));
+  writeFileSync(join(dir, "cjs/package.json"), "{}");
+  await tsc(join(dir, "cjs"), "--module", "esnext", "--moduleResolution", "bundler", "--sourceMap", "--rootDir", dir);
+  await build({ entryPoints: [join(dir, "cjs/probe.js"), join(dir, "cjs/helper.js")], outdir: join(dir, "cjs"), allowOverwrite: true, format: "cjs", sourcemap: true });
+  same(await describe(process.execPath, [], "cjs/probe.js", "import"));
+});
+
+async function esbuild(outfile: string, options: BuildOptions): Promise<Rows> {
+  await build({ absWorkingDir: dir, bundle: true, external: ["bpfkit"], platform: "node", logLevel: "error", outfile: join(dir, outfile), entryPoints: ["probe.ts"], ...options });
+  return describe(process.execPath, [], outfile, "import");
+}
+test("esbuild, ESM with a map", async () => same(await esbuild("es.mjs", { format: "esm", sourcemap: true })));
+test("esbuild, ESM with an inline map", async () => same(await esbuild("esi.mjs", { format: "esm", sourcemap: "inline" })));
+test("esbuild, CommonJS with a map", async () => same(await esbuild("es.cjs", { format: "cjs", sourcemap: true })));
+test("esbuild, minified with a map", async () => same(await esbuild("min.mjs", { format: "esm", sourcemap: true, minify: true })));
+test("esbuild, bpfkit bundled too", async () => same(await esbuild("all.mjs", { format: "esm", sourcemap: true, external: [] })));
+test("esbuild without a map: the JavaScript is compiled", async () => {
+  const rows = await esbuild("nomap.mjs", { format: "esm", target: "es2022" });
+  assert.is(rows["onExec"]?.text?.includes("as number"), false);
+  assert.match(rows["onExec"]?.at ?? "", /^nomap\.mjs:/);
+  assert.equal(sorted(rows["onExec"]?.names), sorted(expected["onExec"]?.names));
+  assert.equal([rows["low"]?.names, rows["high"]?.names], [{ limit: "number 10" }, { limit: "number 1000" }]);
+});
+test("a file that was edited since it was loaded is refused", async () => {
+  await tsc(join(dir, "edited"), "--module", "nodenext", "--sourceMap");
+  cpSync(join(dir, "probe.ts"), join(dir, "kept.ts"));
+  writeFileSync(join(dir, "probe.ts"), "// nothing like it\n".repeat(60) + "export const onExec = 1;\nconst f = (x) => x.other.thing;\n");
+  try {
+    const rows = await describe(process.execPath, [], "edited/probe.js", "import");
+    assert.equal(rows["onExec"]?.codes, ["BPF7002"]);
+  } finally {
+    cpSync(join(dir, "kept.ts"), join(dir, "probe.ts"));
+  }
+});
+test("without the inspector it says what to do, and the own loader still works", async () => {
+  const flags = ["--experimental-permission", "--allow-fs-read=*", "--allow-fs-write=*"];
+  await tsc(join(dir, "permission"), "--module", "nodenext", "--sourceMap");
+  const rows = await describe(process.execPath, flags, "permission/probe.js", "import");
+  assert.equal(rows["onExec"]?.codes, ["BPF7010"]);
+  const loaded = await describe(process.execPath, flags, "probe.ts", "loader");
+  assert.equal(loaded["onExec"]?.names, expected["onExec"]?.names);
+  assert.equal(loaded["low"]?.names, { limit: "BPF7010" });
+});
+
+/** `NODES` names a directory with `22/node_modules/.bin/node` and so on, as `npm install --prefix 22 node@22` makes it. */
+for (const version of ["22", "24"]) {
+  const node = join(process.env["NODES"] ?? "", version, "node_modules/node/bin/node");
+  test(`Node ${version}: own loader`, async () => {
+    requires({ env: "NODES" });
+    same(await describe(node, [], "probe.ts", "loader"));
+  });
+  test(`Node ${version}: its own type stripping`, async () => {
+    requires({ env: "NODES" });
+    same(await describe(node, ["--experimental-strip-types", "--no-warnings"], "probe.ts", "import"));
+  });
+  test(`Node ${version}: tsc, ESM with a map`, async () => {
+    requires({ env: "NODES" });
+    await tsc(join(dir, `esm${version}`), "--module", "nodenext", "--sourceMap");
+    same(await describe(node, [], `esm${version}/probe.js`, "import"));
+  });
+}
