@@ -120,7 +120,7 @@ export interface CoreAccess {
 export interface ArgMem {
   /** Index into the call's arguments. */
   readonly arg: number;
-  /** `out`: all `size` bytes are written (or, on failure, left as they were: see `mayFail`) and none is read. */
+  /** `out`: all `size` bytes are always written and none is read; memory that a failing call leaves alone is `inout`. */
   readonly mode: "in" | "out" | "inout";
   /** Bytes from the pointer on; undefined when not constant. */
   readonly size: number | undefined;
@@ -153,6 +153,7 @@ export interface CallInfo {
 
 /** A stack object. */
 export interface Slot {
+  /** Index in `Func.slots`. */
   readonly id: number;
   readonly name: string;
   readonly size: number;
@@ -245,7 +246,6 @@ export class Func {
   span: Span | undefined = undefined;
   #nextInst = 0;
   #nextBlock = 0;
-  #nextSlot = 0;
 
   constructor(name: string, kind: Func["kind"], returns = true) {
     this.name = name;
@@ -286,7 +286,7 @@ export class Func {
     return p;
   }
   slot(size: number, align: number, name = ""): Slot {
-    const id = this.#nextSlot++;
+    const id = this.slots.length;
     const s: Slot = { id, name: name === "" ? `s${id}` : name, size, align };
     this.slots.push(s);
     return s;

@@ -1,0 +1,2 @@
+export type { OptLevel } from "./optimize.ts";
+export { optimize } from "./optimize.ts";

@@ -1,0 +1,59 @@
+/** The order of passes. */
+import type { Target } from "../codegen/target.ts";
+import { expandMem } from "../codegen/lower.ts";
+import type { Func, Inst, Module } from "../ir/ir.ts";
+import { orderBlocks, simplifyBlocks } from "./cfg-simplify.ts";
+import { removeDeadStores } from "./dse.ts";
+import { numberValues } from "./gvn.ts";
+import { inlineCalls } from "./inline.ts";
+import { promoteSlots } from "./mem2reg.ts";
+import { removeDead } from "./util.ts";
+
+/** 0: only what other passes rely on (variables become values, dead code goes). 2: everything. */
+export type OptLevel = 0 | 1 | 2;
+
+/** Stores that a constant-size copy may become before the optimiser; larger ones are expanded after it. */
+const MAX_EXPANDED = 24;
+
+/**
+ * Optimises a program in place: functions are inlined, their blocks rewritten, unused subprograms dropped.
+ * @param level 0 none to speak of, 1 without inlining and loop passes, 2 all
+ */
+export function optimize(m: Module, target: Target, level: OptLevel = 2): void {
+  for (const f of m.funcs) {
+    simplifyBlocks(f);
+    if (level > 0) expandCopies(f);
+    promoteSlots(f);
+  }
+  if (level === 0) {
+    for (const f of m.funcs) removeDead(f);
+    return;
+  }
+  if (level >= 2) inlineCalls(m);
+  for (const f of m.funcs) optimizeFunc(f, target);
+}
+
+function optimizeFunc(f: Func, target: Target): void {
+  simplifyBlocks(f);
+  for (let round = 0; round < 4; round++) {
+    promoteSlots(f);
+    const decided = numberValues(f, target);
+    removeDead(f);
+    const stores = removeDeadStores(f, target.endian === "little");
+    const blocks = simplifyBlocks(f);
+    if (!decided && !stores && !blocks) break;
+  }
+  orderBlocks(f);
+}
+
+function expandCopies(f: Func): void {
+  for (const b of f.blocks) {
+    if (!b.insts.some((i) => i.op === "memcpy" || i.op === "memset")) continue;
+    const out: Inst[] = [];
+    for (const i of b.insts) {
+      if ((i.op === "memcpy" || i.op === "memset") && i.bytes / i.align <= MAX_EXPANDED) expandMem(f, i, out);
+      else out.push(i);
+    }
+    b.insts = out;
+  }
+}
