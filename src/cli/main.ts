@@ -1,24 +1,15 @@
 /** `bpfkit COMMAND …`: finds the command, parses its arguments, reports its errors. */
 import { BpfkitError } from "../core/index.ts";
-import { type CommandSpec, editDistance, helpText, parseCommandArgs, type ParsedArgs, UsageError } from "./args.ts";
+import { editDistance, helpText, parseCommandArgs, UsageError } from "./args.ts";
+import type { Command, Host } from "./command.ts";
+import { asmCommand } from "./commands/asm.ts";
+import { disasmCommand } from "./commands/disasm.ts";
 import { EXIT } from "./exit-codes.ts";
 import { reportError } from "./report.ts";
 
 declare const BPFKIT_VERSION: string;
 
-/** What the launcher provides. */
-export interface Host {
-  /** Called once start-up is over, so that the code it used is cached for the next start. */
-  saveCache(): void;
-}
-
-export interface Command {
-  readonly spec: CommandSpec;
-  /** Resolves to the exit code. */
-  run(args: ParsedArgs, host: Host): Promise<number>;
-}
-
-const COMMANDS: readonly Command[] = [];
+const COMMANDS: readonly Command[] = [asmCommand, disasmCommand];
 
 function overview(): string {
   const width = Math.max(...COMMANDS.map((c) => c.spec.name.length)) + 3;

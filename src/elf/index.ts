@@ -3,6 +3,7 @@ export * from "./data-maps.ts";
 export { prepareBtf } from "./fix-btf.ts";
 export * from "./functions.ts";
 export * from "./object.ts";
+export { describeSection } from "./prog-section.ts";
 export * from "./reader.ts";
 export type * from "./source.ts";
 export type * from "./spec.ts";

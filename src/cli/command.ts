@@ -1,0 +1,14 @@
+/** What a subcommand is; `main.ts` lists them. */
+import type { CommandSpec, ParsedArgs } from "./args.ts";
+
+/** What the launcher provides. */
+export interface Host {
+  /** Called once start-up is over, so that the code it used is cached for the next start. */
+  saveCache(): void;
+}
+
+export interface Command {
+  readonly spec: CommandSpec;
+  /** Resolves to the exit code. */
+  run(args: ParsedArgs, host: Host): Promise<number> | number;
+}
