@@ -19,7 +19,7 @@ export class BtfEdit {
   /** Starts from `btf`, or from nothing. */
   constructor(btf: Btf | undefined, endian: Endian) {
     this.endian = endian;
-    this.#original = btf?.bytes;
+    this.#original = btf?.endian === endian ? btf.bytes : undefined;
     this.#strings = new ByteWriter({ endian, capacity: 1024 });
     if (btf === undefined) {
       this.#strings.u8(0);

@@ -257,9 +257,16 @@ class ObjectWriter {
     }
   }
 
-  /** Variables of a section, when the BTF does not have them already. */
+  /** Variables of a section, when the BTF does not have them already. In an object without BTF they are symbols only. */
   #ensureDatasec(name: string, map: MapSpec, linkage: "static" | "global" | "extern", size: number): void {
     if (map.variables.length === 0 || this.#btf?.findByName(name, "datasec") !== undefined) return;
+    const section = this.#sections.get(name);
+    if (this.#btf === undefined && section !== undefined) {
+      for (const v of map.variables) {
+        this.#elf.addSymbol({ name: v.name, value: v.offset, size: v.size, type: STT.OBJECT, bind: STB.GLOBAL, section });
+      }
+      return;
+    }
     const vars = map.variables.map((v) => ({
       type: this.#types.variable(v.name, v.btfTypeId === 0 ? this.#types.array(this.#char(), v.size) : v.btfTypeId, linkage),
       offset: v.offset,
