@@ -1,4 +1,4 @@
-/** Inlining of subprograms into their callers, and dropping of those that nobody calls any more. */
+/** Inlining of subprograms into their callers, and dropping of those that nobody calls. */
 import type { Block, Func, Inst, Module } from "../ir/ir.ts";
 
 
@@ -30,7 +30,6 @@ export function inlineCalls(m: Module): void {
       }
     }
   }
-  dropUnused(m);
 }
 
 function sizeOf(f: Func): number {
@@ -69,7 +68,8 @@ function bottomUp(m: Module, byName: ReadonlyMap<string, Func>): Func[] {
   return out;
 }
 
-function dropUnused(m: Module): void {
+/** Functions that the entry cannot reach: the verifier refuses them. */
+export function dropUnused(m: Module): void {
   const used = new Set<string>([m.funcs[0]!.name]);
   const byName = new Map(m.funcs.map((f) => [f.name, f]));
   for (const name of used) {

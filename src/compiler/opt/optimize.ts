@@ -5,7 +5,7 @@ import type { Func, Inst, Module } from "../ir/ir.ts";
 import { orderBlocks, simplifyBlocks } from "./cfg-simplify.ts";
 import { removeDeadStores } from "./dse.ts";
 import { numberValues } from "./gvn.ts";
-import { inlineCalls } from "./inline.ts";
+import { dropUnused, inlineCalls } from "./inline.ts";
 import { promoteSlots } from "./mem2reg.ts";
 import { removeDead } from "./util.ts";
 
@@ -27,9 +27,11 @@ export function optimize(m: Module, target: Target, level: OptLevel = 2): void {
   }
   if (level === 0) {
     for (const f of m.funcs) removeDead(f);
+    dropUnused(m);
     return;
   }
   if (level >= 2) inlineCalls(m);
+  dropUnused(m);
   for (const f of m.funcs) optimizeFunc(f, target);
 }
 
