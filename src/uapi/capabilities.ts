@@ -44,9 +44,7 @@ const PERFMON: readonly ProgTypeName[] = ["KPROBE", "TRACEPOINT", "PERF_EVENT", 
 const UNPRIVILEGED: readonly ProgTypeName[] = ["SOCKET_FILTER", "CGROUP_SKB"];
 
 /** Capabilities that PROG_LOAD asks for, by program type (none for two types while kernel.unprivileged_bpf_disabled is 0). */
-export const PROG_CAPABILITIES: readonly { readonly progType: ProgTypeName; readonly needs: readonly CapabilityName[] }[] = PROG_TYPES.filter(
-  (row) => row.name !== "UNSPEC",
-).map(({ name }) => ({
+export const PROG_CAPABILITIES: readonly { readonly progType: ProgTypeName; readonly needs: readonly CapabilityName[] }[] = /* @__PURE__ */ (/* @__PURE__ */ PROG_TYPES.filter((row) => row.name !== "UNSPEC")).map(({ name }) => ({
   progType: name,
   needs: [
     ...(UNPRIVILEGED.includes(name) ? [] : (["BPF"] as const)),

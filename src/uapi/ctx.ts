@@ -441,11 +441,9 @@ export const RETURN_RANGES: readonly ReturnRangeRow[] = [
   { progType: "TRACING", attachTypes: ["TRACE_ITER"], min: 0, max: 1 },
 ];
 
-const byName = new Map(CTX_LAYOUTS.map((row) => [row.name, row]));
-
 /** Layout of the context struct `name` ("xdp_md"), or undefined. */
 export function ctxLayout(name: string): CtxRow | undefined {
-  return byName.get(name);
+  return CTX_LAYOUTS.find((row) => row.name === name);
 }
 
 /** Kind and struct of a program type's context; undefined for UNSPEC. */

@@ -288,14 +288,12 @@ export const ERRNOS: readonly ErrnoRow[] = [
   { errno: 524, name: "ENOTSUPP", text: "Operation is not supported", bpf: "this kernel does not do this (an errno of the kernel that leaked to user space)" },
 ];
 
-const byErrno = new Map(ERRNOS.map((row) => [row.errno, row]));
-
 /** The row of `errno` (positive), or undefined. */
 export function errnoRow(errno: number): ErrnoRow | undefined {
-  return byErrno.get(errno);
+  return ERRNOS.find((row) => row.errno === errno);
 }
 
 /** "EPERM" for 1; "errno 4242" for a number without a name. */
 export function errnoName(errno: number): string {
-  return byErrno.get(errno)?.name ?? `errno ${errno}`;
+  return errnoRow(errno)?.name ?? `errno ${errno}`;
 }

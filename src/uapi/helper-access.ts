@@ -34,7 +34,7 @@ export const HELPER_LIMITS: readonly HelperLimit[] = [
   { helper: "get_func_ret", progType: "LSM", attachTypes: ["LSM_MAC"], note: "the program runs on a trampoline" },
   { helper: "get_func_arg_cnt", progType: "TRACING", attachTypes: ["TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_RETURN"], note: "the program runs on a trampoline" },
   { helper: "get_func_arg_cnt", progType: "LSM", attachTypes: ["LSM_MAC"], note: "the program runs on a trampoline" },
-  { helper: "get_func_ip", progType: "TRACING", attachTypes: ["TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_RETURN"], note: "refused after the prototype is known" },
+  { helper: "get_func_ip", progType: "TRACING", attachTypes: ["TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_RETURN"], note: "asked after the prototype (verifier.c: check_get_func_ip)" },
   { helper: "get_retval", progType: "CGROUP_SOCK_ADDR", attachTypes: ["CGROUP_INET4_BIND", "CGROUP_INET6_BIND", "CGROUP_INET4_CONNECT", "CGROUP_INET6_CONNECT", "CGROUP_UDP4_SENDMSG", "CGROUP_UDP6_SENDMSG", "CGROUP_UNIX_CONNECT", "CGROUP_UNIX_SENDMSG"] },
   { helper: "set_retval", progType: "CGROUP_SOCK_ADDR", attachTypes: ["CGROUP_INET4_BIND", "CGROUP_INET6_BIND", "CGROUP_INET4_CONNECT", "CGROUP_INET6_CONNECT", "CGROUP_UDP4_SENDMSG", "CGROUP_UDP6_SENDMSG", "CGROUP_UNIX_CONNECT", "CGROUP_UNIX_SENDMSG"] },
 ];
@@ -64,9 +64,13 @@ export const HELPER_LATER: readonly HelperLater[] = [
   { helper: "get_branch_snapshot", progTypes: ["SOCKET_FILTER", "SCHED_CLS", "SCHED_ACT", "XDP", "CGROUP_SKB", "CGROUP_SOCK", "LWT_IN", "LWT_OUT", "LWT_XMIT", "SOCK_OPS", "SK_SKB", "CGROUP_DEVICE", "SK_MSG", "CGROUP_SOCK_ADDR", "LWT_SEG6LOCAL", "SK_REUSEPORT", "FLOW_DISSECTOR", "CGROUP_SYSCTL", "CGROUP_SOCKOPT", "STRUCT_OPS", "SK_LOOKUP", "NETFILTER"], since: "6.16", exact: true },
   { helper: "find_vma", progTypes: ["SOCKET_FILTER", "SCHED_CLS", "SCHED_ACT", "XDP", "CGROUP_SKB", "CGROUP_SOCK", "LWT_IN", "LWT_OUT", "LWT_XMIT", "SOCK_OPS", "SK_SKB", "CGROUP_DEVICE", "SK_MSG", "CGROUP_SOCK_ADDR", "LWT_SEG6LOCAL", "SK_REUSEPORT", "FLOW_DISSECTOR", "CGROUP_SYSCTL", "CGROUP_SOCKOPT", "STRUCT_OPS", "SK_LOOKUP", "NETFILTER"], since: "6.16", exact: true },
   { helper: "copy_from_user_task", progTypes: ["SOCKET_FILTER", "SCHED_CLS", "SCHED_ACT", "XDP", "CGROUP_SKB", "CGROUP_SOCK", "LWT_IN", "LWT_OUT", "LWT_XMIT", "SOCK_OPS", "SK_SKB", "CGROUP_DEVICE", "SK_MSG", "CGROUP_SOCK_ADDR", "LWT_SEG6LOCAL", "SK_REUSEPORT", "FLOW_DISSECTOR", "CGROUP_SYSCTL", "CGROUP_SOCKOPT", "STRUCT_OPS", "SK_LOOKUP", "NETFILTER"], since: "6.16", exact: true },
+  { helper: "setsockopt", progTypes: ["CGROUP_SOCK_ADDR"], attachTypes: ["CGROUP_UNIX_GETPEERNAME", "CGROUP_UNIX_GETSOCKNAME"], since: "6.18", exact: false },
+  { helper: "getsockopt", progTypes: ["CGROUP_SOCK_ADDR"], attachTypes: ["CGROUP_UNIX_GETPEERNAME", "CGROUP_UNIX_GETSOCKNAME"], since: "6.18", exact: false },
+  { helper: "get_attach_cookie", progTypes: ["TRACING"], attachTypes: ["TRACE_RAW_TP"], since: "6.10", exact: true },
 ];
 
-const byName = new Map(HELPERS.map((row) => [row.name as string, row]));
+// Built at the first look-up: a bundle that never looks a helper up drops the table.
+let byName: ReadonlyMap<string, HelperRow> | undefined;
 
 /** The row of helper `id` (from 1), or undefined when the kernel has no such helper. */
 export function helperById(id: number): HelperRow | undefined {
@@ -75,6 +79,7 @@ export function helperById(id: number): HelperRow | undefined {
 
 /** The row of the helper called `name`, with or without `bpf_`; undefined when there is none. */
 export function helperByName(name: string): HelperRow | undefined {
+  byName ??= new Map(HELPERS.map((row) => [row.name, row]));
   return byName.get(name) ?? (name.startsWith("bpf_") ? byName.get(name.slice(4)) : undefined);
 }
 
@@ -92,9 +97,14 @@ export function helperAllowed(helper: HelperRow, progType: ProgTypeName, attachT
   return limit === undefined || limit.attachTypes.includes(attachType);
 }
 
-/** Release from which programs of this type may call the helper; not before the type's own release. */
-export function helperSince(helper: HelperRow, progType: ProgTypeName): string {
-  const later = HELPER_LATER.find((row) => row.helper === helper.name && row.progTypes.includes(progType));
+/** Release from which programs of this type (and expected attach type) may call the helper, if they may at all; not before the type's own. */
+export function helperSince(helper: HelperRow, progType: ProgTypeName, attachType?: AttachTypeName): string {
+  const later = HELPER_LATER.find(
+    (row) =>
+      row.helper === helper.name &&
+      row.progTypes.includes(progType) &&
+      (row.attachTypes === undefined || (attachType !== undefined && row.attachTypes.includes(attachType))),
+  );
   return later?.since ?? helper.since;
 }
 

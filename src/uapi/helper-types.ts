@@ -130,6 +130,8 @@ export interface HelperLimit {
 export interface HelperLater {
   readonly helper: HelperName;
   readonly progTypes: readonly ProgTypeName[];
+  /** Only with these attach types. */
+  readonly attachTypes?: readonly AttachTypeName[];
   readonly since: string;
   /** False: `since` is the first kernel measured that has it (6.12 or 6.18), the one before (6.1 or 6.12) has not. */
   readonly exact: boolean;

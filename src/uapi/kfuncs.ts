@@ -326,9 +326,10 @@ export const KFUNCS: readonly KfuncRow[] = [
   { name: "tcp_slow_start", since: "5.13", set: "bpf_tcp_ca_check_kfunc_ids", flags: [], progs: ["STRUCT_OPS"] },
 ];
 
-const byName = new Map(KFUNCS.map((row) => [row.name, row]));
+let byName: ReadonlyMap<string, KfuncRow> | undefined;
 
 /** The row of kfunc `name` ("bpf_task_acquire"), or undefined when none up to 6.18 has that name. */
 export function kfuncByName(name: string): KfuncRow | undefined {
+  byName ??= new Map(KFUNCS.map((row) => [row.name, row]));
   return byName.get(name);
 }

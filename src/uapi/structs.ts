@@ -181,7 +181,7 @@ export const STRUCTS: readonly StructRow[] = [
     name: "bpf_stack_build_id", size: 32, since: "4.17",
     fields: [
       { name: "status", offset: 0, size: 4, type: "s32", since: "4.17" },
-      { name: "build_id", offset: 4, size: 20, type: "unsigned char[20]", since: "4.17" },
+      { name: "build_id", offset: 4, size: 20, type: "u8[20]", since: "4.17" },
       { name: "offset", offset: 24, size: 8, type: "u64", since: "4.17" },
       { name: "ip", offset: 24, size: 8, type: "u64", since: "4.17" },
     ],
@@ -206,20 +206,20 @@ export const STRUCTS: readonly StructRow[] = [
     fields: [
       { name: "family", offset: 0, size: 1, type: "u8", since: "4.18" },
       { name: "l4_protocol", offset: 1, size: 1, type: "u8", since: "4.18" },
-      { name: "sport", offset: 2, size: 2, type: "__be16", since: "4.18" },
-      { name: "dport", offset: 4, size: 2, type: "__be16", since: "4.18" },
+      { name: "sport", offset: 2, size: 2, type: "u16", since: "4.18" },
+      { name: "dport", offset: 4, size: 2, type: "u16", since: "4.18" },
       { name: "tot_len", offset: 6, size: 2, type: "u16", since: "4.18" },
       { name: "mtu_result", offset: 6, size: 2, type: "u16", since: "4.18" },
       { name: "ifindex", offset: 8, size: 4, type: "u32", since: "4.18" },
       { name: "tos", offset: 12, size: 1, type: "u8", since: "4.18" },
-      { name: "flowinfo", offset: 12, size: 4, type: "__be32", since: "4.18" },
+      { name: "flowinfo", offset: 12, size: 4, type: "u32", since: "4.18" },
       { name: "rt_metric", offset: 12, size: 4, type: "u32", since: "4.18" },
-      { name: "ipv4_src", offset: 16, size: 4, type: "__be32", since: "4.18" },
+      { name: "ipv4_src", offset: 16, size: 4, type: "u32", since: "4.18" },
       { name: "ipv6_src", offset: 16, size: 16, type: "u32[4]", since: "4.18" },
-      { name: "ipv4_dst", offset: 32, size: 4, type: "__be32", since: "4.18" },
+      { name: "ipv4_dst", offset: 32, size: 4, type: "u32", since: "4.18" },
       { name: "ipv6_dst", offset: 32, size: 16, type: "u32[4]", since: "4.18" },
-      { name: "h_vlan_proto", offset: 48, size: 2, type: "__be16", since: "4.18" },
-      { name: "h_vlan_TCI", offset: 50, size: 2, type: "__be16", since: "4.18" },
+      { name: "h_vlan_proto", offset: 48, size: 2, type: "u16", since: "4.18" },
+      { name: "h_vlan_TCI", offset: 50, size: 2, type: "u16", since: "4.18" },
       { name: "tbid", offset: 48, size: 4, type: "u32", since: "4.18" },
       { name: "mark", offset: 52, size: 4, type: "u32", since: "4.18" },
       { name: "smac", offset: 52, size: 6, type: "u8[6]", since: "4.18" },
@@ -235,7 +235,7 @@ export const STRUCTS: readonly StructRow[] = [
       { name: "tunnel_tos", offset: 20, size: 1, type: "u8", since: "4.3" },
       { name: "tunnel_ttl", offset: 21, size: 1, type: "u8", since: "4.3" },
       { name: "tunnel_ext", offset: 22, size: 2, type: "u16", since: "4.3" },
-      { name: "tunnel_flags", offset: 22, size: 2, type: "__be16", since: "4.3" },
+      { name: "tunnel_flags", offset: 22, size: 2, type: "u16", since: "4.3" },
       { name: "tunnel_label", offset: 24, size: 4, type: "u32", since: "4.3" },
       { name: "local_ipv4", offset: 28, size: 4, type: "u32", since: "4.3" },
       { name: "local_ipv6", offset: 28, size: 16, type: "u32[4]", since: "4.3" },
@@ -256,21 +256,21 @@ export const STRUCTS: readonly StructRow[] = [
     name: "bpf_redir_neigh", size: 20, since: "5.10",
     fields: [
       { name: "nh_family", offset: 0, size: 4, type: "u32", since: "5.10" },
-      { name: "ipv4_nh", offset: 4, size: 4, type: "__be32", since: "5.10" },
+      { name: "ipv4_nh", offset: 4, size: 4, type: "u32", since: "5.10" },
       { name: "ipv6_nh", offset: 4, size: 16, type: "u32[4]", since: "5.10" },
     ],
   },
   {
     name: "bpf_sock_tuple", size: 36, since: "4.20",
     fields: [
-      { name: "ipv4.saddr", offset: 0, size: 4, type: "__be32", since: "4.20" },
-      { name: "ipv4.daddr", offset: 4, size: 4, type: "__be32", since: "4.20" },
-      { name: "ipv4.sport", offset: 8, size: 2, type: "__be16", since: "4.20" },
-      { name: "ipv4.dport", offset: 10, size: 2, type: "__be16", since: "4.20" },
-      { name: "ipv6.saddr", offset: 0, size: 16, type: "__be32[4]", since: "4.20" },
-      { name: "ipv6.daddr", offset: 16, size: 16, type: "__be32[4]", since: "4.20" },
-      { name: "ipv6.sport", offset: 32, size: 2, type: "__be16", since: "4.20" },
-      { name: "ipv6.dport", offset: 34, size: 2, type: "__be16", since: "4.20" },
+      { name: "ipv4.saddr", offset: 0, size: 4, type: "u32", since: "4.20" },
+      { name: "ipv4.daddr", offset: 4, size: 4, type: "u32", since: "4.20" },
+      { name: "ipv4.sport", offset: 8, size: 2, type: "u16", since: "4.20" },
+      { name: "ipv4.dport", offset: 10, size: 2, type: "u16", since: "4.20" },
+      { name: "ipv6.saddr", offset: 0, size: 16, type: "u32[4]", since: "4.20" },
+      { name: "ipv6.daddr", offset: 16, size: 16, type: "u32[4]", since: "4.20" },
+      { name: "ipv6.sport", offset: 32, size: 2, type: "u16", since: "4.20" },
+      { name: "ipv6.dport", offset: 34, size: 2, type: "u16", since: "4.20" },
     ],
   },
   {
@@ -358,7 +358,7 @@ export const STRUCTS: readonly StructRow[] = [
     name: "bpf_devmap_val", size: 8, since: "5.8",
     fields: [
       { name: "ifindex", offset: 0, size: 4, type: "u32", since: "5.8" },
-      { name: "bpf_prog.fd", offset: 4, size: 4, type: "int", since: "5.8" },
+      { name: "bpf_prog.fd", offset: 4, size: 4, type: "s32", since: "5.8" },
       { name: "bpf_prog.id", offset: 4, size: 4, type: "u32", since: "5.8" },
     ],
   },
@@ -366,15 +366,13 @@ export const STRUCTS: readonly StructRow[] = [
     name: "bpf_cpumap_val", size: 8, since: "5.9",
     fields: [
       { name: "qsize", offset: 0, size: 4, type: "u32", since: "5.9" },
-      { name: "bpf_prog.fd", offset: 4, size: 4, type: "int", since: "5.9" },
+      { name: "bpf_prog.fd", offset: 4, size: 4, type: "s32", since: "5.9" },
       { name: "bpf_prog.id", offset: 4, size: 4, type: "u32", since: "5.9" },
     ],
   },
 ];
 
-const byName = new Map(STRUCTS.map((row) => [row.name, row]));
-
 /** Layout of the uapi struct `name` ("bpf_prog_info"), or undefined. */
 export function structByName(name: string): StructRow | undefined {
-  return byName.get(name);
+  return STRUCTS.find((row) => row.name === name);
 }

@@ -57,13 +57,3 @@ export function tryLoad(prog: ProgLoad): { result: number; log: string } {
   const end = log.indexOf(0);
   return { result: Math.min(fd, 0), log: new TextDecoder().decode(log.subarray(0, end < 0 ? log.length : end)) };
 }
-
-/** `call helper; exit` */
-export function callHelperProg(id: number): Uint8Array {
-  const bytes = new Uint8Array(16);
-  const v = new DataView(bytes.buffer);
-  bytes[0] = 0x85;
-  v.setInt32(4, id, true);
-  bytes[8] = 0x95;
-  return bytes;
-}
