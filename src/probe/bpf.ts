@@ -48,36 +48,41 @@ export interface CommonNames {
   printk(format: string, ...args: readonly (number | bigint | boolean | string | Pointer)[]): void;
 }
 
-/** Short names of program types that may look at stacks and signal tasks. */
-export interface TracingNames {
+/** Short names of program types that may look at stacks. */
+export interface StackNames {
   /** Id in `stacks` of this kernel stack, negative when it could not be walked. */
   kernelStack(stacks: StackTrace): number;
   /** Id in `stacks` of the current task's user stack, negative when it could not be walked. */
   userStack(stacks: StackTrace): number;
+}
+
+/** Short names of program types that may signal tasks. */
+export interface SignalNames {
   /** Sends a signal to the current process; 0, or a negative errno. Kernel 5.3+. */
   signal(signal: number): number;
 }
 
-/** Short names of programs on functions: kprobes and uprobes. */
+/** Short names of programs on functions: kprobes, uprobes, fentry and fexit. */
 export interface FunctionNames {
   /** Argument `index` (from 0) of the probed function, by the calling convention. */
   arg(index: number): number;
-  /** Its return value (kretprobe, uretprobe). */
+  /** Its return value (kretprobe, uretprobe, fexit). */
   ret(): number;
   /** Address of the probed function. Kernel 5.15+. */
   funcAddress(): number;
 }
 
-type TracingType = "kprobe" | "tracepoint" | "perf_event" | "raw_tracepoint" | "raw_tracepoint_writable" | "tracing" | "lsm" | "ext";
-type FunctionType = "kprobe" | "tracing";
+/** `Names` when programs of type `P` have the helper `H`. */
+type Having<P extends ProgramType, H extends string, Names> = H extends HelpersOf[P] ? Names : never;
 
 type NamesFor<P extends ProgramType> =
   | keyof CommonNames
   | HelpersOf[P]
-  | (P extends TracingType ? keyof TracingNames : never)
-  | (P extends FunctionType ? keyof FunctionNames : never);
+  | Having<P, "getStackid", keyof StackNames>
+  | Having<P, "sendSignal", keyof SignalNames>
+  | Having<P, "getFuncIp", keyof FunctionNames>;
 
-interface AllNames extends CommonNames, TracingNames, FunctionNames, HelperFunctions {}
+interface AllNames extends CommonNames, StackNames, SignalNames, FunctionNames, HelperFunctions {}
 type NameTable = { [T in ProgramType]: Record<NamesFor<T>, true> };
 
 /**

@@ -46,8 +46,8 @@ export type EnumOf<M extends Readonly<Record<string, number>>> = EnumSchema<keyo
 export type Fields = Readonly<Record<string, Schema>>;
 /** A struct (or union) schema; called, it makes a value whose missing fields are zero. */
 export interface Struct<F extends Fields>
-  extends StructSchema<{ [K in keyof F]: Infer<F[K]> }, { [K in keyof F]: Body<F[K]> }> {
-  (value?: { readonly [K in keyof F]?: Input<F[K]> }): { [K in keyof F]: Body<F[K]> };
+  extends StructSchema<{ -readonly [K in keyof F]: Infer<F[K]> }, { -readonly [K in keyof F]: Body<F[K]> }> {
+  (value?: { readonly [K in keyof F]?: Input<F[K]> }): { -readonly [K in keyof F]: Body<F[K]> };
 }
 
 const brand = Symbol.for("bpfkit.schema");
@@ -156,7 +156,7 @@ export function bytes(length: number): Bytes {
  *
  * @throws ArgumentError if `element` is no schema or `length` no whole number of 1 or more.
  */
-export function array<const S extends Schema>(element: S, length: number): ArrayOf<S> {
+export function array<S extends Schema>(element: S, length: number): ArrayOf<S> {
   checkSchema("array(element)", element);
   count("array(length)", length);
   const convert = (values: readonly unknown[] = []): unknown[] => Array.from({ length }, (_, i) => construct(element, values[i]));
@@ -198,17 +198,17 @@ export function enumOf<const M extends Readonly<Record<string, number>>>(members
  * const Event = struct({ pid: u32, at: u64, comm: char(16) });
  * console.log(Event.size); // 32
  */
-export function struct<const F extends Fields>(fields: F, options: { name?: string } = {}): Struct<F> {
+export function struct<F extends Fields>(fields: F, options: { name?: string } = {}): Struct<F> {
   return layOut("struct", fields, false, options.name);
 }
 
 /** A C struct without padding (`__attribute__((packed))`), as protocol headers are. See {@link struct}. */
-export function packed<const F extends Fields>(fields: F, options: { name?: string } = {}): Struct<F> {
+export function packed<F extends Fields>(fields: F, options: { name?: string } = {}): Struct<F> {
   return layOut("struct", fields, true, options.name);
 }
 
 /** A C union: every field at offset 0. See {@link struct}. */
-export function union<const F extends Fields>(fields: F, options: { name?: string } = {}): Struct<F> {
+export function union<F extends Fields>(fields: F, options: { name?: string } = {}): Struct<F> {
   return layOut("union", fields, false, options.name);
 }
 

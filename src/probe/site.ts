@@ -17,6 +17,7 @@ interface V8CallSite {
   getColumnNumber(): number | null;
 }
 type V8Error = ErrorConstructor & {
+  stackTraceLimit?: number;
   captureStackTrace?(target: object, upTo: (...args: never[]) => unknown): void;
   prepareStackTrace?: ((error: Error, sites: V8CallSite[]) => unknown) | undefined;
 };
@@ -43,7 +44,7 @@ export function callSite(upTo: (...args: never[]) => unknown): CallSite | undefi
     const col = site.getColumnNumber();
     return url == null || line === null || col === null ? undefined : Object.freeze({ url, line, col });
   } finally {
-    V8.stackTraceLimit = stackTraceLimit;
+    if (stackTraceLimit !== undefined) V8.stackTraceLimit = stackTraceLimit;
     V8.prepareStackTrace = prepareStackTrace;
   }
 }
