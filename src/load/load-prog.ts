@@ -1,0 +1,131 @@
+/** Loading one program: fix-ups, attach target, what older kernels lack, and the log when the kernel refuses. */
+import { encodeInsns } from "../asm/index.ts";
+import { BpfkitError, NotSupportedError } from "../core/index.ts";
+import type { ProgSpec } from "../elf/spec.ts";
+import { type ProgLoadOptions, progLoad } from "../syscall/bpf.ts";
+import { syscallError } from "../syscall/errors.ts";
+import { Fd } from "../syscall/fd.ts";
+import { BPF_ATTACH_TYPE } from "../uapi/attach-types.ts";
+import { ERRNO } from "../uapi/errno.ts";
+import { BPF_PROG_TYPE, progTypeName } from "../uapi/prog-types.ts";
+import { FUNC_INFO_SIZE, LINE_INFO_SIZE } from "./btf-image.ts";
+import { hasExpectedAttachType, hasObjectNames } from "./features.ts";
+import { type FixupContext, fixup } from "./fixups.ts";
+import { versionCode } from "./kconfig.ts";
+import { VerifierError } from "./verifier-error.ts";
+
+export interface ProgContext extends FixupContext {
+  readonly license: string;
+  readonly kernelVersion: number;
+  /** fd of the collection's BTF and the records that go with it; undefined where this kernel takes none. */
+  readonly btfFd: number | undefined;
+  records(prog: ProgSpec): { readonly funcs: Uint8Array; readonly lines: Uint8Array };
+  /** 1 or 2: fetch the verifier's log of accepted programs too. */
+  readonly logLevel: 0 | 1 | 2;
+  log(prog: string, text: string): void;
+}
+
+/** Loads `prog`. Throws `VerifierError` with the kernel's log, or `SyscallError`. */
+export function loadProgram(prog: ProgSpec, context: ProgContext): Fd {
+  const { kernel } = context;
+  if (prog.type === BPF_PROG_TYPE.UNSPEC) {
+    throw new BpfkitError("SECTION", `program ${prog.name}: its section ${JSON.stringify(prog.section)} names no program type`);
+  }
+  if (prog.type === BPF_PROG_TYPE.EXT) {
+    throw new NotSupportedError("freplace", `program ${prog.name}: replacing functions of other programs (freplace) is not supported`);
+  }
+  const { insns, fdArray } = fixup(prog, context);
+  const target = attachTarget(prog, context);
+  const records = context.btfFd === undefined ? undefined : context.records(prog);
+  const options: ProgLoadOptions = {
+    type: prog.type,
+    insns: encodeInsns(insns),
+    license: context.license,
+    name: prog.name,
+    flags: prog.flags,
+    expectedAttachType: prog.expectedAttachType,
+    // Checked for kprobes only, and only before 5.0.
+    kernelVersion: context.kernelVersion || versionCode(kernel.release),
+    ...(target === undefined ? {} : { attachBtfId: target.id, ...(target.fd === undefined ? {} : { attachFd: target.fd }) }),
+    ...(fdArray === undefined ? {} : { fdArray }),
+    ...(records === undefined || records.funcs.length === 0
+      ? {}
+      : {
+          btfFd: context.btfFd ?? 0,
+          funcInfo: { bytes: records.funcs, recordSize: FUNC_INFO_SIZE },
+          ...(records.lines.length === 0 ? {} : { lineInfo: { bytes: records.lines, recordSize: LINE_INFO_SIZE } }),
+        }),
+  };
+  const first = progLoad(kernel, context.logLevel === 0 ? options : { ...options, logLevel: context.logLevel });
+  if (context.logLevel !== 0) context.log(prog.name, first.log);
+  if (first.result >= 0) return new Fd(kernel, first.result, `program ${prog.name}`);
+  return retry(prog, options, first.result, context);
+}
+
+/** The program was refused without a word being asked for: ask, and leave out what this kernel does not know. */
+function retry(prog: ProgSpec, given: ProgLoadOptions, firstResult: number, context: ProgContext): Fd {
+  const { kernel } = context;
+  let options = given;
+  let { result, log } = progLoad(kernel, { ...options, logLevel: 1 });
+  const again = (next: ProgLoadOptions, note: string): void => {
+    context.note(`${prog.name}: ${note}`);
+    options = next;
+    ({ result, log } = progLoad(kernel, { ...options, logLevel: 1 }));
+  };
+  if (result < 0 && log === "" && (result === -ERRNO.EINVAL || result === -ERRNO.E2BIG)) {
+    if (!hasObjectNames(kernel)) again(omit(options, "name"), "loaded without its name (Linux 4.15)");
+    if (result < 0 && options.expectedAttachType !== undefined && options.expectedAttachType !== 0 && !hasExpectedAttachType(kernel)) {
+      again(omit(options, "expectedAttachType"), "loaded without its attach type (Linux 4.17)");
+    }
+  }
+  if (result < 0 && options.btfFd !== undefined && /(func|line)_info|btf/i.test(log)) {
+    // Records that the kernel finds fault with are no reason to do without the program.
+    const bare = omit(omit(omit(options, "funcInfo"), "lineInfo"), "btfFd");
+    const attempt = progLoad(kernel, { ...bare, logLevel: 1 });
+    if (attempt.result >= 0) {
+      context.note(`${prog.name}: loaded without func_info and line_info: ${log.split("\n").find((l) => l !== "") ?? ""}`);
+      return new Fd(kernel, attempt.result, `program ${prog.name}`);
+    }
+  }
+  if (result >= 0) return new Fd(kernel, result, `program ${prog.name}`);
+  const type = progTypeName(prog.type)?.toLowerCase() ?? `type ${prog.type}`;
+  if (log === "") {
+    throw syscallError(kernel, "BPF_PROG_LOAD", firstResult, {
+      subject: `program ${prog.name} (${type}, ${prog.insns.length} instructions)`,
+      progType: prog.type,
+      reasons: firstResult === -ERRNO.E2BIG ? ["the program has more instructions than this process may load (4096 without CAP_BPF, a million with)"] : [],
+    });
+  }
+  throw new VerifierError(prog, -result, log);
+}
+
+function omit(options: ProgLoadOptions, key: keyof ProgLoadOptions): ProgLoadOptions {
+  return Object.fromEntries(Object.entries(options).filter(([k]) => k !== key)) as unknown as ProgLoadOptions;
+}
+
+const TRACE: Readonly<Record<number, { readonly prefix: string; readonly kind: "func" | "typedef"; readonly what: string }>> = {
+  [BPF_ATTACH_TYPE.TRACE_RAW_TP]: { prefix: "btf_trace_", kind: "typedef", what: "tracepoint" },
+  [BPF_ATTACH_TYPE.TRACE_FENTRY]: { prefix: "", kind: "func", what: "function" },
+  [BPF_ATTACH_TYPE.TRACE_FEXIT]: { prefix: "", kind: "func", what: "function" },
+  [BPF_ATTACH_TYPE.MODIFY_RETURN]: { prefix: "", kind: "func", what: "function" },
+  [BPF_ATTACH_TYPE.TRACE_ITER]: { prefix: "bpf_iter_", kind: "func", what: "iterator" },
+  [BPF_ATTACH_TYPE.LSM_MAC]: { prefix: "bpf_lsm_", kind: "func", what: "LSM hook" },
+  [BPF_ATTACH_TYPE.LSM_CGROUP]: { prefix: "bpf_lsm_", kind: "func", what: "LSM hook" },
+};
+
+/** BTF id of what a tracing program attaches to: the verifier types its arguments by it. */
+function attachTarget(prog: ProgSpec, context: ProgContext): { id: number; fd: number | undefined } | undefined {
+  if (prog.type !== BPF_PROG_TYPE.TRACING && prog.type !== BPF_PROG_TYPE.LSM) return undefined;
+  const row = TRACE[prog.expectedAttachType];
+  if (row === undefined) return undefined;
+  const name = prog.attachTo ?? "";
+  if (name === "") throw new BpfkitError("ATTACH", `program ${prog.name}: its section ${JSON.stringify(prog.section)} does not say what to attach to`);
+  const btf = context.kernelBtf();
+  const found = btf.find(`${row.prefix}${name}`, row.kind);
+  if (found === undefined) {
+    throw new BpfkitError("ATTACH", `program ${prog.name}: this kernel (${context.kernel.release}) has no ${row.what} ${name} in its BTF`);
+  }
+  if (found.module === undefined) return { id: found.id, fd: undefined };
+  const fd = btf.moduleFd(found.module);
+  return { id: found.id, fd: fd === undefined ? undefined : context.owned.own(fd).fd };
+}
