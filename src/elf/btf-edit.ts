@@ -6,7 +6,8 @@ import { ByteWriter, decodeUtf8, encodeUtf8, type Endian } from "../core/bytes.t
 import { BTF_HEADER_BYTES, BTF_KIND, BTF_MAGIC, BTF_VERSION, type Btf } from "../btf/index.ts";
 
 /** Word 1 of a record. */
-export const infoWord = (kind: number, vlen: number, kflag = false): number => ((kflag ? 0x8000_0000 : 0) | (kind << 24) | vlen) >>> 0;
+export const infoWord = (kind: number, vlen: number, kflag = false): number =>
+  ((kflag ? 0x8000_0000 : 0) | (kind << 24) | vlen) >>> 0;
 
 export class BtfEdit {
   readonly endian: Endian;
@@ -27,11 +28,13 @@ export class BtfEdit {
       return;
     }
     for (let i = 0; i < btf.offsets.length; i++) {
-      this.#records.push(btf.words.slice(btf.offsets[i], i + 1 < btf.offsets.length ? btf.offsets[i + 1] : btf.words.length));
+      this.#records.push(
+        btf.words.slice(btf.offsets[i], i + 1 < btf.offsets.length ? btf.offsets[i + 1] : btf.words.length),
+      );
     }
     const { bytes } = btf.strings;
     this.#strings.bytes(bytes);
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const end = bytes.indexOf(0, at);
       const text = decodeUtf8(bytes.subarray(at, end));
       if (!this.#offsets.has(text)) this.#offsets.set(text, at);
@@ -78,7 +81,12 @@ export class BtfEdit {
   /** A DATASEC record's words. Variables in ascending order of offset, as the kernel wants them. */
   datasec(name: string, size: number, vars: readonly { type: number; offset: number; size: number }[]): number[] {
     const sorted = [...vars].sort((a, b) => a.offset - b.offset);
-    return [this.addString(name), infoWord(BTF_KIND.DATASEC, sorted.length), size, ...sorted.flatMap((v) => [v.type, v.offset, v.size])];
+    return [
+      this.addString(name),
+      infoWord(BTF_KIND.DATASEC, sorted.length),
+      size,
+      ...sorted.flatMap((v) => [v.type, v.offset, v.size]),
+    ];
   }
 
   /** The BTF; the very bytes it was made from when nothing changed. */

@@ -38,7 +38,15 @@ export const SHT = {
 } as const;
 
 /** `sh_flags` */
-export const SHF = { WRITE: 1, ALLOC: 2, EXECINSTR: 4, MERGE: 0x10, STRINGS: 0x20, INFO_LINK: 0x40, COMPRESSED: 0x800 } as const;
+export const SHF = {
+  WRITE: 1,
+  ALLOC: 2,
+  EXECINSTR: 4,
+  MERGE: 0x10,
+  STRINGS: 0x20,
+  INFO_LINK: 0x40,
+  COMPRESSED: 0x800,
+} as const;
 
 /** Reserved section indexes. */
 export const SHN = { UNDEF: 0, LORESERVE: 0xff00, ABS: 0xfff1, COMMON: 0xfff2, XINDEX: 0xffff } as const;

@@ -1,5 +1,5 @@
 /** Global variables: each data section becomes an array map of one entry. */
-import { Btf, type BtfDatasec, sizeOf } from "../btf/index.ts";
+import { type Btf, type BtfDatasec, sizeOf } from "../btf/index.ts";
 import { BPF_F, BPF_MAP_TYPE } from "../uapi/index.ts";
 import { SHF, SHT, STT } from "./constants.ts";
 import { isExtern, type ObjectFile } from "./object-file.ts";
@@ -37,14 +37,21 @@ export function isDataSection(section: ElfSection): boolean {
 /** The maps of `.data*`, `.rodata*` and `.bss*`, in order of section. */
 export function readDataMaps(file: ObjectFile): { section: ElfSection; map: MapSpec }[] {
   return file.elf.sections.filter(isDataSection).map((section) => {
-    if (section.size > 0xffff_ffff) throw file.error(section, 0, `${section.size} bytes are more than a map value can have`);
+    if (section.size > 0xffff_ffff)
+      throw file.error(section, 0, `${section.size} bytes are more than a map value can have`);
     const sec = file.btf?.findByName(section.name, "datasec");
     const data = dataKind(section.name) === "bss" ? undefined : file.elf.data(section);
     return { section, map: dataMap(file, section.name, section.size, sec, data) };
   });
 }
 
-function dataMap(file: ObjectFile, section: string, size: number, sec: BtfDatasec | undefined, data: Uint8Array | undefined): MapSpec {
+function dataMap(
+  file: ObjectFile,
+  section: string,
+  size: number,
+  sec: BtfDatasec | undefined,
+  data: Uint8Array | undefined,
+): MapSpec {
   const { btf } = file;
   const readonly = section.startsWith(".rodata") || section === ".kconfig";
   const visible = btf !== undefined && sec !== undefined && hasVisible(btf, sec);
@@ -87,7 +94,11 @@ function variables(file: ObjectFile, section: string, size: number, sec: BtfData
       if (type.kind !== "var") continue;
       if (v.offset + v.size > size) {
         const at = file.elf.section(".BTF") as ElfSection;
-        throw file.error(at, 0, `variable ${type.name} at ${v.offset}+${v.size} is outside the ${size} bytes of ${section}`);
+        throw file.error(
+          at,
+          0,
+          `variable ${type.name} at ${v.offset}+${v.size} is outside the ${size} bytes of ${section}`,
+        );
       }
       out.push({ name: type.name, offset: v.offset, size: v.size, btfTypeId: type.type });
     }

@@ -53,7 +53,8 @@ export function fixBtf(btf: Btf, elf: Elf, symbols: readonly ElfSymbol[]): Btf {
   for (let id = btf.firstId; id < btf.typeCount && hidden.size > 0; id++) {
     if (btf.kindOf(id) !== BTF_KIND.FUNC || !hidden.has(btf.nameOf(id))) continue;
     // The linkage is where other kinds have vlen.
-    if (((btf.words[btf.wordOf(id) + 1] as number) & 0xffff) === VAR_GLOBAL) edit.words(id)[1] = infoWord(BTF_KIND.FUNC, VAR_STATIC);
+    if (((btf.words[btf.wordOf(id) + 1] as number) & 0xffff) === VAR_GLOBAL)
+      edit.words(id)[1] = infoWord(BTF_KIND.FUNC, VAR_STATIC);
   }
   const bytes = edit.finish();
   return bytes === btf.bytes ? btf : Btf.parse(bytes, { endian: btf.endian, what: btf.what });
@@ -64,7 +65,12 @@ function fixDatasec(btf: Btf, edit: BtfEdit, sec: BtfDatasec, elf: Elf, symbols:
   let size = sec.size;
   if (size === 0) {
     if (section === undefined || section.size === 0) {
-      throw elf.error(`BTF has variables in section ${sec.name}, which the object lacks`, elf.section(".BTF")?.offset ?? 0, ".BTF", sec.name);
+      throw elf.error(
+        `BTF has variables in section ${sec.name}, which the object lacks`,
+        elf.section(".BTF")?.offset ?? 0,
+        ".BTF",
+        sec.name,
+      );
     }
     size = section.size;
   }
@@ -75,7 +81,12 @@ function fixDatasec(btf: Btf, edit: BtfEdit, sec: BtfDatasec, elf: Elf, symbols:
     if (type.linkage !== "global") return v;
     const symbol = symbols.get(type.name);
     if (symbol === undefined) {
-      throw elf.error(`BTF has a variable ${type.name} in ${sec.name}, for which there is no symbol`, elf.section(".BTF")?.offset ?? 0, ".BTF", sec.name);
+      throw elf.error(
+        `BTF has a variable ${type.name} in ${sec.name}, for which there is no symbol`,
+        elf.section(".BTF")?.offset ?? 0,
+        ".BTF",
+        sec.name,
+      );
     }
     if (symbol.visibility === STV.HIDDEN || symbol.visibility === STV.INTERNAL) edit.words(v.type)[3] = VAR_STATIC;
     // Static linkers fill offsets in, not all of them rightly: the symbol is what the code refers to.
@@ -92,16 +103,24 @@ function layOutKconfig(btf: Btf, edit: BtfEdit, sec: BtfDatasec, symbols: readon
   const used = new Set(symbols.map((s) => s.name));
   const vars = sec.vars.flatMap((v) => {
     const type = btf.typeById(v.type);
-    return type.kind === "var" && used.has(type.name) ? [{ ...v, type, size: sizeOf(btf, type.type), align: alignOf(btf, type.type) }] : [];
+    return type.kind === "var" && used.has(type.name)
+      ? [{ ...v, type, size: sizeOf(btf, type.type), align: alignOf(btf, type.type) }]
+      : [];
   });
-  vars.sort((a, b) => b.align - a.align || a.size - b.size || (a.type.name < b.type.name ? -1 : a.type.name > b.type.name ? 1 : 0));
+  vars.sort(
+    (a, b) =>
+      b.align - a.align || a.size - b.size || (a.type.name < b.type.name ? -1 : a.type.name > b.type.name ? 1 : 0),
+  );
   let end = 0;
   const placed = vars.map((v) => {
     const offset = alignUp(end, v.align);
     end = offset + v.size;
     return { type: v.type.id, offset, size: v.size };
   });
-  const same = sec.size === end && placed.length === sec.vars.length && placed.every((p, i) => p.offset === sec.vars[i]?.offset && p.type === sec.vars[i]?.type);
+  const same =
+    sec.size === end &&
+    placed.length === sec.vars.length &&
+    placed.every((p, i) => p.offset === sec.vars[i]?.offset && p.type === sec.vars[i]?.type);
   if (same) return;
   edit.replace(sec.id, edit.datasec(sec.name, end, placed));
 }
@@ -121,7 +140,8 @@ export function prepareBtf(spec: Pick<CollectionSpec, "btf" | "name">): Uint8Arr
     for (const v of sec.vars) {
       const type = btf.typeById(v.type);
       // The kernel knows no extern variables: by now they have their place in `.kconfig`.
-      if (type.kind === "var" && type.linkage === "extern" && sec.name !== ".ksyms") edit.words(type.id)[3] = VAR_GLOBAL;
+      if (type.kind === "var" && type.linkage === "extern" && sec.name !== ".ksyms")
+        edit.words(type.id)[3] = VAR_GLOBAL;
     }
     if (sec.name === ".ksyms") allocateKsyms(btf, edit, sec);
   }

@@ -72,19 +72,29 @@ export function readFunctions(file: ObjectFile): FunctionIndex {
   }
   const all: ObjectFunction[] = [];
   for (const section of file.codeSections) {
-    const symbols = (bySection.get(section.index) ?? []).sort((a, b) => (a.value < b.value ? -1 : a.value > b.value ? 1 : 0));
+    const symbols = (bySection.get(section.index) ?? []).sort((a, b) =>
+      a.value < b.value ? -1 : a.value > b.value ? 1 : 0,
+    );
     if (symbols.length === 0) continue;
-    const insns = decodeInsns(file.elf.data(section), { endian: file.elf.endian, what: file.elf.what, base: section.offset });
+    const insns = decodeInsns(file.elf.data(section), {
+      endian: file.elf.endian,
+      what: file.elf.what,
+      base: section.offset,
+    });
     const relocations = file.relocations(section);
-    const funcs = recordsOf(ext.funcs, section.name);
-    const lines = recordsOf(ext.lines, section.name);
-    const coreRelos = recordsOf(ext.coreRelos, section.name);
+    const funcs = ext.funcs.get(section.name) ?? [];
+    const lines = ext.lines.get(section.name) ?? [];
+    const coreRelos = ext.coreRelos.get(section.name) ?? [];
     let previous = 0;
     for (const symbol of symbols) {
       const start = Number(symbol.value);
       const end = start + Number(symbol.size);
       if (start % 8 !== 0 || end % 8 !== 0 || end <= start || end > section.size) {
-        throw file.error(section, 0, `function ${symbol.name} at ${start}, ${symbol.size} bytes long, does not lie in the section's ${section.size} bytes`);
+        throw file.error(
+          section,
+          0,
+          `function ${symbol.name} at ${start}, ${symbol.size} bytes long, does not lie in the section's ${section.size} bytes`,
+        );
       }
       if (start < previous) throw file.error(section, start, `function ${symbol.name} overlaps the one before`);
       previous = end;
@@ -107,25 +117,34 @@ export function readFunctions(file: ObjectFile): FunctionIndex {
   return new FunctionIndex(all);
 }
 
+/** Records by section name, by ascending offset. */
 interface Ext {
-  readonly funcs: readonly ExtSection<ExtFunc>[];
-  readonly lines: readonly ExtSection<ExtLine>[];
-  readonly coreRelos: readonly ExtSection<ExtCoreRelo>[];
+  readonly funcs: ReadonlyMap<string, readonly ExtFunc[]>;
+  readonly lines: ReadonlyMap<string, readonly ExtLine[]>;
+  readonly coreRelos: ReadonlyMap<string, readonly ExtCoreRelo[]>;
 }
 
 function readExt(file: ObjectFile): Ext {
   const section = file.elf.section(".BTF.ext");
-  if (section === undefined || section.type !== SHT.PROGBITS || file.btf === undefined) return { funcs: [], lines: [], coreRelos: [] };
-  return parseBtfExt(file.elf.data(section), file.btf, { what: `${file.elf.what} .BTF.ext` });
+  if (section === undefined || section.type !== SHT.PROGBITS || file.btf === undefined) {
+    return { funcs: new Map(), lines: new Map(), coreRelos: new Map() };
+  }
+  const ext = parseBtfExt(file.elf.data(section), file.btf, { what: `${file.elf.what} .BTF.ext` });
+  return { funcs: byName(ext.funcs), lines: byName(ext.lines), coreRelos: byName(ext.coreRelos) };
 }
 
-function recordsOf<R extends { readonly insnOff: number }>(sections: readonly ExtSection<R>[], name: string): readonly R[] {
-  const found = sections.filter((s) => s.section === name);
-  const records = found.length === 1 ? (found[0] as ExtSection<R>).records : found.flatMap((s) => s.records);
-  for (let i = 1; i < records.length; i++) {
-    if ((records[i] as R).insnOff < (records[i - 1] as R).insnOff) return [...records].sort((a, b) => a.insnOff - b.insnOff);
+function byName<R extends { readonly insnOff: number }>(sections: readonly ExtSection<R>[]): Map<string, R[]> {
+  const out = new Map<string, R[]>();
+  for (const { section, records } of sections) {
+    const list = out.get(section);
+    if (list === undefined) out.set(section, [...records]);
+    else for (const r of records) list.push(r);
   }
-  return records;
+  for (const list of out.values()) {
+    if (list.some((r, i) => i > 0 && r.insnOff < (list[i - 1] as R).insnOff))
+      list.sort((x, y) => x.insnOff - y.insnOff);
+  }
+  return out;
 }
 
 /** The part of `sorted` whose key is in [start, end). */

@@ -37,7 +37,11 @@ export class FunctionTable {
     let total = 0;
     this.#starts = this.#tables.map((t) => (total += t.count) - t.count);
     // Kernel-like images sit above 2^53; all that matters here is distances.
-    this.#bias = elf.segments.reduce<bigint | undefined>((min, s) => (min === undefined || s.vaddr < min ? s.vaddr : min), undefined) ?? 0n;
+    this.#bias =
+      elf.segments.reduce<bigint | undefined>(
+        (min, s) => (min === undefined || s.vaddr < min ? s.vaddr : min),
+        undefined,
+      ) ?? 0n;
     if (this.#bias < 1n << 52n) this.#bias = 0n;
     const biasHi = Number(this.#bias >> 32n);
     const biasLo = Number(this.#bias & 0xffff_ffffn);

@@ -22,7 +22,7 @@ import { SHN, STB, STT } from "./constants.ts";
 import { type FunctionIndex, isSubprogram, type ObjectFunction } from "./functions-of-object.ts";
 import { isExtern, type ObjectFile } from "./object-file.ts";
 import type { ElfRelocation } from "./reader.ts";
-import type { CoreRelo, FuncInfo, InsnRef, LineInfo, MapSpec } from "./spec.ts";
+import type { CoreRelo, FuncInfo, InsnRef, LineInfo, MapSpec, VariableSpec } from "./spec.ts";
 
 const CALL = BPF_JMP | BPF_CALL;
 const LD_IMM64 = BPF_LD | BPF_IMM | BPF_DW;
@@ -58,12 +58,14 @@ export class Linker {
   readonly #file: ObjectFile;
   readonly #functions: FunctionIndex;
   readonly #targets: LinkTargets;
+  readonly #kconfig: ReadonlyMap<string, VariableSpec>;
   #total = 0;
 
   constructor(file: ObjectFile, functions: FunctionIndex, targets: LinkTargets) {
     this.#file = file;
     this.#functions = functions;
     this.#targets = targets;
+    this.#kconfig = new Map(targets.kconfig?.variables.map((v) => [v.name, v]));
   }
 
   /**
@@ -80,8 +82,16 @@ export class Linker {
       placed.set(f, insns.length);
       order.push(f);
       this.#total += f.insns.length;
-      if (insns.length + f.insns.length > MAX_PROGRAM_INSNS || placed.size > MAX_FUNCTIONS || this.#total > MAX_TOTAL_INSNS) {
-        throw this.#file.error(entry.section, entry.start * 8, `program ${entry.name} with its subprograms is larger than any kernel takes`);
+      if (
+        insns.length + f.insns.length > MAX_PROGRAM_INSNS ||
+        placed.size > MAX_FUNCTIONS ||
+        this.#total > MAX_TOTAL_INSNS
+      ) {
+        throw this.#file.error(
+          entry.section,
+          entry.start * 8,
+          `program ${entry.name} with its subprograms is larger than any kernel takes`,
+        );
       }
       for (const insn of f.insns) insns.push(insn);
     };
@@ -117,7 +127,16 @@ export class Linker {
       if (relocation === undefined) {
         if (insn.opcode === CALL && insn.src === BPF_PSEUDO_CALL) {
           // A call inside the section: the assembler has resolved it, relative to the section.
-          const found = this.#call(f, cursor, f.section.index, f.start + cursor.slot + insn.imm + 1, placed, insns, refs, append);
+          const found = this.#call(
+            f,
+            cursor,
+            f.section.index,
+            f.start + cursor.slot + insn.imm + 1,
+            placed,
+            insns,
+            refs,
+            append,
+          );
           if (found !== undefined) return found;
         }
       } else {
@@ -125,13 +144,18 @@ export class Linker {
         if (found !== undefined) return found;
       }
       if (insn.opcode === LD_IMM64) {
-        if (cursor.slot + 1 >= f.insns.length) throw this.#bad(f, at, `ld_imm64 at the end of ${f.name} lacks its second half`);
+        if (cursor.slot + 1 >= f.insns.length)
+          throw this.#bad(f, at, `ld_imm64 at the end of ${f.name} lacks its second half`);
         cursor.slot++;
       }
     }
     const unused = cursor.unused();
     if (unused !== undefined) {
-      throw this.#bad(f, unused.offset, `${f.name}: relocation inside an instruction, or a second one of the same instruction`);
+      throw this.#bad(
+        f,
+        unused.offset,
+        `${f.name}: relocation inside an instruction, or a second one of the same instruction`,
+      );
     }
     return undefined;
   }
@@ -155,13 +179,21 @@ export class Linker {
     const insn = f.insns[cursor.slot] as Insn;
     const callee = this.#functions.at(section, slot);
     if (callee === undefined || callee.start !== slot) {
-      throw this.#bad(f, (f.start + cursor.slot) * 8, `${f.name} refers to a function at slot ${slot} of section ${section}, where none starts`);
+      throw this.#bad(
+        f,
+        (f.start + cursor.slot) * 8,
+        `${f.name} refers to a function at slot ${slot} of section ${section}, where none starts`,
+      );
     }
     let target = placed.get(callee);
     const fresh = target === undefined;
     if (fresh) {
       if (!isSubprogram(callee) && callee.section !== f.section) {
-        throw this.#bad(f, (f.start + cursor.slot) * 8, `${f.name} calls ${callee.name}, a program of its own: only functions in .text can be called`);
+        throw this.#bad(
+          f,
+          (f.start + cursor.slot) * 8,
+          `${f.name} calls ${callee.name}, a program of its own: only functions in .text can be called`,
+        );
       }
       append(callee);
       target = placed.get(callee);
@@ -190,25 +222,37 @@ export class Linker {
     const at = relocation.offset;
     const call = insn.opcode === CALL;
     if (!call && insn.opcode !== LD_IMM64) {
-      throw this.#bad(f, at, `${f.name}: relocation against ${symbol.name || "a section"} of an instruction that is neither a call nor ld_imm64`);
+      throw this.#bad(
+        f,
+        at,
+        `${f.name}: relocation against ${symbol.name || "a section"} of an instruction that is neither a call nor ld_imm64`,
+      );
     }
     if (isExtern(symbol)) {
       this.#extern(f, insn, index, symbol.name, symbol.bind === STB.WEAK, at, insns, refs);
       return undefined;
     }
     if (symbol.section === SHN.UNDEF || symbol.section >= SHN.LORESERVE) {
-      throw this.#bad(f, at, `${f.name}: relocation against ${symbol.name}, which no section has: is a global variable without initial value common?`);
+      throw this.#bad(
+        f,
+        at,
+        `${f.name}: relocation against ${symbol.name}, which no section has: is a global variable without initial value common?`,
+      );
     }
     const value = Number(BigInt.asUintN(32, symbol.value));
     const target = this.#file.elf.sections[symbol.section];
-    if (target === undefined) throw this.#bad(f, at, `${f.name}: symbol ${symbol.name} is in section ${symbol.section}, which does not exist`);
+    if (target === undefined)
+      throw this.#bad(f, at, `${f.name}: symbol ${symbol.name} is in section ${symbol.section}, which does not exist`);
     if (call) {
       if (insn.src !== BPF_PSEUDO_CALL) throw this.#bad(f, at, `${f.name}: relocation of a helper call`);
       return this.#call(f, cursor, symbol.section, value / 8 + insn.imm + 1, placed, insns, refs, append);
     }
     const high = f.insns[cursor.slot + 1];
     if (high === undefined) throw this.#bad(f, at, `ld_imm64 at the end of ${f.name} lacks its second half`);
-    if ((symbol.type === STT.SECTION || symbol.type === STT.FUNC) && this.#functions.at(symbol.section, (value + insn.imm) >> 3) !== undefined) {
+    if (
+      (symbol.type === STT.SECTION || symbol.type === STT.FUNC) &&
+      this.#functions.at(symbol.section, (value + insn.imm) >> 3) !== undefined
+    ) {
       return this.#call(f, cursor, symbol.section, (value + insn.imm) / 8, placed, insns, refs, append);
     }
     const data = this.#targets.dataMaps.get(symbol.section);
@@ -221,7 +265,11 @@ export class Linker {
     }
     const map = symbol.section === this.#targets.mapsSection ? this.#targets.mapAt.get(value) : undefined;
     if (map === undefined) {
-      throw this.#bad(f, at, `${f.name}: relocation against ${symbol.name || "offset"} ${value} of section ${target.name}, where there is no map`);
+      throw this.#bad(
+        f,
+        at,
+        `${f.name}: relocation against ${symbol.name || "offset"} ${value} of section ${target.name}, where there is no map`,
+      );
     }
     insns[index] = { ...insn, src: BPF_PSEUDO_MAP_FD, imm: 0 };
     insns[index + 1] = { ...high, imm: 0 };
@@ -229,32 +277,54 @@ export class Linker {
     return undefined;
   }
 
-  #extern(f: ObjectFunction, insn: Insn, index: number, name: string, weak: boolean, at: number, insns: Insn[], refs: InsnRef[]): void {
+  #extern(
+    f: ObjectFunction,
+    insn: Insn,
+    index: number,
+    name: string,
+    weak: boolean,
+    at: number,
+    insns: Insn[],
+    refs: InsnRef[],
+  ): void {
     const { kconfig, ksyms } = this.#targets;
     const btfTypeId = ksyms.get(name);
     if (insn.opcode === CALL) {
-      if (btfTypeId === undefined) throw this.#bad(f, at, `${f.name} calls ${name}, which is no kfunc in .ksyms: declare it extern … __ksym, or link the object that defines it (bpftool gen object)`);
+      if (btfTypeId === undefined)
+        throw this.#bad(
+          f,
+          at,
+          `${f.name} calls ${name}, which is no kfunc in .ksyms: declare it extern … __ksym, or link the object that defines it (bpftool gen object)`,
+        );
       insns[index] = { ...insn, src: BPF_PSEUDO_KFUNC_CALL, imm: 0 };
       refs.push({ kind: "kfunc", insn: index, name, weak, btfTypeId });
       return;
     }
     const high = insns[index + 1];
     if (high === undefined) throw this.#bad(f, at, `ld_imm64 at the end of ${f.name} lacks its second half`);
-    const variable = kconfig?.variables.find((v) => v.name === name);
+    const variable = this.#kconfig.get(name);
     if (kconfig !== undefined && variable !== undefined) {
       insns[index] = { ...insn, src: BPF_PSEUDO_MAP_VALUE, imm: 0 };
       insns[index + 1] = { ...high, imm: variable.offset };
       refs.push({ kind: "map-value", insn: index, map: kconfig.name, offset: variable.offset });
       return;
     }
-    if (btfTypeId === undefined) throw this.#bad(f, at, `${f.name} refers to ${name}, which is in neither .ksyms nor .kconfig: declare it __ksym or __kconfig, or link the object that defines it (bpftool gen object)`);
+    if (btfTypeId === undefined)
+      throw this.#bad(
+        f,
+        at,
+        `${f.name} refers to ${name}, which is in neither .ksyms nor .kconfig: declare it __ksym or __kconfig, or link the object that defines it (bpftool gen object)`,
+      );
     const typed = isTyped(this.#file.btf as Btf, btfTypeId);
     insns[index] = { ...insn, src: typed ? BPF_PSEUDO_BTF_ID : 0, imm: 0 };
     insns[index + 1] = { ...high, imm: 0 };
     refs.push({ kind: "ksym", insn: index, name, weak, typed, btfTypeId });
   }
 
-  #info(order: readonly ObjectFunction[], placed: ReadonlyMap<ObjectFunction, number>): Omit<LinkedCode, "insns" | "refs"> {
+  #info(
+    order: readonly ObjectFunction[],
+    placed: ReadonlyMap<ObjectFunction, number>,
+  ): Omit<LinkedCode, "insns" | "refs"> {
     const { btf } = this.#file;
     const funcs: FuncInfo[] = [];
     const lines: LineInfo[] = [];
@@ -262,11 +332,19 @@ export class Linker {
     if (btf === undefined) return { funcs, lines, coreRelos };
     for (const f of order) {
       const shift = (placed.get(f) as number) - f.start;
-      for (const r of f.funcs) funcs.push({ insn: r.insnOff / 8 + shift, typeId: r.typeId, name: btf.nameOf(r.typeId) });
-      for (const r of f.lines) lines.push({ insn: r.insnOff / 8 + shift, file: r.file, text: r.text, line: r.line, col: r.col });
-      for (const r of f.coreRelos) coreRelos.push({ insn: r.insnOff / 8 + shift, typeId: r.typeId, access: r.access, kind: r.kind });
+      for (const r of f.funcs)
+        funcs.push({ insn: r.insnOff / 8 + shift, typeId: r.typeId, name: btf.nameOf(r.typeId) });
+      for (const r of f.lines)
+        lines.push({ insn: r.insnOff / 8 + shift, file: r.file, text: r.text, line: r.line, col: r.col });
+      for (const r of f.coreRelos)
+        coreRelos.push({ insn: r.insnOff / 8 + shift, typeId: r.typeId, access: r.access, kind: r.kind });
       const odd = [...f.funcs, ...f.lines, ...f.coreRelos].find((r) => r.insnOff % 8 !== 0);
-      if (odd !== undefined) throw this.#bad(f, odd.insnOff, `${f.name}: .BTF.ext record at byte ${odd.insnOff}, which is inside an instruction`);
+      if (odd !== undefined)
+        throw this.#bad(
+          f,
+          odd.insnOff,
+          `${f.name}: .BTF.ext record at byte ${odd.insnOff}, which is inside an instruction`,
+        );
     }
     return { funcs, lines, coreRelos };
   }

@@ -23,7 +23,9 @@ export class MapTypes {
 
   /** A 32-bit integer type. */
   get int(): number {
-    if (this.#int === 0) this.#int = this.#findInt() ?? this.#edit.add(this.#edit.addString("int"), infoWord(BTF_KIND.INT, 0), 4, (1 << 24) | 32);
+    if (this.#int === 0)
+      this.#int =
+        this.#findInt() ?? this.#edit.add(this.#edit.addString("int"), infoWord(BTF_KIND.INT, 0), 4, (1 << 24) | 32);
     return this.#int;
   }
 
@@ -69,7 +71,12 @@ export class MapTypes {
   }
 
   variable(name: string, type: number, linkage: "static" | "global" | "extern"): number {
-    return this.#edit.add(this.#edit.addString(name), infoWord(BTF_KIND.VAR, 0), type, ["static", "global", "extern"].indexOf(linkage));
+    return this.#edit.add(
+      this.#edit.addString(name),
+      infoWord(BTF_KIND.VAR, 0),
+      type,
+      ["static", "global", "extern"].indexOf(linkage),
+    );
   }
 
   /** The struct that defines `map`. `values` is the byte offset of its slots. */
@@ -90,10 +97,18 @@ export class MapTypes {
       const target = map.inner === undefined ? this.#progType() : this.definition(map.inner).type;
       members.push(["values", this.array(this.pointer(target), 0)]);
     } else if (map.initialSlots.length > 0) {
-      throw new ArgumentError(`maps.${map.name}`, isMapInMap(map.type) ? "initial entries, but no template of the inner maps" : "only map-in-map and prog array maps have initial entries");
+      throw new ArgumentError(
+        `maps.${map.name}`,
+        isMapInMap(map.type)
+          ? "initial entries, but no template of the inner maps"
+          : "only map-in-map and prog array maps have initial entries",
+      );
     }
     const words = members.flatMap(([name, type], i) => [this.#edit.addString(name), type, i * POINTER * 8]);
-    return { type: this.#edit.add(0, infoWord(BTF_KIND.STRUCT, members.length), size, ...words), values: hasValues ? size : undefined };
+    return {
+      type: this.#edit.add(0, infoWord(BTF_KIND.STRUCT, members.length), size, ...words),
+      values: hasValues ? size : undefined,
+    };
   }
 
   /** `int (void *)` */
@@ -120,7 +135,18 @@ export class MapTypes {
 }
 
 function sameDefinition(a: MapSpec, b: MapSpec): boolean {
-  const keys = ["type", "keySize", "valueSize", "maxEntries", "flags", "mapExtra", "numaNode", "btfKeyTypeId", "btfValueTypeId", "pinning"] as const;
+  const keys = [
+    "type",
+    "keySize",
+    "valueSize",
+    "maxEntries",
+    "flags",
+    "mapExtra",
+    "numaNode",
+    "btfKeyTypeId",
+    "btfValueTypeId",
+    "pinning",
+  ] as const;
   if (keys.some((k) => a[k] !== b[k])) return false;
   if (a.inner === undefined || b.inner === undefined) return a.inner === b.inner;
   return sameDefinition(a.inner, b.inner);

@@ -29,7 +29,11 @@ export class ObjectFile {
     if (type !== ET.REL) throw elf.error(`type ${type} is no relocatable object (${ET.REL})`, 16, "header", "type");
     const tables = elf.sections.filter((s) => s.type === SHT.SYMTAB);
     if (tables.length !== 1) {
-      throw elf.error(`expected one symbol table, found ${tables.length}: was the object stripped?`, Number(elf.header.shoff), "sections");
+      throw elf.error(
+        `expected one symbol table, found ${tables.length}: was the object stripped?`,
+        Number(elf.header.shoff),
+        "sections",
+      );
     }
     this.symbols = [...elf.symbols(tables[0] as ElfSection)];
     const section = elf.section(".BTF");
@@ -54,8 +58,7 @@ export class ObjectFile {
   /** The relocations of `section`, by ascending offset. */
   relocations(section: ElfSection): ElfRelocation[] {
     const out: ElfRelocation[] = [];
-    for (const s of this.elf.sections) {
-      if (s.info !== section.index) continue;
+    for (const s of this.#relocationSections().get(section.index) ?? []) {
       if (s.type === SHT.REL) {
         // A loop: spreading 200,000 arguments would overflow the stack.
         for (const r of this.elf.relocations(s)) out.push(r);
@@ -66,11 +69,29 @@ export class ObjectFile {
     return out.sort((a, b) => a.offset - b.offset);
   }
 
+  #byTarget: Map<number, ElfSection[]> | undefined;
+  #relocationSections(): ReadonlyMap<number, ElfSection[]> {
+    if (this.#byTarget === undefined) {
+      this.#byTarget = new Map();
+      for (const s of this.elf.sections) {
+        if (s.type !== SHT.REL && s.type !== SHT.RELA) continue;
+        const list = this.#byTarget.get(s.info);
+        if (list === undefined) this.#byTarget.set(s.info, [s]);
+        else list.push(s);
+      }
+    }
+    return this.#byTarget;
+  }
+
   /** The symbol that a relocation of `section` names. */
   symbol(section: ElfSection, relocation: ElfRelocation): ElfSymbol {
     const symbol = this.symbols[relocation.symbol];
     if (symbol === undefined) {
-      throw this.error(section, relocation.offset, `relocation against symbol ${relocation.symbol} of ${this.symbols.length}`);
+      throw this.error(
+        section,
+        relocation.offset,
+        `relocation against symbol ${relocation.symbol} of ${this.symbols.length}`,
+      );
     }
     return symbol;
   }
@@ -84,5 +105,9 @@ export class ObjectFile {
 
 /** Undefined, not typed, global or weak: something that only the kernel has. */
 export function isExtern(symbol: ElfSymbol): boolean {
-  return symbol.section === SHN.UNDEF && symbol.type === STT.NOTYPE && (symbol.bind === STB.GLOBAL || symbol.bind === STB.WEAK);
+  return (
+    symbol.section === SHN.UNDEF &&
+    symbol.type === STT.NOTYPE &&
+    (symbol.bind === STB.GLOBAL || symbol.bind === STB.WEAK)
+  );
 }

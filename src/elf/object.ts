@@ -6,7 +6,7 @@
  * tools/lib/bpf/libbpf.c (bpf_object__elf_collect).
  */
 import { ByteReader } from "../core/bytes.ts";
-import { Btf, BTF_KIND } from "../btf/index.ts";
+import { type Btf, BTF_KIND } from "../btf/index.ts";
 import { BPF_MAP_TYPE } from "../uapi/index.ts";
 import { readDataMaps, readKconfigMap } from "./data-maps.ts";
 import { type FunctionIndex, isSubprogram, type ObjectFunction, readFunctions } from "./functions-of-object.ts";
@@ -42,7 +42,11 @@ export function readObject(bytes: Uint8Array, options: { name?: string } = {}): 
   const { elf } = file;
   const legacy = elf.section("maps");
   if (legacy !== undefined) {
-    throw file.error(legacy, 0, "map definitions in a section named maps are a format that libbpf 1.0 dropped: define them in .maps (SEC(\".maps\") with __uint and __type)");
+    throw file.error(
+      legacy,
+      0,
+      'map definitions in a section named maps are a format that libbpf 1.0 dropped: define them in .maps (SEC(".maps") with __uint and __type)',
+    );
   }
   const functions = readFunctions(file);
   const mapsSection = elf.section(".maps");
@@ -67,7 +71,10 @@ export function readObject(bytes: Uint8Array, options: { name?: string } = {}): 
     ksyms: ksyms(file.btf),
   });
   const callbacks = exceptionCallbacks(file.btf);
-  const progs = functions.all.filter((f) => !isSubprogram(f)).map((f) => program(file, f, linker, functions, callbacks));
+  const subprograms = new Map(functions.all.filter(isSubprogram).map((f) => [f.name, f]));
+  const progs = functions.all
+    .filter((f) => !isSubprogram(f))
+    .map((f) => program(file, f, linker, subprograms, callbacks));
   return {
     name,
     endian: elf.endian,
@@ -103,19 +110,34 @@ function ksyms(btf: Btf | undefined): Map<string, number> {
 }
 
 /** Fills `initialSlots` from the relocations of `.maps`. */
-function withSlots(file: ObjectFile, section: ElfSection, defs: readonly PlacedMap[], functions: FunctionIndex): MapSpec[] {
+function withSlots(
+  file: ObjectFile,
+  section: ElfSection,
+  defs: readonly PlacedMap[],
+  functions: FunctionIndex,
+): MapSpec[] {
   const slots = defs.map((): { key: number; target: string }[] => []);
+  const byOffset = new Map(defs.map((d) => [d.offset, d]));
+  const ends = defs.map((d) => d.offset + d.size);
+  let i = 0;
   for (const r of file.relocations(section)) {
     const symbol = file.symbol(section, r);
-    const i = defs.findIndex((d) => d.offset <= r.offset && r.offset + 8 <= d.offset + d.size);
+    // Both are in ascending order.
+    while (i < defs.length - 1 && (ends[i] as number) <= r.offset) i++;
     const def = defs[i];
-    if (def === undefined || def.values === undefined || r.offset < def.values || (r.offset - def.values) % 8 !== 0) {
+    if (
+      def === undefined ||
+      def.values === undefined ||
+      r.offset < def.values ||
+      r.offset + 8 > def.offset + def.size ||
+      (r.offset - def.values) % 8 !== 0
+    ) {
       throw file.error(section, r.offset, `relocation against ${symbol.name} is in no map's values`);
     }
     const { map } = def;
     let target: string | undefined;
     if (isMapInMap(map.type)) {
-      target = symbol.section === section.index ? defs.find((d) => d.offset === Number(symbol.value))?.map.name : undefined;
+      target = symbol.section === section.index ? byOffset.get(Number(symbol.value))?.map.name : undefined;
       if (target === undefined) throw file.error(section, r.offset, `${map.name}: ${symbol.name} is no map`);
       if (map.type === BPF_MAP_TYPE.HASH_OF_MAPS && map.keySize !== 4) {
         throw file.error(section, r.offset, `${map.name}: initial values need keys of 4 bytes, not ${map.keySize}`);
@@ -129,7 +151,9 @@ function withSlots(file: ObjectFile, section: ElfSection, defs: readonly PlacedM
     }
     (slots[i] as { key: number; target: string }[]).push({ key: (r.offset - def.values) / 8, target });
   }
-  return defs.map((d, i) => ((slots[i] as unknown[]).length === 0 ? d.map : { ...d.map, initialSlots: slots[i] as MapSpec["initialSlots"] }));
+  return defs.map((d, i) =>
+    (slots[i] as unknown[]).length === 0 ? d.map : { ...d.map, initialSlots: slots[i] as MapSpec["initialSlots"] },
+  );
 }
 
 /** Globals of address space 1 are the first pages of the object's one arena. */
@@ -146,7 +170,9 @@ function withArenaData(file: ObjectFile, maps: MapSpec[]): MapSpec[] {
   if (arenas[0] === undefined) throw file.error(section, 0, "global variables in an arena, but no arena map");
   const variables = (sec?.vars ?? []).flatMap((v) => {
     const type = file.btf?.typeById(v.type);
-    return type?.kind === "var" && v.offset + v.size <= data.length ? [{ name: type.name, offset: v.offset, size: v.size, btfTypeId: type.type }] : [];
+    return type?.kind === "var" && v.offset + v.size <= data.length
+      ? [{ name: type.name, offset: v.offset, size: v.size, btfTypeId: type.type }]
+      : [];
   });
   return maps.map((m) => (m === arenas[0] ? { ...m, data, variables } : m));
 }
@@ -169,13 +195,17 @@ function program(
   file: ObjectFile,
   f: ObjectFunction,
   linker: Linker,
-  functions: FunctionIndex,
+  subprograms: ReadonlyMap<string, ObjectFunction>,
   callbacks: ReadonlyMap<string, string | undefined>,
 ): ProgSpec {
   const callback = callbacks.get(f.name);
-  const extra = callback === undefined ? undefined : functions.all.find((g) => isSubprogram(g) && g.name === callback);
+  const extra = callback === undefined ? undefined : subprograms.get(callback);
   if (callback !== undefined && extra === undefined) {
-    throw file.error(f.section, f.start * 8, `program ${f.name} names ${callback} as its exception callback, which the object lacks`);
+    throw file.error(
+      f.section,
+      f.start * 8,
+      `program ${f.name} names ${callback} as its exception callback, which the object lacks`,
+    );
   }
   const optional = f.section.name.startsWith("?");
   const section = optional ? f.section.name.slice(1) : f.section.name;

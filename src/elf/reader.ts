@@ -106,7 +106,8 @@ export class Elf {
       throw bad(`expected the magic 7f 45 4c 46, got ${hex(head.subarray(0, 4))}: not an ELF file`, 0, "magic");
     }
     if (head[4] !== 2) throw bad(`class ${head[4]} is not 64-bit (2)`, 4, "class");
-    if (head[5] !== 1 && head[5] !== 2) throw bad(`data encoding ${head[5]} is neither little (1) nor big (2) endian`, 5, "data");
+    if (head[5] !== 1 && head[5] !== 2)
+      throw bad(`data encoding ${head[5]} is neither little (1) nor big (2) endian`, 5, "data");
     if (head[6] !== 1) throw bad(`version ${head[6]} is unknown, expected 1`, 6, "version");
     const endian: Endian = head[5] === 1 ? "little" : "big";
     return new Elf(checked, endian, parseRecord(EHDR, head, endian, { what, offset: 0, path: ["header"] }));
@@ -140,7 +141,8 @@ export class Elf {
   /** Section `index`, which `path` refers to. */
   sectionAt(index: number, offset: number, ...path: string[]): ElfSection {
     const s = this.sections[index];
-    if (s === undefined) throw this.error(`section index ${index} is outside the ${this.sections.length} sections`, offset, ...path);
+    if (s === undefined)
+      throw this.error(`section index ${index} is outside the ${this.sections.length} sections`, offset, ...path);
     return s;
   }
 
@@ -152,7 +154,11 @@ export class Elf {
   data(section: ElfSection): Uint8Array {
     if (section.type === SHT.NOBITS || section.type === SHT.NULL) return new Uint8Array(0);
     if ((section.flags & SHF.COMPRESSED) !== 0) {
-      throw this.error("compressed section: decompress it first (objcopy --decompress-debug-sections)", section.offset, section.name);
+      throw this.error(
+        "compressed section: decompress it first (objcopy --decompress-debug-sections)",
+        section.offset,
+        section.name,
+      );
     }
     return this.#source.bytes(section.offset, section.size, [section.name]);
   }
@@ -167,18 +173,28 @@ export class Elf {
     if (header.shoff === 0n) return [];
     const shoff = this.#source.number(header.shoff, { offset: 0x28, path: ["header", "shoff"] });
     if (header.shentsize !== SIZE.shdr) {
-      throw this.error(`section headers of ${header.shentsize} bytes, expected ${SIZE.shdr}`, 0x3a, "header", "shentsize");
+      throw this.error(
+        `section headers of ${header.shentsize} bytes, expected ${SIZE.shdr}`,
+        0x3a,
+        "header",
+        "shentsize",
+      );
     }
     // Numbers that do not fit the file header are in the null section's header.
     let count = header.shnum;
     let names = header.shstrndx;
     if (count === 0 || names === SHN.XINDEX) {
       const zero = this.#shdr(0, shoff);
-      if (count === 0) count = this.#source.number(zero.size, { offset: shoff + 0x20, path: ["sections", "[0]", "size"] });
+      if (count === 0)
+        count = this.#source.number(zero.size, { offset: shoff + 0x20, path: ["sections", "[0]", "size"] });
       if (names === SHN.XINDEX) names = zero.link;
     }
     if (count > (this.size - shoff) / SIZE.shdr) {
-      throw this.error(`${count} section headers reach past the end of the file (${this.size} bytes)`, shoff, "sections");
+      throw this.error(
+        `${count} section headers reach past the end of the file (${this.size} bytes)`,
+        shoff,
+        "sections",
+      );
     }
     const table = this.#source.bytes(shoff, count * SIZE.shdr, ["sections"]);
     const raw: RawShdr[] = [];
@@ -210,7 +226,12 @@ export class Elf {
     if (index === SHN.UNDEF) return undefined;
     const r = raw[index];
     if (r === undefined || r.type !== SHT.STRTAB) {
-      throw this.error(`section ${index} of ${raw.length} is no string table for the section names`, 0x3e, "header", "shstrndx");
+      throw this.error(
+        `section ${index} of ${raw.length} is no string table for the section names`,
+        0x3e,
+        "header",
+        "shstrndx",
+      );
     }
     const at = { offset: shoff + index * SIZE.shdr, path: ["sections", `[${index}]`] };
     const base = this.#source.number(r.offset, at);
@@ -228,12 +249,22 @@ export class Elf {
     if (header.phoff === 0n || header.phnum === 0) return [];
     const phoff = this.#source.number(header.phoff, { offset: 0x20, path: ["header", "phoff"] });
     if (header.phentsize !== SIZE.phdr) {
-      throw this.error(`program headers of ${header.phentsize} bytes, expected ${SIZE.phdr}`, 0x36, "header", "phentsize");
+      throw this.error(
+        `program headers of ${header.phentsize} bytes, expected ${SIZE.phdr}`,
+        0x36,
+        "header",
+        "phentsize",
+      );
     }
     // PN_XNUM: the number is in the null section's info.
-    const count = header.phnum === 0xffff && header.shoff !== 0n ? this.#shdr(0, Number(header.shoff)).info : header.phnum;
+    const count =
+      header.phnum === 0xffff && header.shoff !== 0n ? this.#shdr(0, Number(header.shoff)).info : header.phnum;
     if (count > (this.size - phoff) / SIZE.phdr) {
-      throw this.error(`${count} program headers reach past the end of the file (${this.size} bytes)`, phoff, "segments");
+      throw this.error(
+        `${count} program headers reach past the end of the file (${this.size} bytes)`,
+        phoff,
+        "segments",
+      );
     }
     const table = this.#source.bytes(phoff, count * SIZE.phdr, ["segments"]);
     return Array.from({ length: count }, (_, index) => {
@@ -249,7 +280,8 @@ export class Elf {
    */
   fileOffset(addr: bigint): number | undefined {
     for (const s of this.segments) {
-      if (s.type === PT.LOAD && addr >= s.vaddr && addr - s.vaddr < BigInt(s.filesz)) return s.offset + Number(addr - s.vaddr);
+      if (s.type === PT.LOAD && addr >= s.vaddr && addr - s.vaddr < BigInt(s.filesz))
+        return s.offset + Number(addr - s.vaddr);
     }
     return undefined;
   }
@@ -257,7 +289,8 @@ export class Elf {
   /** The virtual address of the byte at `offset` in the file; undefined when no PT_LOAD segment has it. */
   address(offset: number): bigint | undefined {
     for (const s of this.segments) {
-      if (s.type === PT.LOAD && offset >= s.offset && offset - s.offset < s.filesz) return s.vaddr + BigInt(offset - s.offset);
+      if (s.type === PT.LOAD && offset >= s.offset && offset - s.offset < s.filesz)
+        return s.vaddr + BigInt(offset - s.offset);
     }
     return undefined;
   }
@@ -267,7 +300,8 @@ export class Elf {
     let table = this.#strings.get(index);
     if (table === undefined) {
       const s = this.sectionAt(index, of.offset, of.name, "link");
-      if (s.type !== SHT.STRTAB) throw this.error(`linked section ${index} (${s.name}) is no string table`, of.offset, of.name, "link");
+      if (s.type !== SHT.STRTAB)
+        throw this.error(`linked section ${index} (${s.name}) is no string table`, of.offset, of.name, "link");
       table = new StringTable(this.data(s), { what: this.what, section: s.name, base: s.offset });
       this.#strings.set(index, table);
     }
@@ -286,7 +320,8 @@ export class Elf {
     if (section === undefined) return undefined;
     let table = this.#symbols.get(section.index);
     if (table === undefined) {
-      if (section.type !== SHT.SYMTAB && section.type !== SHT.DYNSYM) throw this.error("is no symbol table", section.offset, section.name);
+      if (section.type !== SHT.SYMTAB && section.type !== SHT.DYNSYM)
+        throw this.error("is no symbol table", section.offset, section.name);
       if (section.entsize !== SIZE.sym || section.size % SIZE.sym !== 0) {
         throw this.error(
           `${section.size} bytes of entries of ${section.entsize}: expected entries of ${SIZE.sym}`,
@@ -319,7 +354,11 @@ export class Elf {
     if (!rela && section.type !== SHT.REL) throw this.error("is no relocation section", section.offset, section.name);
     const entry = rela ? SIZE.rela : SIZE.rel;
     if (section.entsize !== entry || section.size % entry !== 0) {
-      throw this.error(`${section.size} bytes of entries of ${section.entsize}: expected entries of ${entry}`, section.offset, section.name);
+      throw this.error(
+        `${section.size} bytes of entries of ${section.entsize}: expected entries of ${entry}`,
+        section.offset,
+        section.name,
+      );
     }
     const data = this.data(section);
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -352,13 +391,17 @@ export class Elf {
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       const little = this.endian === "little";
       const up = (n: number): number => Math.ceil(n / area.align) * area.align;
-      for (let at = 0; at + SIZE.nhdr <= bytes.length; ) {
+      for (let at = 0; at + SIZE.nhdr <= bytes.length;) {
         const namesz = view.getUint32(at, little);
         const descsz = view.getUint32(at + 4, little);
         const desc = at + up(SIZE.nhdr + namesz);
         if (desc + descsz > bytes.length) throw this.error("note reaches past its end", area.offset + at, area.name);
         const name = bytes.subarray(at + SIZE.nhdr, at + SIZE.nhdr + Math.max(0, namesz - 1));
-        yield { name: String.fromCharCode(...name.subarray(0, 64)), type: view.getUint32(at + 8, little), desc: bytes.subarray(desc, desc + descsz) };
+        yield {
+          name: String.fromCharCode(...name.subarray(0, 64)),
+          type: view.getUint32(at + 8, little),
+          desc: bytes.subarray(desc, desc + descsz),
+        };
         at = desc + up(descsz);
       }
     }
@@ -366,7 +409,8 @@ export class Elf {
 
   /** The GNU build id in lower-case hex, as in `/sys/kernel/notes` and BPF stack traces; undefined when there is none. */
   buildId(): string | undefined {
-    for (const note of this.notes()) if (note.name === "GNU" && note.type === NT_GNU_BUILD_ID) return hex(note.desc).replaceAll(" ", "");
+    for (const note of this.notes())
+      if (note.name === "GNU" && note.type === NT_GNU_BUILD_ID) return hex(note.desc).replaceAll(" ", "");
     return undefined;
   }
 

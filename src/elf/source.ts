@@ -36,22 +36,30 @@ export class CheckedSource {
   /** `size` bytes at `offset`: a view when the file is in memory. `path` names the part for the error. */
   bytes(offset: number, size: number, path: readonly string[]): Uint8Array {
     if (!(offset >= 0) || !(size >= 0) || offset + size > this.size) {
-      throw new DecodeError(this.what, `${size} bytes at 0x${offset.toString(16)} reach past the end of the file (${this.size} bytes)`, {
-        offset,
-        path,
-      });
+      throw new DecodeError(
+        this.what,
+        `${size} bytes at 0x${offset.toString(16)} reach past the end of the file (${this.size} bytes)`,
+        {
+          offset,
+          path,
+        },
+      );
     }
     if (this.#bytes !== undefined) return this.#bytes.subarray(offset, offset + size);
     const got = (this.#access as RandomAccess).read(offset, size);
     if (got.length !== size) {
-      throw new DecodeError(this.what, `the file gave ${got.length} bytes where ${size} were asked for`, { offset, path });
+      throw new DecodeError(this.what, `the file gave ${got.length} bytes where ${size} were asked for`, {
+        offset,
+        path,
+      });
     }
     return got;
   }
 
   /** A 64-bit offset or size as a number. */
   number(value: bigint, at: { offset: number; path: readonly string[] }): number {
-    if (value > 0x1f_ffff_ffff_ffffn) throw new DecodeError(this.what, `0x${value.toString(16)} is no offset or size in a file`, at);
+    if (value > 0x1f_ffff_ffff_ffffn)
+      throw new DecodeError(this.what, `0x${value.toString(16)} is no offset or size in a file`, at);
     return Number(value);
   }
 }

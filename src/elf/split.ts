@@ -1,5 +1,14 @@
 /** The reverse of linking: the functions that a collection's programs are made of, each once. */
-import { BPF_CALL, BPF_DW, BPF_IMM, BPF_JMP, BPF_LD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, type Insn } from "../asm/index.ts";
+import {
+  BPF_CALL,
+  BPF_DW,
+  BPF_IMM,
+  BPF_JMP,
+  BPF_LD,
+  BPF_PSEUDO_CALL,
+  BPF_PSEUDO_FUNC,
+  type Insn,
+} from "../asm/index.ts";
 import { ArgumentError } from "../core/errors.ts";
 import type { CoreRelo, FuncInfo, InsnRef, LineInfo, ProgSpec } from "./spec.ts";
 
@@ -39,7 +48,8 @@ interface Draft extends SplitFunction {
 export function splitPrograms(progs: readonly ProgSpec[]): { entries: SplitFunction[]; subprograms: SplitFunction[] } {
   const drafts = progs.map(splitProgram);
   const subprograms = merge(drafts.flatMap((d) => d.slice(1)));
-  for (const d of drafts.flat()) for (const r of d.refs) if (r.callee !== undefined) r.callee = subprograms.of.get(r.callee) ?? r.callee;
+  for (const d of drafts.flat())
+    for (const r of d.refs) if (r.callee !== undefined) r.callee = subprograms.of.get(r.callee) ?? r.callee;
   return { entries: drafts.map((d) => d[0] as Draft), subprograms: subprograms.kept };
 }
 
@@ -61,13 +71,15 @@ function splitProgram(prog: ProgSpec): Draft[] {
   const sorted = [...starts].sort((a, b) => a - b);
   if (insns.length === 0) throw new ArgumentError(where, "a program needs at least one instruction");
   for (const at of [...sorted, ...refs.map((r) => r.insn)]) {
-    if (!(Number.isInteger(at) && at >= 0 && at < insns.length)) throw new ArgumentError(where, `slot ${at} is outside the ${insns.length} instructions`);
+    if (!(Number.isInteger(at) && at >= 0 && at < insns.length))
+      throw new ArgumentError(where, `slot ${at} is outside the ${insns.length} instructions`);
   }
   const funcs = new Map(prog.funcs.map((f) => [f.insn, f]));
   const drafts = sorted.map((start, i): Draft => {
     const end = sorted[i + 1] ?? insns.length;
     const inside = (r: { insn: number }): boolean => r.insn >= start && r.insn < end;
-    const shift = <T extends { readonly insn: number }>(list: readonly T[]): T[] => list.filter(inside).map((r) => ({ ...r, insn: r.insn - start }));
+    const shift = <T extends { readonly insn: number }>(list: readonly T[]): T[] =>
+      list.filter(inside).map((r) => ({ ...r, insn: r.insn - start }));
     const func = funcs.get(start);
     return {
       name: start === 0 ? prog.name : (func?.name ?? `${prog.name}_${start}`),

@@ -15,16 +15,24 @@ export const isStructOpsSection = (name: string): boolean => /^\??\.struct_ops(?
  *
  * @throws DecodeError when a definition is malformed
  */
-export function readStructOps(file: ObjectFile, programAt: (section: number, offset: number) => string | undefined): MapSpec[] {
+export function readStructOps(
+  file: ObjectFile,
+  programAt: (section: number, offset: number) => string | undefined,
+): MapSpec[] {
   return file.elf.sections
     .filter((s) => s.type === SHT.PROGBITS && s.size > 0 && isStructOpsSection(s.name))
     .flatMap((section) => readSection(file, section, programAt));
 }
 
-function readSection(file: ObjectFile, section: ElfSection, programAt: (section: number, offset: number) => string | undefined): MapSpec[] {
+function readSection(
+  file: ObjectFile,
+  section: ElfSection,
+  programAt: (section: number, offset: number) => string | undefined,
+): MapSpec[] {
   const { btf } = file;
   const sec = btf?.findByName(section.name, "datasec");
-  if (btf === undefined || sec === undefined) throw file.error(section, 0, "struct_ops maps without BTF: compile with -g");
+  if (btf === undefined || sec === undefined)
+    throw file.error(section, 0, "struct_ops maps without BTF: compile with -g");
   const bytes = file.elf.data(section);
   const optional = section.name.startsWith("?");
   const linked = section.name.endsWith(".link");
@@ -38,7 +46,11 @@ function readSection(file: ObjectFile, section: ElfSection, programAt: (section:
       throw file.error(section, v.offset, `${type.name}: expected a named struct, got ${btf.describe(id)}`);
     }
     if (v.offset + struct.size > bytes.length) {
-      throw file.error(section, v.offset, `${type.name} of ${struct.size} bytes reaches past the section's ${bytes.length}`);
+      throw file.error(
+        section,
+        v.offset,
+        `${type.name} of ${struct.size} bytes reaches past the section's ${bytes.length}`,
+      );
     }
     const initialSlots: { key: number; target: string }[] = [];
     slots.set(v.offset, initialSlots);
@@ -65,16 +77,21 @@ function readSection(file: ObjectFile, section: ElfSection, programAt: (section:
     };
   });
   const starts = sec.vars.map((v) => v.offset);
+  let at = 0;
   for (const r of file.relocations(section)) {
     const symbol = file.symbol(section, r);
-    const at = starts.findIndex((start, i) => r.offset >= start && r.offset + 8 <= start + (maps[i] as MapSpec).valueSize);
+    // Both are in ascending order.
+    while (at < maps.length - 1 && (starts[at] as number) + (maps[at] as MapSpec).valueSize <= r.offset) at++;
     const map = maps[at];
-    if (map === undefined) throw file.error(section, r.offset, `relocation against ${symbol.name} is in no struct_ops variable`);
+    if (map === undefined || r.offset < (starts[at] as number) || r.offset + 8 > (starts[at] as number) + map.valueSize)
+      throw file.error(section, r.offset, `relocation against ${symbol.name} is in no struct_ops variable`);
     const key = r.offset - (starts[at] as number);
     const member = functionPointer(btf, map.btfValueTypeId, key);
-    if (!member) throw file.error(section, r.offset, `${map.name}: no function pointer at offset ${key} for ${symbol.name}`);
+    if (!member)
+      throw file.error(section, r.offset, `${map.name}: no function pointer at offset ${key} for ${symbol.name}`);
     const target = programAt(symbol.section, Number(symbol.value));
-    if (target === undefined) throw file.error(section, r.offset, `${map.name}: ${symbol.name} is no program of this object`);
+    if (target === undefined)
+      throw file.error(section, r.offset, `${map.name}: ${symbol.name} is no program of this object`);
     slots.get(starts[at] as number)?.push({ key, target });
   }
   return maps;

@@ -54,7 +54,8 @@ export class SymbolTable {
     this.base = parts.base;
     this.#little = parts.endian === "little";
     this.#view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-    this.#extended = extended === undefined ? undefined : new DataView(extended.buffer, extended.byteOffset, extended.byteLength);
+    this.#extended =
+      extended === undefined ? undefined : new DataView(extended.buffer, extended.byteOffset, extended.byteLength);
   }
 
   /**
@@ -63,7 +64,8 @@ export class SymbolTable {
    * @throws DecodeError when there is no such symbol or its name is outside the string table
    */
   at(index: number): ElfSymbol {
-    if (!(index >= 0 && index < this.count)) throw this.#error(`symbol index ${index} is outside the ${this.count} symbols`, 0);
+    if (!(index >= 0 && index < this.count))
+      throw this.#error(`symbol index ${index} is outside the ${this.count} symbols`, 0);
     const info = this.info(index);
     return {
       index,
@@ -128,6 +130,9 @@ export class SymbolTable {
   }
 
   #error(message: string, index: number): DecodeError {
-    return new DecodeError(this.what, message, { offset: this.base + index * SIZE.sym, path: [this.section, `[${index}]`] });
+    return new DecodeError(this.what, message, {
+      offset: this.base + index * SIZE.sym,
+      path: [this.section, `[${index}]`],
+    });
   }
 }

@@ -71,6 +71,7 @@ class ObjectWriter {
   readonly #btf: Btf | undefined;
   readonly #edit: BtfEdit;
   readonly #types: MapTypes;
+  readonly #maps: ReadonlyMap<string, MapSpec>;
   readonly #placed = new Map<SplitFunction, Placed>();
   readonly #programs = new Map<string, Placed>();
   /** Symbols of maps by name, section indexes of data maps. */
@@ -82,6 +83,7 @@ class ObjectWriter {
 
   constructor(spec: CollectionSpec) {
     this.#spec = spec;
+    this.#maps = new Map(spec.maps.map((m) => [m.name, m]));
     this.#elf = new ElfWriter({ endian: spec.endian });
     this.#btf = spec.btf === undefined ? undefined : Btf.parse(spec.btf, { what: `${spec.name} BTF` });
     this.#edit = new BtfEdit(this.#btf, spec.endian);
@@ -117,7 +119,10 @@ class ObjectWriter {
     for (const f of entries) {
       const prog = f.entryOf as NonNullable<SplitFunction["entryOf"]>;
       if (prog.section === "" || prog.section === TEXT || prog.section.includes("\0")) {
-        throw new ArgumentError(`progs.${prog.name}.section`, `a program needs a SEC() name, got ${JSON.stringify(prog.section)}`);
+        throw new ArgumentError(
+          `progs.${prog.name}.section`,
+          `a program needs a SEC() name, got ${JSON.stringify(prog.section)}`,
+        );
       }
       const name = prog.autoload ? prog.section : `?${prog.section}`;
       const group = groups.get(name);
@@ -134,7 +139,8 @@ class ObjectWriter {
       for (const f of functions) {
         // Two global symbols of one name cannot be; a subprogram then becomes local.
         const global = f.entryOf !== undefined || (this.#isGlobal(f) && !globals.has(f.name));
-        if (f.entryOf !== undefined && this.#programs.has(f.name)) throw new ArgumentError(`progs.${f.name}`, "two programs have this name");
+        if (f.entryOf !== undefined && this.#programs.has(f.name))
+          throw new ArgumentError(`progs.${f.name}`, "two programs have this name");
         if (global) globals.add(f.name);
         const symbol = this.#elf.addSymbol({
           name: f.name,
@@ -152,7 +158,8 @@ class ObjectWriter {
     }
     // Only now is every function's place known, which calls of local functions have in them.
     for (const { functions, code } of sections) {
-      for (const f of functions) code.set(encodeInsns(this.#unlinked(f), this.#spec.endian), (this.#placed.get(f) as Placed).slot * 8);
+      for (const f of functions)
+        code.set(encodeInsns(this.#unlinked(f), this.#spec.endian), (this.#placed.get(f) as Placed).slot * 8);
     }
   }
 
@@ -206,20 +213,27 @@ class ObjectWriter {
       case "map": {
         const symbol = this.#mapSymbols.get(ref.map);
         if (symbol !== undefined) return symbol;
-        throw new ArgumentError(`progs.${f.name}.refs`, `${this.#map(ref.map).name} is the map of a data section: refer to a value in it`);
+        throw new ArgumentError(
+          `progs.${f.name}.refs`,
+          `${this.#map(ref.map).name} is the map of a data section: refer to a value in it`,
+        );
       }
       case "map-value": {
         const section = this.#dataSections.get(ref.map);
         if (section !== undefined) return this.#elf.sectionSymbol(section);
         const extern = this.#kconfig.get(ref.offset);
-        if (dataKind(sectionOf(this.#map(ref.map))) === "kconfig" && extern !== undefined) return this.#externs.get(extern) as number;
-        throw new ArgumentError(`progs.${f.name}.refs`, `map ${ref.map} has no bytes in the object that offset ${ref.offset} could be of`);
+        if (dataKind(sectionOf(this.#map(ref.map))) === "kconfig" && extern !== undefined)
+          return this.#externs.get(extern) as number;
+        throw new ArgumentError(
+          `progs.${f.name}.refs`,
+          `map ${ref.map} has no bytes in the object that offset ${ref.offset} could be of`,
+        );
       }
     }
   }
 
   #map(name: string): MapSpec {
-    const map = this.#spec.maps.find((m) => m.name === name);
+    const map = this.#maps.get(name);
     if (map === undefined) throw new ArgumentError("maps", `there is no map ${name}`);
     return map;
   }
@@ -234,7 +248,10 @@ class ObjectWriter {
       if (this.#sections.has(name)) throw new ArgumentError(`maps.${map.name}`, `a second map of section ${name}`);
       const data = this.#bytes(map, map.valueSize);
       const flags = SHF.ALLOC | (kind === "rodata" ? 0 : SHF.WRITE);
-      const section = kind === "bss" ? this.#section(name, SHT.NOBITS, flags, 8, map.valueSize) : this.#section(name, SHT.PROGBITS, flags, 8, data);
+      const section =
+        kind === "bss"
+          ? this.#section(name, SHT.NOBITS, flags, 8, map.valueSize)
+          : this.#section(name, SHT.PROGBITS, flags, 8, data);
       this.#dataSections.set(map.name, section);
       this.#ensureDatasec(name, map, (map.flags & BPF_F.MMAPABLE) !== 0 ? "global" : "static", map.valueSize);
     }
@@ -263,12 +280,23 @@ class ObjectWriter {
     const section = this.#sections.get(name);
     if (this.#btf === undefined && section !== undefined) {
       for (const v of map.variables) {
-        this.#elf.addSymbol({ name: v.name, value: v.offset, size: v.size, type: STT.OBJECT, bind: STB.GLOBAL, section });
+        this.#elf.addSymbol({
+          name: v.name,
+          value: v.offset,
+          size: v.size,
+          type: STT.OBJECT,
+          bind: STB.GLOBAL,
+          section,
+        });
       }
       return;
     }
     const vars = map.variables.map((v) => ({
-      type: this.#types.variable(v.name, v.btfTypeId === 0 ? this.#types.array(this.#char(), v.size) : v.btfTypeId, linkage),
+      type: this.#types.variable(
+        v.name,
+        v.btfTypeId === 0 ? this.#types.array(this.#char(), v.size) : v.btfTypeId,
+        linkage,
+      ),
       offset: v.offset,
       size: v.size,
     }));
@@ -277,7 +305,8 @@ class ObjectWriter {
 
   #charId = 0;
   #char(): number {
-    if (this.#charId === 0) this.#charId = this.#edit.add(this.#edit.addString("char"), infoWord(BTF_KIND.INT, 0), 1, (1 << 24) | 8);
+    if (this.#charId === 0)
+      this.#charId = this.#edit.add(this.#edit.addString("char"), infoWord(BTF_KIND.INT, 0), 1, (1 << 24) | 8);
     return this.#charId;
   }
 
@@ -295,27 +324,51 @@ class ObjectWriter {
         return place;
       }
       const { type, values } = this.#types.definition(map);
-      const place = { map, variable: this.#types.variable(map.name, type, "global"), size: (values ?? this.#edit.words(type)[2] as number) + slots * 8, values, offset: end };
+      const place = {
+        map,
+        variable: this.#types.variable(map.name, type, "global"),
+        size: (values ?? (this.#edit.words(type)[2] as number)) + slots * 8,
+        values,
+        offset: end,
+      };
       end += place.size;
       return place;
     });
-    const same = old !== undefined && old.vars.length === laidOut.length && laidOut.every((l, i) => l.variable === old.vars[i]?.type);
+    const same =
+      old !== undefined &&
+      old.vars.length === laidOut.length &&
+      laidOut.every((l, i) => l.variable === old.vars[i]?.type);
     const places = same ? laidOut.map((l, i) => ({ ...l, offset: old.vars[i]?.offset ?? 0 })) : laidOut;
     const size = same ? old.size : end;
     if (!same) {
-      const words = this.#edit.datasec(".maps", size, places.map((p) => ({ type: p.variable, offset: p.offset, size: p.size })));
+      const words = this.#edit.datasec(
+        ".maps",
+        size,
+        places.map((p) => ({ type: p.variable, offset: p.offset, size: p.size })),
+      );
       if (old === undefined) this.#edit.add(...words);
       else this.#edit.replace(old.id, words);
     }
     const section = this.#section(".maps", SHT.PROGBITS, SHF.ALLOC | SHF.WRITE, 8, new Uint8Array(size));
     for (const p of places) {
-      const symbol = this.#elf.addSymbol({ name: p.map.name, value: p.offset, size: p.size, type: STT.OBJECT, bind: STB.GLOBAL, section });
+      const symbol = this.#elf.addSymbol({
+        name: p.map.name,
+        value: p.offset,
+        size: p.size,
+        type: STT.OBJECT,
+        bind: STB.GLOBAL,
+        section,
+      });
       this.#mapSymbols.set(p.map.name, symbol);
     }
     for (const p of places) {
       for (const slot of p.map.initialSlots) {
-        const target = p.map.type === BPF_MAP_TYPE.PROG_ARRAY ? this.#programs.get(slot.target)?.symbol : this.#mapSymbols.get(slot.target);
-        if (target === undefined) throw new ArgumentError(`maps.${p.map.name}.initialSlots`, `there is no ${slot.target}`);
+        const target =
+          p.map.type === BPF_MAP_TYPE.PROG_ARRAY
+            ? this.#programs.get(slot.target)?.symbol
+            : this.#mapSymbols.get(slot.target);
+        if (target === undefined)
+          throw new ArgumentError(`maps.${p.map.name}.initialSlots`, `there is no ${slot.target}`);
         this.#elf.addRelocation(section, p.offset + (p.values ?? 0) + slot.key * 8, R_BPF.ABS64, target);
       }
     }
@@ -336,15 +389,26 @@ class ObjectWriter {
       const places = maps.map((map) => {
         checkKind(this.#btf, map.btfValueTypeId, "struct", `maps.${map.name}.btfValueTypeId`);
         const known = old?.vars.find((v) => this.#btf?.nameOf(v.type) === map.name);
-        const place = { map, variable: known?.type ?? this.#types.variable(map.name, map.btfValueTypeId, "global"), offset: end };
+        const place = {
+          map,
+          variable: known?.type ?? this.#types.variable(map.name, map.btfValueTypeId, "global"),
+          offset: end,
+        };
         end += Math.ceil(map.valueSize / 8) * 8;
         return place;
       });
-      const same = old !== undefined && old.vars.length === places.length && places.every((p, i) => p.variable === old.vars[i]?.type);
+      const same =
+        old !== undefined &&
+        old.vars.length === places.length &&
+        places.every((p, i) => p.variable === old.vars[i]?.type);
       if (same) places.forEach((p, i) => (p.offset = old.vars[i]?.offset ?? 0));
       const size = same ? old.size : end;
       if (!same) {
-        const words = this.#edit.datasec(name, size, places.map((p) => ({ type: p.variable, offset: p.offset, size: p.map.valueSize })));
+        const words = this.#edit.datasec(
+          name,
+          size,
+          places.map((p) => ({ type: p.variable, offset: p.offset, size: p.map.valueSize })),
+        );
         if (old === undefined) this.#edit.add(...words);
         else this.#edit.replace(old.id, words);
       }
@@ -352,10 +416,18 @@ class ObjectWriter {
       for (const p of places) bytes.set(this.#bytes(p.map, p.map.valueSize), p.offset);
       const section = this.#section(name, SHT.PROGBITS, SHF.ALLOC | SHF.WRITE, 8, bytes);
       for (const p of places) {
-        this.#elf.addSymbol({ name: p.map.name, value: p.offset, size: p.map.valueSize, type: STT.OBJECT, bind: STB.GLOBAL, section });
+        this.#elf.addSymbol({
+          name: p.map.name,
+          value: p.offset,
+          size: p.map.valueSize,
+          type: STT.OBJECT,
+          bind: STB.GLOBAL,
+          section,
+        });
         for (const slot of p.map.initialSlots) {
           const target = this.#programs.get(slot.target);
-          if (target === undefined) throw new ArgumentError(`maps.${p.map.name}.initialSlots`, `there is no program ${slot.target}`);
+          if (target === undefined)
+            throw new ArgumentError(`maps.${p.map.name}.initialSlots`, `there is no program ${slot.target}`);
           this.#elf.addRelocation(section, p.offset + slot.key, R_BPF.ABS64, target.symbol);
         }
       }
@@ -368,7 +440,13 @@ class ObjectWriter {
       this.#section("license", SHT.PROGBITS, SHF.ALLOC | SHF.WRITE, 1, encodeUtf8(`${license}\0`));
     }
     if (kernelVersion !== 0) {
-      this.#section("version", SHT.PROGBITS, SHF.ALLOC | SHF.WRITE, 4, new ByteWriter({ endian }).u32(kernelVersion).finish());
+      this.#section(
+        "version",
+        SHT.PROGBITS,
+        SHF.ALLOC | SHF.WRITE,
+        4,
+        new ByteWriter({ endian }).u32(kernelVersion).finish(),
+      );
     }
   }
 
@@ -411,7 +489,14 @@ class ObjectWriter {
     if (this.#externs.has(name)) return;
     this.#externs.set(
       name,
-      this.#elf.addSymbol({ name, value: 0, size: 0, type: STT.NOTYPE, bind: weak ? STB.WEAK : STB.GLOBAL, section: SHN.UNDEF }),
+      this.#elf.addSymbol({
+        name,
+        value: 0,
+        size: 0,
+        type: STT.NOTYPE,
+        bind: weak ? STB.WEAK : STB.GLOBAL,
+        section: SHN.UNDEF,
+      }),
     );
   }
 
@@ -421,7 +506,11 @@ class ObjectWriter {
       // `extern const void name __ksym`
       return this.#types.variable(name, this.#edit.add(0, infoWord(BTF_KIND.CONST, 0), 0), "extern");
     }
-    if (type === undefined || (type.kind !== "func" && (kind === "kfunc" || type.kind !== "var")) || type.name !== name) {
+    if (
+      type === undefined ||
+      (type.kind !== "func" && (kind === "kfunc" || type.kind !== "var")) ||
+      type.name !== name
+    ) {
       throw new ArgumentError(
         `progs.${prog}.refs`,
         `${kind} ${name}: btfTypeId ${id} is ${type === undefined ? "no type" : `${type.kind} ${type.name}`}, expected the FUNC${kind === "ksym" ? " or VAR" : ""} of that name`,
@@ -442,7 +531,14 @@ class ObjectWriter {
     for (let id = btf.firstId; id < btf.typeCount; id++) {
       if (btf.kindOf(id) !== BTF_KIND.DATASEC) continue;
       const sec = btf.typeById(id);
-      if (sec.kind !== "datasec" || sec.name === ".maps" || sec.name === ".ksyms" || sec.name === ".kconfig" || /^\??\.struct_ops/.test(sec.name)) continue;
+      if (
+        sec.kind !== "datasec" ||
+        sec.name === ".maps" ||
+        sec.name === ".ksyms" ||
+        sec.name === ".kconfig" ||
+        /^\??\.struct_ops/.test(sec.name)
+      )
+        continue;
       const section = this.#sections.get(sec.name);
       if (section === undefined) {
         // Variables of a map that the collection no longer has.
@@ -462,7 +558,11 @@ class ObjectWriter {
     const ext = this.#ext();
     const used = ext.funcs.length + ext.lines.length + ext.coreRelos.length > 0;
     if (this.#btf === undefined && this.#edit.nextId === 1) {
-      if (used) throw new ArgumentError("btf", "programs have func_info, line_info or CO-RE relocations, but the collection has no BTF");
+      if (used)
+        throw new ArgumentError(
+          "btf",
+          "programs have func_info, line_info or CO-RE relocations, but the collection has no BTF",
+        );
       return;
     }
     // Before the BTF is finished: its strings go there.
@@ -479,11 +579,30 @@ class ObjectWriter {
       else group.push(p);
     }
     const collect = <R>(records: (p: Placed) => readonly R[]): { section: string; records: R[] }[] =>
-      [...groups].map(([section, placed]) => ({ section, records: placed.flatMap((p) => [...records(p)]) })).filter((s) => s.records.length > 0);
+      [...groups]
+        .map(([section, placed]) => ({ section, records: placed.flatMap((p) => [...records(p)]) }))
+        .filter((s) => s.records.length > 0);
     return {
-      funcs: collect((p) => (p.function.func === undefined ? [] : [{ insnOff: p.slot * 8, typeId: p.function.func.typeId }])),
-      lines: collect((p) => p.function.lines.map((l) => ({ insnOff: (p.slot + l.insn) * 8, file: l.file, text: l.text, line: l.line, col: l.col }))),
-      coreRelos: collect((p) => p.function.coreRelos.map((c) => ({ insnOff: (p.slot + c.insn) * 8, typeId: c.typeId, access: c.access, kind: c.kind }))),
+      funcs: collect((p) =>
+        p.function.func === undefined ? [] : [{ insnOff: p.slot * 8, typeId: p.function.func.typeId }],
+      ),
+      lines: collect((p) =>
+        p.function.lines.map((l) => ({
+          insnOff: (p.slot + l.insn) * 8,
+          file: l.file,
+          text: l.text,
+          line: l.line,
+          col: l.col,
+        })),
+      ),
+      coreRelos: collect((p) =>
+        p.function.coreRelos.map((c) => ({
+          insnOff: (p.slot + c.insn) * 8,
+          typeId: c.typeId,
+          access: c.access,
+          kind: c.kind,
+        })),
+      ),
     };
   }
 }

@@ -129,12 +129,14 @@ export class ElfWriter {
     }
     const firstGlobal = 1 + order.filter(({ symbol }) => symbol.bind === STB.LOCAL).length;
 
-    const sections: { section: NewSection; link: number; info: number; entsize: number }[] = this.#sections.map((section) => ({
-      section,
-      link: 0,
-      info: 0,
-      entsize: 0,
-    }));
+    const sections: { section: NewSection; link: number; info: number; entsize: number }[] = this.#sections.map(
+      (section) => ({
+        section,
+        link: 0,
+        info: 0,
+        entsize: 0,
+      }),
+    );
     const symtabIndex = this.#sections.length + this.#relocations.size + 1;
     for (const [target, list] of [...this.#relocations].sort(([a], [b]) => a - b)) {
       const w = new ByteWriter({ endian });
@@ -168,11 +170,15 @@ export class ElfWriter {
       info: 0,
       entsize: 0,
     });
-    if (sections.length + 1 >= SHN.LORESERVE) throw new ArgumentError("sections", `${sections.length} do not fit one object`);
+    if (sections.length + 1 >= SHN.LORESERVE)
+      throw new ArgumentError("sections", `${sections.length} do not fit one object`);
     return this.#layOut(sections, strings);
   }
 
-  #layOut(sections: readonly { section: NewSection; link: number; info: number; entsize: number }[], strings: StringPool): Uint8Array {
+  #layOut(
+    sections: readonly { section: NewSection; link: number; info: number; entsize: number }[],
+    strings: StringPool,
+  ): Uint8Array {
     const { endian } = this;
     const body = new ByteWriter({ endian, capacity: 4096 }).zeros(SIZE.ehdr);
     const placed = sections.map((s) => {

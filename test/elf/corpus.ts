@@ -5,7 +5,8 @@
 import { readdirSync, readFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { decodeInsns, type Insn } from "../../src/asm/index.ts";
-import type { CollectionSpec, MapSpec, ProgSpec } from "../../src/elf/index.ts";
+import { Btf } from "../../src/btf/index.ts";
+import { type CollectionSpec, type MapSpec, prepareBtf, type ProgSpec } from "../../src/elf/index.ts";
 
 export const SUITES = ["progs", "progs-v4", "progs-v2"] as const;
 
@@ -53,7 +54,8 @@ export function* loads(corpus: string, suite: string, object: string): Generator
   for (const file of readdirSync(dir).sort()) yield JSON.parse(readFileSync(join(dir, file), "utf8")) as RecordedLoad;
 }
 
-const poisoned = (i: Insn): boolean => i.opcode === 0x85 && (i.imm === 0x0bad_2310 || (i.imm >= 2_001_000_000 && i.imm < 2_003_000_000));
+const poisoned = (i: Insn): boolean =>
+  i.opcode === 0x85 && (i.imm === 0x0bad_2310 || (i.imm >= 2_001_000_000 && i.imm < 2_003_000_000));
 
 /** Everything in which `prog` differs from the recorded load; empty when it is the same program. */
 export function differences(spec: CollectionSpec, prog: ProgSpec, load: RecordedLoad): string[] {
@@ -69,7 +71,8 @@ export function differences(spec: CollectionSpec, prog: ProgSpec, load: Recorded
     const before = refs.get(i - 1);
     let same = a.opcode === b.opcode && a.dst === b.dst && a.src === b.src && a.off === b.off && a.imm === b.imm;
     if (relocated.has(i) || relocated.has(i - 1) || poisoned(b) || (i > 0 && poisoned(theirs[i - 1]!))) same = true;
-    else if (ref?.kind === "map" || ref?.kind === "map-value") same = a.opcode === b.opcode && a.dst === b.dst && a.src === b.src;
+    else if (ref?.kind === "map" || ref?.kind === "map-value")
+      same = a.opcode === b.opcode && a.dst === b.dst && a.src === b.src;
     else if (ref?.kind === "kfunc") same = a.opcode === b.opcode && a.src === b.src;
     else if (ref?.kind === "ksym") same = a.opcode === b.opcode && a.dst === b.dst;
     else if (before?.kind === "ksym") same = true;
@@ -78,7 +81,8 @@ export function differences(spec: CollectionSpec, prog: ProgSpec, load: Recorded
     if (!same) out.push(`insn ${i}: ${JSON.stringify(a)} libbpf ${JSON.stringify(b)}`);
     if (ref?.kind === "map" || ref?.kind === "map-value") {
       const named = load.maps[b.imm];
-      if (b.imm >= 0 && named?.name !== mapName(ref.map, load)) out.push(`insn ${i}: map ${ref.map}, libbpf ${named?.name}`);
+      if (b.imm >= 0 && named?.name !== mapName(ref.map, load))
+        out.push(`insn ${i}: map ${ref.map}, libbpf ${named?.name}`);
     }
   }
   // freplace is recorded as the type of the program that it would replace.
@@ -86,7 +90,12 @@ export function differences(spec: CollectionSpec, prog: ProgSpec, load: Recorded
   if (!asWritten && prog.type !== load.prog_type) out.push(`type ${prog.type}, libbpf ${load.prog_type}`);
   // In a struct_ops program it is the index of the member, which only the kernel's BTF knows.
   // That of USDT depends on what the running kernel has.
-  if (!asWritten && prog.type !== 27 && !prog.section.startsWith("usdt") && prog.expectedAttachType !== load.expected_attach_type) {
+  if (
+    !asWritten &&
+    prog.type !== 27 &&
+    !prog.section.startsWith("usdt") &&
+    prog.expectedAttachType !== load.expected_attach_type
+  ) {
     out.push(`attach type ${prog.expectedAttachType}, libbpf ${load.expected_attach_type}`);
   }
   compareExt(prog, load, out);
@@ -95,7 +104,8 @@ export function differences(spec: CollectionSpec, prog: ProgSpec, load: Recorded
 }
 
 /** The kernel keeps 15 characters of a map's name. */
-const mapName = (name: string, load: RecordedLoad): string => (load.maps.some((m) => m.name === name) ? name : name.slice(0, 15));
+const mapName = (name: string, load: RecordedLoad): string =>
+  load.maps.some((m) => m.name === name) ? name : name.slice(0, 15);
 
 function compareExt(prog: ProgSpec, load: RecordedLoad, out: string[]): void {
   const words = (text: string | null): Uint32Array => {
@@ -109,7 +119,10 @@ function compareExt(prog: ProgSpec, load: RecordedLoad, out: string[]): void {
   }
   if (load.line_info !== null) {
     const w = words(load.line_info);
-    const theirs = Array.from({ length: w.length / 4 }, (_, i) => `${w[i * 4]}:${w[i * 4 + 3]! >>> 10}:${w[i * 4 + 3]! & 1023}`).join();
+    const theirs = Array.from(
+      { length: w.length / 4 },
+      (_, i) => `${w[i * 4]}:${w[i * 4 + 3]! >>> 10}:${w[i * 4 + 3]! & 1023}`,
+    ).join();
     const ours = prog.lines.map((l) => `${l.insn}:${l.line}:${l.col}`).join();
     if (w.length > 0 && ours !== theirs) out.push("line_info differs");
   }
@@ -138,4 +151,16 @@ function compareMap(spec: CollectionSpec, theirs: RecordedMap, out: string[]): v
     const want = Buffer.from(data, "hex");
     check("data", Buffer.from(ours.data ?? []).toString("hex"), want.toString("hex"));
   }
+}
+
+/** The types in which our BTF for the kernel differs from libbpf's. */
+export function btfDifferences(spec: CollectionSpec, load: RecordedLoad): string[] {
+  const bytes = prepareBtf(spec);
+  if (bytes === undefined || load.btf === null) return [];
+  const ours = [...Btf.parse(bytes).types()];
+  const theirs = [...Btf.parse(new Uint8Array(Buffer.from(load.btf, "base64"))).types()];
+  const text = (value: unknown): string =>
+    JSON.stringify(value, (_, v: unknown) => (typeof v === "bigint" ? `${v}n` : v));
+  if (ours.length !== theirs.length) return [`${ours.length} types, libbpf ${theirs.length}`];
+  return ours.flatMap((t, i) => (text(t) === text(theirs[i]) ? [] : [`${text(t)}, libbpf ${text(theirs[i])}`]));
 }

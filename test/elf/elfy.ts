@@ -12,7 +12,10 @@ interface ElfySection {
   readonly data: Uint8Array;
 }
 export const elfy = createRequire(import.meta.url)("elfy") as {
-  parse(b: Buffer): { endian: string; body: { sections: ElfySection[]; programs: { offset: number; filesz: number; vaddr: number }[] } };
+  parse(b: Buffer): {
+    endian: string;
+    body: { sections: ElfySection[]; programs: { offset: number; filesz: number; vaddr: number }[] };
+  };
 };
 
 /** elfy gives wrong bytes for NOBITS and wrong alignments; all else must agree. */
@@ -24,6 +27,7 @@ export function agreesWithElfy(bytes: Uint8Array): void {
   ours.sections.forEach((s, i) => {
     const t = theirs.body.sections[i]!;
     assert.equal([s.name, s.size, s.offset, s.link, s.info], [t.name, t.size, t.off, t.link, t.info], `section ${i}`);
-    if (s.type !== SHT.NOBITS && s.type !== SHT.NULL) assert.ok(Buffer.from(ours.data(s)).equals(Buffer.from(t.data)), s.name);
+    if (s.type !== SHT.NOBITS && s.type !== SHT.NULL)
+      assert.ok(Buffer.from(ours.data(s)).equals(Buffer.from(t.data)), s.name);
   });
 }

@@ -11,7 +11,21 @@ const LIMIT_MS = 1000;
 const objects = FIXTURES.map((f) => fixtureBytes(f));
 
 /** Values that break things more often than random ones. */
-const word = fc.constantFrom(0, 1, 2, 7, 8, 0xff, 0x7fff, 0xffff, 0x10000, 0x7fff_ffff, 0x8000_0000, 0xffff_fff8, 0xffff_ffff);
+const word = fc.constantFrom(
+  0,
+  1,
+  2,
+  7,
+  8,
+  0xff,
+  0x7fff,
+  0xffff,
+  0x10000,
+  0x7fff_ffff,
+  0x8000_0000,
+  0xffff_fff8,
+  0xffff_ffff,
+);
 
 type Change = { at: number; bytes: number[] };
 
@@ -39,11 +53,16 @@ const mutated: fc.Arbitrary<Uint8Array> = fc.nat(objects.length - 1).chain((k) =
     }),
     fc.tuple(fc.constantFrom(...places[k]!), fc.nat(255)).map(([at, value]) => ({ at, bytes: [value] })),
   );
-  return fc.tuple(fc.array(change, { minLength: 1, maxLength: 6 }), fc.oneof({ arbitrary: fc.constant(null), weight: 7 }, { arbitrary: fc.nat(bytes.length), weight: 1 })).map(([changes, cut]) => {
-    const copy = bytes.slice();
-    for (const c of changes) copy.set(c.bytes.slice(0, copy.length - c.at), c.at);
-    return cut === null ? copy : copy.subarray(0, cut);
-  });
+  return fc
+    .tuple(
+      fc.array(change, { minLength: 1, maxLength: 6 }),
+      fc.oneof({ arbitrary: fc.constant(null), weight: 7 }, { arbitrary: fc.nat(bytes.length), weight: 1 }),
+    )
+    .map(([changes, cut]) => {
+      const copy = bytes.slice();
+      for (const c of changes) copy.set(c.bytes.slice(0, copy.length - c.at), c.at);
+      return cut === null ? copy : copy.subarray(0, cut);
+    });
 });
 
 function onlyTyped(what: string, fn: () => void): boolean {

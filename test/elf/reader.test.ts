@@ -16,16 +16,24 @@ test("elfy reads the same sections and segments of this Node binary", () => {
   agreesWithElfy(bytes);
   const elf = Elf.open(bytes);
   const theirs = elfy.parse(bytes).body.programs;
-  assert.equal(elf.segments.map((s) => [s.offset, s.filesz, Number(s.vaddr)]), theirs.map((p) => [p.offset, p.filesz, p.vaddr]));
+  assert.equal(
+    elf.segments.map((s) => [s.offset, s.filesz, Number(s.vaddr)]),
+    theirs.map((p) => [p.offset, p.filesz, p.vaddr]),
+  );
 });
 
 test("symbols, relocations and build id are those that readelf prints", () => {
   requires({ package: "binutils" });
   const bash = "/bin/bash";
   const elf = Elf.open(readFileSync(bash), { name: bash });
-  const readelf = (...args: string[]): string => execFileSync("readelf", ["-W", ...args, bash], { encoding: "utf8", maxBuffer: 1 << 26 });
+  const readelf = (...args: string[]): string =>
+    execFileSync("readelf", ["-W", ...args, bash], { encoding: "utf8", maxBuffer: 1 << 26 });
   const dynsym = elf.symbols(elf.section(".dynsym")!);
-  const rows = [...readelf("--dyn-syms").matchAll(/^ *(\d+): ([0-9a-f]+) +(\d+|0x[0-9a-f]+) (\w+) +(\w+) +(\w+) +(\w+)(?: ([^ @\n]+))?/gm)];
+  const rows = [
+    ...readelf("--dyn-syms").matchAll(
+      /^ *(\d+): ([0-9a-f]+) +(\d+|0x[0-9a-f]+) (\w+) +(\w+) +(\w+) +(\w+)(?: ([^ @\n]+))?/gm,
+    ),
+  ];
   assert.is(rows.length, dynsym.count);
   for (const [, index, value, size, type, bind, , , name] of rows) {
     const s = dynsym.at(Number(index));
@@ -35,7 +43,10 @@ test("symbols, relocations and build id are those that readelf prints", () => {
   }
   const relocations = elf.relocations(elf.section(".rela.plt")!);
   const printed = [...readelf("-r").matchAll(/^([0-9a-f]{16}) +([0-9a-f]{16}) R_\S+JUMP_SLO\S*/gm)];
-  assert.equal(relocations.map((r) => [r.offset, r.symbol, r.type]), printed.map((m) => [parseInt(m[1]!, 16), parseInt(m[2]!.slice(0, 8), 16), parseInt(m[2]!.slice(8), 16)]));
+  assert.equal(
+    relocations.map((r) => [r.offset, r.symbol, r.type]),
+    printed.map((m) => [parseInt(m[1]!, 16), parseInt(m[2]!.slice(0, 8), 16), parseInt(m[2]!.slice(8), 16)]),
+  );
   assert.is(elf.buildId(), /Build ID: ([0-9a-f]+)/.exec(readelf("-n"))?.[1]);
 });
 
@@ -45,7 +56,9 @@ test("findSymbol and fileOffset give what a uprobe on bash's readline needs", ()
   const elf = Elf.open(readFileSync(bash));
   const symbol = elf.findSymbol("readline");
   assert.ok(symbol !== undefined && symbol.type === STT.FUNC);
-  const row = / ([0-9a-f]{16}) .* readline$/m.exec(execFileSync("readelf", ["-W", "--dyn-syms", bash], { encoding: "utf8", maxBuffer: 1 << 26 }));
+  const row = / ([0-9a-f]{16}) .* readline$/m.exec(
+    execFileSync("readelf", ["-W", "--dyn-syms", bash], { encoding: "utf8", maxBuffer: 1 << 26 }),
+  );
   assert.is(symbol!.value, BigInt(`0x${row![1]}`));
   const offset = elf.fileOffset(symbol!.value);
   assert.is(elf.address(offset!), symbol!.value);
@@ -88,7 +101,9 @@ test("random access reads a binary's symbols without its code", () => {
 });
 
 test("a versioned symbol is found by its name alone", () => {
-  const libc = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib/aarch64-linux-gnu/libc.so.6", "/lib64/libc.so.6"].find((f) => existsSync(f));
+  const libc = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib/aarch64-linux-gnu/libc.so.6", "/lib64/libc.so.6"].find((f) =>
+    existsSync(f),
+  );
   if (libc === undefined) return;
   assert.is(Elf.open(readFileSync(libc)).findSymbol("malloc")?.type, STT.FUNC);
 });
@@ -96,34 +111,56 @@ test("a versioned symbol is found by its name alone", () => {
 for (const endian of ["little", "big"] as const) {
   test(`what ElfWriter writes is read back, ${endian}-endian`, () => {
     const w = new ElfWriter({ endian });
-    const text = w.addSection({ name: ".text", type: SHT.PROGBITS, flags: SHF.ALLOC | SHF.EXECINSTR, align: 8, data: new Uint8Array(32).fill(7) });
+    const text = w.addSection({
+      name: ".text",
+      type: SHT.PROGBITS,
+      flags: SHF.ALLOC | SHF.EXECINSTR,
+      align: 8,
+      data: new Uint8Array(32).fill(7),
+    });
     const bss = w.addSection({ name: ".bss", type: SHT.NOBITS, flags: SHF.ALLOC | SHF.WRITE, align: 16, data: 1000 });
     const global = w.addSymbol({ name: "späße", value: 8, size: 16, type: STT.FUNC, bind: STB.GLOBAL, section: text });
     w.addSymbol({ name: "x", value: 0, size: 4, type: STT.OBJECT, bind: STB.LOCAL, section: bss });
-    const none = w.addSymbol({ name: "extern", value: 0, size: 0, type: STT.NOTYPE, bind: STB.WEAK, section: SHN.UNDEF });
+    const none = w.addSymbol({
+      name: "extern",
+      value: 0,
+      size: 0,
+      type: STT.NOTYPE,
+      bind: STB.WEAK,
+      section: SHN.UNDEF,
+    });
     w.addRelocation(text, 24, 10, none);
     w.addRelocation(text, 0, 1, w.sectionSymbol(bss));
     w.addRelocation(text, 8, 1, global);
     const elf = Elf.open(w.finish());
     assert.equal([elf.endian, elf.header.machine, elf.header.type], [endian, EM.BPF, ET.REL]);
-    assert.equal(elf.sections.map((s) => s.name), ["", ".text", ".bss", ".rel.text", ".symtab", ".strtab"]);
+    assert.equal(
+      elf.sections.map((s) => s.name),
+      ["", ".text", ".bss", ".rel.text", ".symtab", ".strtab"],
+    );
     assert.bytes(elf.data(elf.section(".text")!), new Uint8Array(32).fill(7));
     assert.is(elf.section(".bss")?.size, 1000);
     assert.is(elf.data(elf.section(".bss")!).length, 0);
     const symbols = elf.symbols()!;
-    assert.equal([...symbols].map((s) => [s.name, s.bind, s.section]), [
-      ["", 0, 0],
-      ["x", STB.LOCAL, bss],
-      ["", STB.LOCAL, bss],
-      ["späße", STB.GLOBAL, text],
-      ["extern", STB.WEAK, 0],
-    ]);
+    assert.equal(
+      [...symbols].map((s) => [s.name, s.bind, s.section]),
+      [
+        ["", 0, 0],
+        ["x", STB.LOCAL, bss],
+        ["", STB.LOCAL, bss],
+        ["späße", STB.GLOBAL, text],
+        ["extern", STB.WEAK, 0],
+      ],
+    );
     assert.is(elf.section(".symtab")?.info, 3);
-    assert.equal(elf.relocations(elf.section(".rel.text")!).map((r) => [r.offset, r.type, symbols.at(r.symbol).name]), [
-      [0, 1, ""],
-      [8, 1, "späße"],
-      [24, 10, "extern"],
-    ]);
+    assert.equal(
+      elf.relocations(elf.section(".rel.text")!).map((r) => [r.offset, r.type, symbols.at(r.symbol).name]),
+      [
+        [0, 1, ""],
+        [8, 1, "späße"],
+        [24, 10, "extern"],
+      ],
+    );
     assert.equal(elf.findSymbol("späße")?.value, 8n);
   });
 
@@ -151,7 +188,16 @@ function manySections(endian: "little" | "big", count: number): Uint8Array {
   w.zeros(24).u32(0).u8(0x10).u8(0).u16(SHN.XINDEX).u64(5n).u64(0n);
   w.u32(0).u32(count - 2);
   const header = (name: number, type: number, offset: number, size: number, link: number, entsize: number): void => {
-    w.u32(name).u32(type).u64(0n).u64(0n).u64(BigInt(offset)).u64(BigInt(size)).u32(link).u32(0).u64(8n).u64(BigInt(entsize));
+    w.u32(name)
+      .u32(type)
+      .u64(0n)
+      .u64(0n)
+      .u64(BigInt(offset))
+      .u64(BigInt(size))
+      .u32(link)
+      .u32(0)
+      .u64(8n)
+      .u64(BigInt(entsize));
   };
   header(0, SHT.NULL, 0, count, count - 1, 0);
   header(11, SHT.SYMTAB, at.symtab, 48, count - 1, 24);
@@ -174,13 +220,21 @@ test("malformed files name the section and the offset", () => {
   assert.throwsCode(open(changed(4, 1)), "DECODE", /x\.o\+0x4 \(header\.class\): class 1 is not 64-bit/);
   assert.throwsCode(open(changed(5, 3)), "DECODE", /header\.data/);
   assert.throwsCode(open(changed(0x3a, 0)), "DECODE", /x\.o\+0x3a \(header\.shentsize\): section headers of 0 bytes/);
-  assert.throwsCode(open(changed(0x3c, 0xff, 0xfe)), "DECODE", /\(sections\): 65279 section headers reach past the end/);
+  assert.throwsCode(
+    open(changed(0x3c, 0xff, 0xfe)),
+    "DECODE",
+    /\(sections\): 65279 section headers reach past the end/,
+  );
   assert.throwsCode(open(changed(0x3e, 3, 0)), "DECODE", /header\.shstrndx/);
   const elf = Elf.open(good);
   const shoff = Number(elf.header.shoff);
   const text = elf.section("raw_tp/sys_enter")!;
   const long = Elf.open(changed(shoff + text.index * 64 + 0x20, 0, 0, 0x10));
-  assert.throwsCode(() => long.data(long.section("raw_tp/sys_enter")!), "DECODE", /\(raw_tp\/sys_enter\): 1048576 bytes .* reach past the end/);
+  assert.throwsCode(
+    () => long.data(long.section("raw_tp/sys_enter")!),
+    "DECODE",
+    /\(raw_tp\/sys_enter\): 1048576 bytes .* reach past the end/,
+  );
   assert.throwsCode(() => elf.symbols()!.at(10_000), "DECODE", /\.symtab.*symbol index 10000 is outside/);
   assert.throwsCode(() => elf.symbols(text), "DECODE", /no symbol table/);
 });
@@ -194,8 +248,12 @@ test("names that overlap without bound are refused", () => {
   const elf = Elf.open(bytes);
   const strings = elf.strings(elf.section(".strtab")!.index, elf.section(".symtab")!);
   const started = performance.now();
-  assert.throwsCode(() => {
-    for (let i = 1; i < size; i++) strings.at(i);
-  }, "DECODE", /overlap/);
+  assert.throwsCode(
+    () => {
+      for (let i = 1; i < size; i++) strings.at(i);
+    },
+    "DECODE",
+    /overlap/,
+  );
   assert.ok(performance.now() - started < 1000);
 });

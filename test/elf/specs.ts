@@ -1,6 +1,17 @@
 /** Collections as a compiler makes them: their BTF has types and functions only. */
 import fc from "fast-check";
-import { callHelper, callSubprog, exit, type Insn, ldFunc, ldMapFd, ldMapValue, mov64Imm, mov64Reg, stMem } from "../../src/asm/index.ts";
+import {
+  callHelper,
+  callSubprog,
+  exit,
+  type Insn,
+  ldFunc,
+  ldMapFd,
+  ldMapValue,
+  mov64Imm,
+  mov64Reg,
+  stMem,
+} from "../../src/asm/index.ts";
 import { BtfBuilder } from "../../src/btf/index.ts";
 import type { Endian } from "../../src/core/index.ts";
 import type { CollectionSpec, CoreRelo, FuncInfo, InsnRef, LineInfo, MapSpec, ProgSpec } from "../../src/elf/index.ts";
@@ -51,9 +62,19 @@ export function makeSpec(made: Made, section: (i: number) => string = () => "raw
   const b = new BtfBuilder({ endian: made.endian });
   const u32 = b.int("unsigned int", 4);
   const u64 = b.int("unsigned long long", 8);
-  const task = b.add({ kind: "struct", name: "task_struct", size: 4, members: [{ name: "pid", type: u32, bitOffset: 0, bitSize: 0 }] });
+  const task = b.add({
+    kind: "struct",
+    name: "task_struct",
+    size: 4,
+    members: [{ name: "pid", type: u32, bitOffset: 0, bitSize: 0 }],
+  });
   const proto = b.add({ kind: "func_proto", type: u32, params: [{ name: "ctx", type: u64 }] });
-  const ids = new Map([...made.entries, ...made.subs].map((f) => [f, b.add({ kind: "func", name: f.name, type: proto, linkage: f.global ? "global" : "static" })]));
+  const ids = new Map(
+    [...made.entries, ...made.subs].map((f) => [
+      f,
+      b.add({ kind: "func", name: f.name, type: proto, linkage: f.global ? "global" : "static" }),
+    ]),
+  );
   const data = mapSpec({
     name: "probe.data",
     type: BPF_MAP_TYPE.ARRAY,
@@ -127,7 +148,16 @@ export function makeSpec(made: Made, section: (i: number) => string = () => "raw
       coreRelos,
     };
   });
-  return { name: "probe", endian: made.endian, license: "GPL", kernelVersion: 0, btf: b.encode(), maps, progs, sources: new Map() };
+  return {
+    name: "probe",
+    endian: made.endian,
+    license: "GPL",
+    kernelVersion: 0,
+    btf: b.encode(),
+    maps,
+    progs,
+    sources: new Map(),
+  };
 }
 
 const fn = (name: string, count: number, from: number): fc.Arbitrary<Fn> =>
@@ -136,7 +166,16 @@ const fn = (name: string, count: number, from: number): fc.Arbitrary<Fn> =>
       name: fc.constant(name),
       global: fc.boolean(),
       // Calls go to later functions only: no recursion, as the kernel wants it.
-      calls: from >= count ? fc.constant([]) : fc.array(fc.record({ to: fc.integer({ min: from, max: count - 1 }), address: fc.boolean() }, { noNullPrototype: true }), { maxLength: 4 }),
+      calls:
+        from >= count
+          ? fc.constant([])
+          : fc.array(
+              fc.record(
+                { to: fc.integer({ min: from, max: count - 1 }), address: fc.boolean() },
+                { noNullPrototype: true },
+              ),
+              { maxLength: 4 },
+            ),
       maps: fc.array(fc.nat(7), { maxLength: 3 }),
       globals: fc.array(fc.constantFrom(0, 8), { maxLength: 2 }),
       fill: fc.nat(6),
@@ -161,7 +200,17 @@ const mapArbitrary = (i: number): fc.Arbitrary<MapSpec> => {
   );
   return fc.oneof(
     sized.map((s) => mapSpec({ name, ...s })),
-    sized.map((s) => mapSpec({ name, type: BPF_MAP_TYPE.ARRAY, keySize: 4, valueSize: 4, btfKeyTypeId: 1, btfValueTypeId: 1, maxEntries: s.maxEntries })),
+    sized.map((s) =>
+      mapSpec({
+        name,
+        type: BPF_MAP_TYPE.ARRAY,
+        keySize: 4,
+        valueSize: 4,
+        btfKeyTypeId: 1,
+        btfValueTypeId: 1,
+        maxEntries: s.maxEntries,
+      }),
+    ),
     sized.map((s) =>
       mapSpec({
         name,
@@ -169,7 +218,13 @@ const mapArbitrary = (i: number): fc.Arbitrary<MapSpec> => {
         keySize: 4,
         valueSize: 4,
         maxEntries: 8,
-        inner: mapSpec({ name: `${name}.inner`, type: BPF_MAP_TYPE.HASH, keySize: s.keySize, valueSize: s.valueSize, maxEntries: 7 }),
+        inner: mapSpec({
+          name: `${name}.inner`,
+          type: BPF_MAP_TYPE.HASH,
+          keySize: s.keySize,
+          valueSize: s.valueSize,
+          maxEntries: 7,
+        }),
         initialSlots: [
           { key: 1, target: "map0" },
           { key: 6, target: "map0" },
@@ -177,7 +232,14 @@ const mapArbitrary = (i: number): fc.Arbitrary<MapSpec> => {
       }),
     ),
     fc.constant(
-      mapSpec({ name, type: BPF_MAP_TYPE.PROG_ARRAY, keySize: 4, valueSize: 4, maxEntries: 8, initialSlots: [{ key: 3, target: "entry0" }] }),
+      mapSpec({
+        name,
+        type: BPF_MAP_TYPE.PROG_ARRAY,
+        keySize: 4,
+        valueSize: 4,
+        maxEntries: 8,
+        initialSlots: [{ key: 3, target: "entry0" }],
+      }),
     ),
     fc.constant(mapSpec({ name, type: BPF_MAP_TYPE.RINGBUF, maxEntries: 4096 })),
   );
@@ -191,7 +253,10 @@ export const anySpec: fc.Arbitrary<CollectionSpec> = fc
       {
         endian: fc.constant(endian),
         entries: fc.tuple(...Array.from({ length: entries }, (_, i) => fn(`entry${i}`, subs, 0))),
-        subs: subs === 0 ? fc.constant([]) : fc.tuple(...Array.from({ length: subs }, (_, i) => fn(`sub${i}`, subs, i + 1))),
+        subs:
+          subs === 0
+            ? fc.constant([])
+            : fc.tuple(...Array.from({ length: subs }, (_, i) => fn(`sub${i}`, subs, i + 1))),
         maps: maps === 0 ? fc.constant([]) : fc.tuple(...Array.from({ length: maps }, (_, i) => mapArbitrary(i))),
       },
       { noNullPrototype: true },
@@ -205,7 +270,12 @@ export function sharedSpec(): CollectionSpec {
   const u32 = b.int("unsigned int", 4);
   const u64 = b.int("unsigned long long", 8);
   const ptr = b.add({ kind: "ptr", type: 0 });
-  const task = b.add({ kind: "struct", name: "task_struct", size: 8, members: [{ name: "pid", type: u32, bitOffset: 32, bitSize: 0 }] });
+  const task = b.add({
+    kind: "struct",
+    name: "task_struct",
+    size: 8,
+    members: [{ name: "pid", type: u32, bitOffset: 32, bitSize: 0 }],
+  });
   const entryProto = b.add({ kind: "func_proto", type: u32, params: [{ name: "ctx", type: ptr }] });
   const helperProto = b.add({ kind: "func_proto", type: u32, params: [{ name: "x", type: u32 }] });
   const onExec = b.add({ kind: "func", name: "onExec", type: entryProto, linkage: "global" });
@@ -213,9 +283,37 @@ export function sharedSpec(): CollectionSpec {
   const add = b.add({ kind: "func", name: "addOne", type: helperProto, linkage: "static" });
   const maps: MapSpec[] = [
     mapSpec({ name: "events", type: BPF_MAP_TYPE.RINGBUF, maxEntries: 4096 }),
-    mapSpec({ name: "byUid", type: BPF_MAP_TYPE.HASH, keySize: 4, valueSize: 8, maxEntries: 64, btfKeyTypeId: u32, btfValueTypeId: u64 }),
-    mapSpec({ name: "probe.rodata", type: BPF_MAP_TYPE.ARRAY, keySize: 4, valueSize: 4, maxEntries: 1, flags: BPF_F.RDONLY_PROG | BPF_F.MMAPABLE, frozen: true, data: Uint8Array.of(0xff, 0xff, 0xff, 0xff), variables: [{ name: "onlyUid", offset: 0, size: 4, btfTypeId: u32 }], section: ".rodata" }),
-    mapSpec({ name: "probe.bss", type: BPF_MAP_TYPE.ARRAY, keySize: 4, valueSize: 8, maxEntries: 1, flags: BPF_F.MMAPABLE, variables: [{ name: "seen", offset: 0, size: 8, btfTypeId: u64 }], section: ".bss" }),
+    mapSpec({
+      name: "byUid",
+      type: BPF_MAP_TYPE.HASH,
+      keySize: 4,
+      valueSize: 8,
+      maxEntries: 64,
+      btfKeyTypeId: u32,
+      btfValueTypeId: u64,
+    }),
+    mapSpec({
+      name: "probe.rodata",
+      type: BPF_MAP_TYPE.ARRAY,
+      keySize: 4,
+      valueSize: 4,
+      maxEntries: 1,
+      flags: BPF_F.RDONLY_PROG | BPF_F.MMAPABLE,
+      frozen: true,
+      data: Uint8Array.of(0xff, 0xff, 0xff, 0xff),
+      variables: [{ name: "onlyUid", offset: 0, size: 4, btfTypeId: u32 }],
+      section: ".rodata",
+    }),
+    mapSpec({
+      name: "probe.bss",
+      type: BPF_MAP_TYPE.ARRAY,
+      keySize: 4,
+      valueSize: 8,
+      maxEntries: 1,
+      flags: BPF_F.MMAPABLE,
+      variables: [{ name: "seen", offset: 0, size: 8, btfTypeId: u64 }],
+      section: ".bss",
+    }),
   ];
   const program = (name: string, funcId: number, target: string, line: number, withTask: boolean): ProgSpec => {
     const body: Insn[] = [
@@ -267,7 +365,13 @@ export function sharedSpec(): CollectionSpec {
         { insn: sub, typeId: add, name: "addOne" },
       ],
       lines: [
-        { insn: 0, file: "/src/execsnoop.ts", text: `export const ${name} = rawTracepoint("${target}", (ctx, bpf) => {`, line, col: 14 },
+        {
+          insn: 0,
+          file: "/src/execsnoop.ts",
+          text: `export const ${name} = rawTracepoint("${target}", (ctx, bpf) => {`,
+          line,
+          col: 14,
+        },
         { insn: 6, file: "/src/execsnoop.ts", text: "  events.emit(7);", line: line + 1, col: 3 },
         { insn: sub, file: "/src/execsnoop.ts", text: "const addOne = (x: number) => x;", line: 3, col: 7 },
       ],

@@ -54,7 +54,13 @@ test("any collection a compiler makes is read back as it was, and its types keep
 test("programs that share a subprogram have it once in .text", () => {
   const elf = Elf.open(writeObject(sharedSpec()));
   assert.is(elf.section(".text")?.size, 2 * 8);
-  assert.equal([...elf.symbols()!].filter((s) => s.type === STT.FUNC).map((s) => s.name).sort(), ["addOne", "onExec", "onExit"]);
+  assert.equal(
+    [...elf.symbols()!]
+      .filter((s) => s.type === STT.FUNC)
+      .map((s) => s.name)
+      .sort(),
+    ["addOne", "onExec", "onExit"],
+  );
   assert.equal(comparable(again(sharedSpec())), comparable(sharedSpec()));
 });
 
@@ -64,13 +70,21 @@ test("subprograms of one name that differ are kept apart", () => {
   const last = second.insns.length - 2;
   const other = { ...second, insns: second.insns.map((insn, i) => (i === last ? mov64Imm(0, 5) : insn)) };
   const copy = again({ ...spec, progs: [first, other] });
-  assert.equal(copy.progs.map((p) => p.insns.at(-2)), [first.insns.at(-2), mov64Imm(0, 5)]);
+  assert.equal(
+    copy.progs.map((p) => p.insns.at(-2)),
+    [first.insns.at(-2), mov64Imm(0, 5)],
+  );
 });
 
 test("kernel functions and variables get their place in .ksyms", () => {
   const b = new BtfBuilder({ endian: "little" });
   const int = b.int("int", 4, { signed: true });
-  const kfunc = b.add({ kind: "func", name: "bpf_rcu_read_lock", type: b.add({ kind: "func_proto", type: 0, params: [] }), linkage: "global" });
+  const kfunc = b.add({
+    kind: "func",
+    name: "bpf_rcu_read_lock",
+    type: b.add({ kind: "func_proto", type: 0, params: [] }),
+    linkage: "global",
+  });
   const variable = b.add({ kind: "var", name: "bpf_prog_active", type: int, linkage: "extern" });
   const base = sharedSpec();
   const spec: CollectionSpec = {
@@ -95,9 +109,15 @@ test("kernel functions and variables get their place in .ksyms", () => {
   const copy = again(spec);
   const btf = Btf.parse(copy.btf!);
   const init = btf.findId("init_task", "var");
-  assert.equal(copy.progs[0]!.refs, spec.progs[0]!.refs.map((r) => (r.kind === "ksym" && r.name === "init_task" ? { ...r, btfTypeId: init } : r)));
+  assert.equal(
+    copy.progs[0]!.refs,
+    spec.progs[0]!.refs.map((r) => (r.kind === "ksym" && r.name === "init_task" ? { ...r, btfTypeId: init } : r)),
+  );
   assert.equal(copy.progs[0]!.insns, spec.progs[0]!.insns);
-  assert.equal(btf.findByName(".ksyms", "datasec")?.vars.map((v) => btf.nameOf(v.type)), ["bpf_rcu_read_lock", "bpf_prog_active", "init_task"]);
+  assert.equal(
+    btf.findByName(".ksyms", "datasec")?.vars.map((v) => btf.nameOf(v.type)),
+    ["bpf_rcu_read_lock", "bpf_prog_active", "init_task"],
+  );
   assert.is(btf.findByName("bpf_rcu_read_lock", "func")?.linkage, "extern");
   assert.equal(again(copy), copy);
 });
@@ -106,7 +126,10 @@ test("a map changed after reading is defined anew", () => {
   const spec = fixture("maps-el.o");
   const maps = spec.maps.map((m) => (m.name === "counts" ? { ...m, maxEntries: 9999, pinning: "none" as const } : m));
   const copy = again({ ...spec, maps });
-  assert.equal(copy.maps.map((m) => ({ ...m, btfValueTypeId: 0 })), maps.map((m) => ({ ...m, btfValueTypeId: 0 })));
+  assert.equal(
+    copy.maps.map((m) => ({ ...m, btfValueTypeId: 0 })),
+    maps.map((m) => ({ ...m, btfValueTypeId: 0 })),
+  );
   assert.equal(copy.progs, spec.progs);
 });
 
@@ -124,14 +147,41 @@ test("collections that contradict themselves name the argument", () => {
   const prog = spec.progs[0]!;
   const write = (over: Partial<CollectionSpec>) => () => writeObject({ ...spec, ...over });
   assert.throwsCode(write({ maps: [] }), "ARGUMENT", /there is no map (byUid|probe\.rodata|events)/);
-  assert.throwsCode(write({ progs: [{ ...prog, section: "" }] }), "ARGUMENT", /progs\.onExec\.section: a program needs a SEC\(\) name, got ""/);
-  assert.throwsCode(write({ progs: [prog, prog] }), "ARGUMENT", /two programs have this name/);
-  assert.throwsCode(write({ progs: [{ ...prog, refs: [{ kind: "map", insn: 999, map: "events" }] }] }), "ARGUMENT", /slot 999 is outside/);
-  assert.throwsCode(write({ btf: undefined, maps: [], progs: [{ ...prog, refs: [], insns: [exit()], funcs: [{ insn: 0, typeId: 9, name: "x" }], lines: [], coreRelos: [] }] }), "ARGUMENT", /the collection has no BTF/);
-  const kfunc = { kind: "kfunc", insn: 0, name: "bpf_x", weak: false, btfTypeId: 0 } as const;
-  assert.throwsCode(write({ progs: [{ ...prog, insns: [callKfunc(0), exit()], refs: [kfunc], funcs: [], lines: [], coreRelos: [] }] }), "ARGUMENT", /kfunc bpf_x: btfTypeId 0 is no type, expected the FUNC/);
   assert.throwsCode(
-    write({ maps: [...spec.maps, mapSpec({ name: "outer", type: 12, keySize: 4, valueSize: 4, initialSlots: [{ key: 0, target: "byUid" }] })] }),
+    write({ progs: [{ ...prog, section: "" }] }),
+    "ARGUMENT",
+    /progs\.onExec\.section: a program needs a SEC\(\) name, got ""/,
+  );
+  assert.throwsCode(write({ progs: [prog, prog] }), "ARGUMENT", /two programs have this name/);
+  assert.throwsCode(
+    write({ progs: [{ ...prog, refs: [{ kind: "map", insn: 999, map: "events" }] }] }),
+    "ARGUMENT",
+    /slot 999 is outside/,
+  );
+  assert.throwsCode(
+    write({
+      btf: undefined,
+      maps: [],
+      progs: [
+        { ...prog, refs: [], insns: [exit()], funcs: [{ insn: 0, typeId: 9, name: "x" }], lines: [], coreRelos: [] },
+      ],
+    }),
+    "ARGUMENT",
+    /the collection has no BTF/,
+  );
+  const kfunc = { kind: "kfunc", insn: 0, name: "bpf_x", weak: false, btfTypeId: 0 } as const;
+  assert.throwsCode(
+    write({ progs: [{ ...prog, insns: [callKfunc(0), exit()], refs: [kfunc], funcs: [], lines: [], coreRelos: [] }] }),
+    "ARGUMENT",
+    /kfunc bpf_x: btfTypeId 0 is no type, expected the FUNC/,
+  );
+  assert.throwsCode(
+    write({
+      maps: [
+        ...spec.maps,
+        mapSpec({ name: "outer", type: 12, keySize: 4, valueSize: 4, initialSlots: [{ key: 0, target: "byUid" }] }),
+      ],
+    }),
     "ARGUMENT",
     /maps\.outer: initial entries, but no template/,
   );
@@ -161,7 +211,10 @@ test("libbpf loads what is written, maps, globals, lines and all", () => {
   );
   assert.match(out, /onExec\nonExit\n/);
   assert.match(out, /byUid\nevents\n/);
-  assert.match(out, /; export const onExec = rawTracepoint\("sys_enter", \(ctx, bpf\) => \{ \[file:\/src\/execsnoop\.ts line_num:10 line_col:14\]/);
+  assert.match(
+    out,
+    /; export const onExec = rawTracepoint\("sys_enter", \(ctx, bpf\) => \{ \[file:\/src\/execsnoop\.ts line_num:10 line_col:14\]/,
+  );
   assert.match(out, /; const addOne = \(x: number\) => x; \[file:\/src\/execsnoop\.ts line_num:3 line_col:7\]/);
   assert.match(out, /"onlyUid": 4294967295/);
   assert.match(out, /hash +name byUid.*\n.*key 4B +value 8B +max_entries 64/);
@@ -174,7 +227,10 @@ test("libbpf makes the same programs of a clang object and of its copy", () => {
     const dump = spec.progs.map((p) => `bpftool prog dump xlated pinned /sys/fs/bpf/x/${p.name} linum`).join("; ");
     const [ours, theirs] = [{ "probe.o": writeObject(spec) }, {}].map((files, i) =>
       // Ids of maps are new at every load.
-      bpftool(files, `bpftool prog loadall ${i === 0 ? "probe.o" : `"${fixturePath(file)}"`} /sys/fs/bpf/x; ${dump}`).replaceAll(/map\[id:\d+\]/g, "map[id]"),
+      bpftool(
+        files,
+        `bpftool prog loadall ${i === 0 ? "probe.o" : `"${fixturePath(file)}"`} /sys/fs/bpf/x; ${dump}`,
+      ).replaceAll(/map\[id:\d+\]/g, "map[id]"),
     );
     assert.ok(theirs!.length > 200);
     assert.fixture(ours!, theirs!, file);
