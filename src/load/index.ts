@@ -1,3 +1,4 @@
+export * from "./app.ts";
 export * from "./attach/net.ts";
 export * from "./attach/probe.ts";
 export * from "./attach/trace.ts";
@@ -5,6 +6,7 @@ export * from "./codec.ts";
 export * from "./collection.ts";
 export * from "./features.ts";
 export * from "./global.ts";
+export type { Bucket } from "./histogram.ts";
 export * from "./kallsyms.ts";
 export * from "./kernel-btf.ts";
 export * from "./link.ts";

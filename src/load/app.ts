@@ -1,0 +1,130 @@
+/** What a probe module's `export default` gets: its own maps, globals and programs, alive, by handle. */
+import { BpfkitError } from "../core/index.ts";
+import type { GlobalHandle } from "../probe/globals.ts";
+import type { Histogram, MapHandle, PerfEventArray, RingBuf } from "../probe/map-types.ts";
+import type { AnyProgram } from "../probe/program-types.ts";
+import type { Infer, Schema } from "../probe/schema-types.ts";
+import type { Collection } from "./collection.ts";
+import type { GlobalVariable } from "./global.ts";
+import { type Bucket, histogramBuckets } from "./histogram.ts";
+import { type Kallsyms, kallsyms } from "./kallsyms.ts";
+import type { KvMap, PerCpuMap } from "./map.ts";
+import type { StackTraceMap } from "./map-kinds.ts";
+import type { Program } from "./program.ts";
+import type { EventReader } from "./ring/index.ts";
+
+type KeyOf<M> = M extends { readonly key: infer K extends Schema } ? Infer<K> : unknown;
+type ValueOf<M> = M extends { readonly value: infer V extends Schema } ? Infer<V> : unknown;
+
+export interface AppOptions {
+  /** Aborted when the program is to end: Ctrl-C, `--duration`, the traced command's exit. */
+  readonly signal?: AbortSignal;
+  /** What follows `--` on the command line. */
+  readonly args?: readonly string[];
+  /** Output is to be JSON, one object a line. */
+  readonly json?: boolean;
+}
+
+/**
+ * A running probe module. Handles are those that the module exports or uses:
+ *
+ * @example
+ * import { hash, u32, u64 } from "bpfkit";
+ * import type { App } from "bpfkit/load";
+ * export const byUid = hash(u32, u64);
+ * export default (app: App) => {
+ *   for (const [uid, count] of app.map(byUid)) console.log(uid, count);
+ * };
+ */
+export class App {
+  readonly collection: Collection;
+  /** Aborted when the program is to end. */
+  readonly signal: AbortSignal;
+  readonly args: readonly string[];
+  readonly json: boolean;
+  readonly #names: ReadonlyMap<object, string>;
+  readonly #readers = new Map<string, EventReader<unknown>>();
+
+  /** @internal use `start()` or `bpfkit run` */
+  constructor(collection: Collection, names: ReadonlyMap<object, string>, options: AppOptions = {}) {
+    this.collection = collection;
+    this.#names = names;
+    this.signal = options.signal ?? new AbortController().signal;
+    this.args = options.args ?? [];
+    this.json = options.json ?? false;
+    // A `for await` over a stream ends when the program is to end.
+    this.signal.addEventListener("abort", () => this.#closeReaders(), { once: true });
+  }
+
+  /**
+   * The samples of a ring buffer or perf event array: `for await`, `on`, `drain`. The same
+   * reader each time; it ends with `signal`.
+   */
+  stream<V extends Schema>(handle: RingBuf<V> | PerfEventArray<V>): EventReader<Infer<V>> {
+    const name = this.#name(handle);
+    let reader = this.#readers.get(name);
+    if (reader === undefined || reader.closed) {
+      reader = this.collection.events<unknown>(name);
+      this.#readers.set(name, reader);
+      if (this.signal.aborted) reader.close();
+    }
+    return reader as EventReader<Infer<V>>;
+  }
+
+  /** A hash, array, LRU or LPM map. */
+  map<M extends MapHandle>(handle: M): KvMap<KeyOf<M>, ValueOf<M>> {
+    return this.collection.map<KeyOf<M>, ValueOf<M>>(this.#name(handle));
+  }
+  /** A per-CPU map: a value is an array with one element per possible CPU. */
+  perCpu<M extends MapHandle>(handle: M): PerCpuMap<KeyOf<M>, ValueOf<M>> {
+    return this.collection.perCpu<KeyOf<M>, ValueOf<M>>(this.#name(handle));
+  }
+  /** The buckets of a histogram that were hit, or of each key's histogram. */
+  histogram<K extends Schema | undefined>(handle: Histogram<K>): K extends Schema ? Map<Infer<K>, Bucket[]> : Bucket[] {
+    return histogramBuckets(this.collection.anyMap(this.#name(handle)), handle.histogram) as never;
+  }
+  stackTraces(handle: MapHandle): StackTraceMap {
+    return this.collection.stackTraces(this.#name(handle));
+  }
+  /** A global variable, to read and to write. */
+  global<G extends GlobalHandle>(handle: G): GlobalVariable<ValueOf<{ value: G["schema"] }>> {
+    return this.collection.variable(this.#name(handle));
+  }
+  program(handle: AnyProgram): Program {
+    return this.collection.prog(this.#name(handle));
+  }
+  /** Names of kernel addresses. */
+  get kernelSymbols(): Kallsyms {
+    return kallsyms(this.collection.kernel);
+  }
+
+  /** Resolves after `ms` milliseconds, or as soon as the program is to end. */
+  sleep(ms: number): Promise<void> {
+    if (this.signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      this.signal.addEventListener("abort", done, { once: true });
+    });
+  }
+
+  /** Resolves when the program is to end. */
+  async untilEnd(): Promise<void> {
+    if (this.signal.aborted) return;
+    await new Promise((resolve) => this.signal.addEventListener("abort", resolve, { once: true }));
+  }
+
+  #name(handle: object): string {
+    const name = this.#names.get(handle);
+    if (name !== undefined) return name;
+    throw new BpfkitError("NO_HANDLE", "this handle belongs to no program of the module: export it, or use it in a program");
+  }
+
+  #closeReaders(): void {
+    for (const reader of this.#readers.values()) reader.close();
+  }
+}
