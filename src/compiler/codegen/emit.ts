@@ -72,7 +72,11 @@ class Emitter {
       for (const i of b.insts) this.#inst(i, func);
       const t = b.term;
       if (t === undefined) {
-        if (b.succs[0] !== next) this.#jump(JA, 0, 0, 0, b.succs[0]!, undefined, jumps, func);
+        const to = b.succs[0]!;
+        if (to === next) continue;
+        // Leaving takes as long as jumping to where that is done.
+        if (to.insts.length === 0 && to.term?.opcode === EXIT) this.#push({ opcode: EXIT, dst: 0, src: 0, off: 0, imm: 0 }, to.term.span, func);
+        else this.#jump(JA, 0, 0, 0, to, undefined, jumps, func);
       } else if (t.opcode === EXIT) {
         this.#push({ opcode: EXIT, dst: 0, src: 0, off: 0, imm: 0 }, t.span, func);
       } else {

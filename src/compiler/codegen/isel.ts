@@ -67,6 +67,8 @@ class Selector {
   readonly #blocks: LBlock[] = [];
   readonly #heads: LBlock[];
   readonly #slots: LSlot[];
+  /** Value → the block parameter that an edge passes it to (the last one seen). */
+  readonly #passedTo = new Map<Inst, Inst>();
   #cur!: LBlock;
   #span: Span | undefined;
   /** Two-slot constants and addresses already in a register of the current block. */
@@ -110,7 +112,12 @@ class Selector {
   }
   #count(b: Block): void {
     const t = b.term!;
-    for (const e of t.edges) for (const a of e.args) this.#need(a);
+    for (const e of t.edges) {
+      for (let k = 0; k < e.args.length; k++) {
+        this.#need(e.args[k]!);
+        this.#passedTo.set(e.args[k]!, e.to.params[k]!);
+      }
+    }
     if (t.op === "br") this.#needCond(t, t.cond, t.width);
     else for (const a of t.args) this.#need(a);
     for (let k = b.insts.length - 1; k >= 0; k--) {
@@ -350,9 +357,7 @@ class Selector {
     let a = i.args[0]!;
     let b = i.args[1]!;
     const cls = i.width === 32 ? BPF_ALU : BPF_ALU64;
-    if (commutes(i.op) && (isLeaf(a.op) ? !isLeaf(b.op) || (a.op === "const" && b.op !== "const") : !isLeaf(b.op) && this.#uses[b.id] === 1 && this.#uses[a.id]! > 1)) {
-      [a, b] = [b, a];
-    }
+    if (commutes(i.op) && this.#betterFirst(i, b) > this.#betterFirst(i, a)) [a, b] = [b, a];
     const code = ALU_CODE[i.op]!;
     const signedDiv = i.op === "sdiv" || i.op === "smod" ? 1 : 0;
     if (b.op === "core" && i.op === "add" && fitsImm(b.value) && b.core!.kind !== 11) {
@@ -383,6 +388,14 @@ class Selector {
     const r = this.#use(b);
     this.#copy(d, a);
     this.#emit(cls | code | BPF_X, d, r, signedDiv);
+  }
+
+  /** How well `v` serves as the operand that the result overwrites: one that ends here, best a loop's running value. */
+  #betterFirst(i: Inst, v: Inst): number {
+    if (v.op === "const") return -2;
+    if (this.#remade(v)) return -1;
+    if (v.op === "param" && this.#passedTo.get(i) === v) return 3;
+    return this.#uses[v.id] === 1 ? 2 : 0;
   }
 
   #address(i: Inst): { base: number; off: number; slot: number } {

@@ -1,12 +1,16 @@
 /** Order of blocks after register allocation: empty ones vanish, equal exits merge, most jumps fall through. */
-import { EXIT, LBlock } from "./lir.ts";
+import { BPF_ALU, BPF_CMPXCHG, BPF_MOV } from "../../asm/opcode.ts";
 import type { LFunc, LInst } from "./lir.ts";
+import { DEF_DST, EFFECTS, EXIT, IS_ATOMIC, IS_CALL, IS_EXIT, LBlock, MOV64_IMM, USE_DST, USE_SRC } from "./lir.ts";
+
+const MOV32_IMM = BPF_ALU | BPF_MOV;
 
 /** Cleans up the blocks of `f` and puts them into the order in which they are emitted. */
 export function layoutBlocks(f: LFunc): void {
   forwardEmpty(f);
   mergeEqual(f);
   forwardEmpty(f);
+  shareExit(f);
   mergeChains(f);
   f.blocks = order(f);
 }
@@ -84,6 +88,67 @@ function mergeEqual(f: LFunc): void {
   }
 }
 
+/**
+ * One `exit` for all. A block that only sets r0 and leaves, and that one conditional jump leads to, sets r0 before that
+ * jump, which then goes to the `exit` itself.
+ */
+function shareExit(f: LFunc): void {
+  const leaving = f.blocks.filter((b) => b.term?.opcode === EXIT);
+  if (leaving.length < 2) return;
+  const nargs = leaving[0]!.term!.nargs;
+  if (leaving.some((b) => b.term!.nargs !== nargs)) return;
+  let max = 0;
+  for (const b of f.blocks) if (b.id > max) max = b.id;
+  const exit = new LBlock(max + 1);
+  exit.term = leaving[0]!.term;
+  for (const b of leaving) {
+    b.term = undefined;
+    b.succs = [exit];
+  }
+  f.blocks.push(exit);
+  const preds = new Map<LBlock, LBlock[]>();
+  for (const b of f.blocks) {
+    for (const s of b.succs) {
+      const list = preds.get(s);
+      if (list === undefined) preds.set(s, [b]);
+      else list.push(b);
+    }
+  }
+  // One block reaches the exit by falling into it; only further ones gain by going there from the jump.
+  let others = leaving.length;
+  for (const b of leaving) {
+    const from = preds.get(b);
+    if (others < 2 || b.insts.length !== 1 || from?.length !== 1) continue;
+    const [set] = b.insts as [LInst];
+    const p = from[0]!;
+    if (set.dst !== 0 || (set.opcode !== MOV64_IMM && set.opcode !== MOV32_IMM) || p.term === undefined || readsR0(p.term)) continue;
+    const other = p.succs[0] === b ? p.succs[1]! : p.succs[0]!;
+    if (other === b || r0LiveIn(other)) continue;
+    p.insts.push(set);
+    p.succs = p.succs.map((s) => (s === b ? exit : s));
+    b.insts = [];
+    others--;
+  }
+  dropUnreachable(f);
+}
+function readsR0(i: LInst): boolean {
+  const e = EFFECTS[i.opcode]!;
+  return ((e & USE_DST) !== 0 && i.dst === 0) || ((e & USE_SRC) !== 0 && i.src === 0) || ((e & IS_ATOMIC) !== 0 && i.imm === BPF_CMPXCHG) || ((e & IS_EXIT) !== 0 && i.nargs > 0);
+}
+/** Conservative: looks no further than the block and those it falls into. */
+function r0LiveIn(b: LBlock): boolean {
+  for (let hops = 0; hops < 3; hops++) {
+    for (const i of b.insts) {
+      if (readsR0(i)) return true;
+      const e = EFFECTS[i.opcode]!;
+      if ((e & IS_CALL) !== 0 || ((e & DEF_DST) !== 0 && i.dst === 0)) return false;
+    }
+    if (b.term !== undefined || b.succs.length !== 1) return true;
+    b = b.succs[0]!;
+  }
+  return true;
+}
+
 /** A block whose only way in is another's only way out is appended to it. */
 function mergeChains(f: LFunc): void {
   const preds = countPreds(f);
@@ -128,7 +193,7 @@ function order(f: LFunc): LBlock[] {
     for (const s of b.succs) {
       if (placed.has(s)) continue;
       // Deep code first (a loop stays together); a block that others still fall into can wait.
-      const score = (s.cold ? -1000 : 0) + s.depth * 10 + (waiting.get(s) === 0 ? 5 : 0) + (s.term?.opcode === EXIT && s.insts.length <= 2 ? -2 : 0) - at.get(s)! / f.blocks.length;
+      const score = (s.cold ? -1000 : 0) + s.depth * 10 + (waiting.get(s) === 0 ? 5 : 0) + (s.term?.opcode === EXIT && s.insts.length <= 2 ? -1 : 0) - at.get(s)! / f.blocks.length;
       if (score > bestScore) {
         best = s;
         bestScore = score;

@@ -150,7 +150,7 @@ function lowerSwitch(f: Func, b: Block): void {
 /** One block for each constant that is returned, one for all other values. */
 function shareReturns(f: Func): void {
   const first = new Map<string, Block>();
-  for (const b of f.blocks) {
+  for (const b of [...f.blocks]) {
     const t = b.term!;
     if (t.op !== "ret") continue;
     const v = t.args[0];

@@ -203,7 +203,11 @@ class DeadStores {
           if (!this.#isConstStore(b)) {
             // Only what cannot look at the slot may lie between the two.
             if (b.op === "load" || b.op === "call" || b.op === "atomic" || b.op === "memcpy" || b.op === "memset" || b.op === "start") break;
-            if (b.op === "store" && rootOf(b.args[0]!).base.op === "slot" && rootOf(b.args[0]!).base.slot === slot) break;
+            if (b.op === "store") {
+              const r = rootOf(b.args[0]!);
+              const from = r.off + b.off;
+              if (r.base.op === "slot" && r.base.slot === slot && !(from >= at + a.size || from + b.size <= at)) break;
+            }
             continue;
           }
           const rb = rootOf(b.args[0]!);

@@ -43,7 +43,8 @@ function optimizeFunc(f: Func, target: Target): void {
     removeDead(f);
     const stores = removeDeadStores(f, target.endian === "little");
     const blocks = simplifyBlocks(f);
-    if (!decided && !stores && !blocks) break;
+    // The first round's removals make single uses, which allow more in the second.
+    if (round > 0 && !decided && !stores && !blocks) break;
   }
   orderBlocks(f);
 }
