@@ -12,6 +12,7 @@ export * from "./kfuncs.ts";
 export * from "./layout.ts";
 export * from "./link-types.ts";
 export * from "./linux.ts";
+export * from "./map-rules.ts";
 export * from "./map-types.ts";
 export * from "./perf.ts";
 export * from "./prog-types.ts";
