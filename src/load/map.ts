@@ -14,6 +14,8 @@ import { type Decode, type Encode, codecOf } from "./codec.ts";
 const LITTLE = hostEndian === "little";
 /** Bytes of the element attr: map_fd, key, value, flags. */
 const ELEM_ATTR = 32;
+/** A delete knows no value: the kernel refuses an attr that has one. */
+const DELETE_ATTR = 16;
 
 /** Flags of an update (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`). */
 const MODES = { any: 0, create: 1, exist: 2 } as const;
@@ -179,9 +181,9 @@ export class KvMap<K = unknown, V = unknown> extends BpfMap {
     });
   }
 
-  #elem(cmd: number): number {
+  #elem(cmd: number, size = ELEM_ATTR): number {
     this.#view.setUint32(0, this.fd, LITTLE);
-    return this.kernel.bpfAt(cmd, this.#attrAt, ELEM_ATTR);
+    return this.kernel.bpfAt(cmd, this.#attrAt, size);
   }
 
   /** The value, or undefined when there is no such key. Throws `ArgumentError` for a wrong key. */
@@ -218,7 +220,7 @@ export class KvMap<K = unknown, V = unknown> extends BpfMap {
   /** Removes an entry; false when there was none. Arrays cannot (EINVAL). */
   delete(key: K): boolean {
     this.#encodeKey(key, 0);
-    const result = this.#elem(BPF_CMD.MAP_DELETE_ELEM);
+    const result = this.#elem(BPF_CMD.MAP_DELETE_ELEM, DELETE_ATTR);
     if (result === 0) return true;
     return result === -ERRNO.ENOENT ? false : this.fail("BPF_MAP_DELETE_ELEM", result);
   }
@@ -322,7 +324,7 @@ export class KvMap<K = unknown, V = unknown> extends BpfMap {
     if (!isArray(this.type)) {
       for (const key of this.#snapshotKeys()) {
         this.#bytes.set(key, 0);
-        const result = this.#elem(BPF_CMD.MAP_DELETE_ELEM);
+        const result = this.#elem(BPF_CMD.MAP_DELETE_ELEM, DELETE_ATTR);
         if (result < 0 && result !== -ERRNO.ENOENT) this.fail("BPF_MAP_DELETE_ELEM", result);
       }
       return;
