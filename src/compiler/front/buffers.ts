@@ -1,0 +1,106 @@
+/** Ring buffers and perf event arrays: samples filled where the reader will find them. */
+import { BPF_FUNC } from "../../uapi/index.ts";
+import type { Ast } from "./ast.ts";
+import { unwrap, walk } from "./ast.ts";
+import type { Fn } from "./context.ts";
+import { describe } from "./context.ts";
+import type { MapUse } from "./maps.ts";
+import { storeInto, storeValue, tempOf, zeroHoles } from "./memory.ts";
+import { addressOf } from "./place.ts";
+import { BOOL, fromSchema, sizeOf } from "./types.ts";
+import type { BuiltinVal, PlaceVal, Val } from "./value.ts";
+import { ERROR, NOTHING } from "./value.ts";
+
+const BPF_F_CURRENT_CPU = 0xffff_ffffn;
+
+/** `events.emit({…})`: whether the sample got into the buffer. */
+export function emit(fn: Fn, map: MapUse, sample: Ast, node: Ast): Val {
+  const schema = map.handle.value;
+  const type = schema === undefined ? undefined : fromSchema(schema);
+  if (schema === undefined || type === undefined) return ERROR;
+  if (map.handle.type === "perf_event_array") {
+    const value = tempOf(fn, schema, sample, "sample");
+    const size = sizeOf(type);
+    const r = fn.b.helper(BPF_FUNC.perf_event_output, [fn.ctx, fn.b.map(map.name), BPF_F_CURRENT_CPU, addressOf(fn, value), size], {
+      clobbers: "none",
+      mem: [{ arg: 3, mode: "in", size }],
+    });
+    return { k: "scalar", type: BOOL, v: fn.b.cmp("eq", r, 0) };
+  }
+  const { b } = fn;
+  const e = unwrap(sample);
+  // What changes something must happen even when the buffer is full.
+  const early = hasEffects(e) ? fn.value(e) : undefined;
+  const place = reserve(fn, map, type);
+  const sent = b.func.slot(8, 8, "sent");
+  b.start(sent);
+  b.store(b.slotAddr(sent), 0, { size: 8 });
+  const room = b.block("room");
+  const end = b.block("emitted");
+  b.br("ne", place.base, 0, room, end);
+  b.at(room);
+  const before = fn.facts;
+  if (early === undefined) {
+    zeroHoles(fn, place);
+    storeInto(fn, place, e, { clean: false, partial: false });
+  } else {
+    zeroHoles(fn, place);
+    storeValue(fn, place, early, e, false);
+  }
+  fn.mark(node);
+  b.helper(BPF_FUNC.ringbuf_submit, [place.base, 0], { clobbers: "mem", type: "void" });
+  b.store(b.slotAddr(sent), 1, { size: 8 });
+  b.jmp(end);
+  b.at(end);
+  fn.facts = before;
+  return { k: "scalar", type: BOOL, v: b.load(b.slotAddr(sent), { size: 8 }) };
+}
+
+function reserve(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
+  const base = fn.b.helper(BPF_FUNC.ringbuf_reserve, [fn.b.map(map.name), sizeOf(type), 0], { space: "mem", nullable: true, clobbers: "none" });
+  return { k: "place", type, base, off: 0, space: "mem" };
+}
+
+const CHANGING = new Set(["set", "add", "delete", "insert", "getOrInsert", "emit", "increment", "push", "pop", "submit", "discard"]);
+
+/** Whether evaluating `node` changes anything that the program can see. */
+function hasEffects(node: Ast): boolean {
+  let found = false;
+  walk(node, (n) => {
+    const e = unwrap(n);
+    if (e.type === "AssignmentExpression" || e.type === "UpdateExpression") found = true;
+    if (e.type === "CallExpression") {
+      const callee = unwrap(e.callee);
+      if (callee.type === "MemberExpression" && callee.property.type === "Identifier" && CHANGING.has(callee.property.name)) found = true;
+    }
+    return !found;
+  });
+  return found;
+}
+
+type Make = (arity: number, optional: number, run: (args: readonly Ast[], node: Ast) => Val) => BuiltinVal;
+
+/** `reserve`, `submit`, `discard`. */
+export function reservation(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined {
+  const { value } = map.handle;
+  switch (method) {
+    case "reserve":
+      return make(0, 0, () => {
+        const type = value === undefined ? undefined : fromSchema(value);
+        if (type === undefined) return ERROR;
+        const inner = reserve(fn, map, type);
+        return { k: "opt", ptr: inner.base, inner, what: `room in ${map.seen}` };
+      });
+    case "submit":
+    case "discard":
+      return make(1, 0, (args) => {
+        const v = fn.expr(args[0]!);
+        if (v.k === "opt") return fn.report("BPF2007", args[0]!, { what: v.what, name: "the value" });
+        if (v.k !== "place" || v.space !== "mem") return v.k === "error" ? ERROR : fn.report("BPF2006", args[0]!, { expected: `what ${map.seen}.reserve() gave`, found: describe(v) });
+        fn.b.helper(method === "submit" ? BPF_FUNC.ringbuf_submit : BPF_FUNC.ringbuf_discard, [v.base, 0], { clobbers: "mem", type: "void" });
+        return NOTHING;
+      });
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,281 @@
+/** The state of compiling one function, and the few operations that everything else is made of. */
+import type { Diagnostic, Label, Span } from "../../core/diagnostic.ts";
+import type { AnyProgram } from "../../probe/program-types.ts";
+import type { FuncBuilder } from "../ir/builder.ts";
+import type { Block, Cond, Inst, Width } from "../ir/ir.ts";
+import type { Ast, Expr, Stmt } from "./ast.ts";
+import type { MessageCode } from "./messages.ts";
+import type { ModuleContext } from "./module.ts";
+import { loadPlace } from "./place.ts";
+import type { MessageArgs } from "./report.ts";
+import { Scope } from "./scope.ts";
+import { Sign, SIGNED, UNSIGNED } from "./sign.ts";
+import type { FunctionSource } from "./source.ts";
+import type { IntType, ScalarType, Type } from "./types.ts";
+import { BOOL, alignOf, sizeOf, typeName } from "./types.ts";
+import type { ErrorVal, Facts, FunctionVal, IntConst, JumpTarget, OptVal, PlaceVal, ScalarVal, Sym, Val } from "./value.ts";
+import { ERROR } from "./value.ts";
+
+/** What is known on either way out of a condition. */
+export interface Branch {
+  readonly whenTrue: readonly Sym[];
+  readonly whenFalse: readonly Sym[];
+}
+
+/** The recursive parts, filled in by `lower.ts` so that no file needs to import its callers. */
+export interface Lowering {
+  expr(fn: Fn, node: Ast): Val;
+  cond(fn: Fn, node: Ast, yes: Block, no: Block): Branch;
+  truth(fn: Fn, node: Ast): Val;
+  stmt(fn: Fn, node: Stmt): void;
+  call(fn: Fn, callee: FunctionVal, args: readonly Val[], node: Ast): Val;
+}
+
+/** The program being compiled. */
+export interface ProgramInfo {
+  readonly handle: AnyProgram;
+  readonly name: string;
+}
+
+/** Where `return` of the function being compiled (or inlined) goes. */
+export interface ReturnTarget {
+  readonly kind: "entry" | "inline" | "subprog";
+  readonly give: (fn: Fn, value: Val | undefined, node: Ast) => void;
+}
+
+export class Fn {
+  readonly module: ModuleContext;
+  readonly b: FuncBuilder;
+  readonly lowering: Lowering;
+  source: FunctionSource;
+  scope = new Scope();
+  facts: Facts = new Map();
+  jumps: JumpTarget[] = [];
+  returns: ReturnTarget;
+  /** Functions being inlined, outermost first, to name a recursion. */
+  callStack: { readonly name: string; readonly node: Ast; readonly callSpan: Span }[] = [];
+  /** Undecided signs: instructions to set once every statement was seen. */
+  readonly #pending: (() => void)[] = [];
+  /** The last statement left the block: nothing after it runs. */
+  ended = false;
+  /** The program's context. */
+  readonly ctx: Inst;
+  readonly program: ProgramInfo;
+
+  constructor(
+    module: ModuleContext, program: ProgramInfo, b: FuncBuilder, ctx: Inst, source: FunctionSource, lowering: Lowering, returns: ReturnTarget,
+  ) {
+    this.module = module;
+    this.program = program;
+    this.ctx = ctx;
+    this.b = b;
+    this.source = source;
+    this.lowering = lowering;
+    this.returns = returns;
+  }
+
+  // Places in the source
+
+  span(node: Ast): Span {
+    return this.source.span(node);
+  }
+  /** Instructions from here on come from `node`. */
+  mark(node: Ast): void {
+    this.b.span = this.source.span(node);
+  }
+
+  report(code: MessageCode, node: Ast, args: MessageArgs = {}, extra: { labels?: Label[]; notes?: string[] } = {}): ErrorVal {
+    const chain: Label[] = this.callStack
+      .filter((c) => c.callSpan.file !== "")
+      .map((c) => ({ span: c.callSpan, message: `in ${c.name}, called here` }))
+      .toReversed();
+    this.module.reporter.add(code, this.span(node), args, { ...extra, labels: [...(extra.labels ?? []), ...chain] });
+    return ERROR;
+  }
+  get diagnostics(): readonly Diagnostic[] {
+    return this.module.reporter.diagnostics;
+  }
+
+  // Recursion
+
+  expr(node: Ast): Val {
+    return this.lowering.expr(this, node);
+  }
+  /** The value of `node` now: places of scalars are loaded. */
+  value(node: Ast): Val {
+    return this.settle(this.lowering.expr(this, node), node);
+  }
+
+  /** `node` as a boolean, by JavaScript's rules. */
+  truth(node: Ast): Val {
+    return this.lowering.truth(this, node);
+  }
+
+  // Undecided signs
+
+  /** Runs `apply` once `sign` is decided: now, or when the function is finished. */
+  whenDecided(sign: Sign, apply: (signed: boolean) => void): void {
+    if (sign.kind() !== undefined) apply(sign.signed);
+    else this.#pending.push(() => apply(sign.signed));
+  }
+  finish(): void {
+    for (const p of this.#pending.splice(0)) p();
+  }
+
+  // Values
+
+  /** Loads what is in a place that holds a scalar; leaves everything else as it is. */
+  settle(val: Val, node: Ast): Val {
+    if (val.k === "place") return loadPlace(this, val);
+    if (val.k === "kplace") return this.module.loadKernel(this, val, node);
+    return val;
+  }
+
+  /** A register for a scalar or integer constant; undefined (reported) for anything else. */
+  scalar(val: Val, node: Ast, expected = "a number"): ScalarVal | undefined {
+    const v = this.settle(val, node);
+    switch (v.k) {
+      case "scalar":
+        return v;
+      case "int":
+        return { k: "scalar", type: constType(v), v: this.b.int(v.value) };
+      case "js":
+        if (typeof v.value === "boolean") return { k: "scalar", type: BOOL, v: this.b.int(v.value ? 1 : 0) };
+        break;
+      case "opt":
+        this.report("BPF2007", node, { what: v.what, name: nameOf(node) });
+        return undefined;
+      case "error":
+        return undefined;
+      default:
+        break;
+    }
+    this.report("BPF2006", node, { expected, found: describe(v) });
+    return undefined;
+  }
+
+  /** An integer (or bool, enum, address) in a register. */
+  int(val: Val, node: Ast): Inst | undefined {
+    return this.scalar(val, node, "an integer")?.v;
+  }
+
+  /** A stack object that lives as long as the block it is made in. */
+  temp(type: Exclude<Type, { k: "void" }>, name: string): PlaceVal {
+    const size = sizeOf(type);
+    // Text and bytes are compared and cleared by words.
+    const align = type.k === "char" || type.k === "array" ? (size >= 8 ? 8 : size >= 4 ? 4 : alignOf(type)) : alignOf(type);
+    const slot = this.b.func.slot(Math.max(size, 1), align, name);
+    this.b.start(slot);
+    return { k: "place", type, base: this.b.slotAddr(slot), off: 0, space: "stack" };
+  }
+
+  /** Branches on a comparison whose signedness may be decided later. */
+  branch(cond: Relation, a: Inst, b: Inst, sign: Sign, yes: Block, no: Block, width: Width = 64): void {
+    this.b.br(condOf(cond, sign.signed), a, b, yes, no, width);
+    const term = this.b.current.term;
+    if (term !== undefined && sign.kind() === undefined) this.whenDecided(sign, (signed) => void (term.cond = condOf(cond, signed)));
+  }
+
+  /** Branches on whether `v` is defined. */
+  branchDefined(v: OptVal, yes: Block, no: Block): void {
+    if (v.test === undefined) this.b.br("ne", v.ptr, 0, yes, no);
+    else this.b.br(v.test.cond, v.test.a, v.test.b, yes, no);
+  }
+
+  /** Adds what a branch established. Call at the start of the block where it holds. */
+  assume(syms: readonly Sym[]): void {
+    if (syms.length === 0) return;
+    const facts = new Map(this.facts);
+    for (const sym of syms) {
+      if (facts.has(sym)) continue;
+      const inner = sym.val.k === "opt" ? loadPlace(this, sym.val.inner) : undefined;
+      facts.set(sym, inner?.k === "scalar" ? inner : true);
+    }
+    this.facts = facts;
+  }
+}
+
+export type Relation = "eq" | "ne" | "gt" | "ge" | "lt" | "le";
+
+export function condOf(relation: Relation, signed: boolean): Cond {
+  if (relation === "eq" || relation === "ne") return relation;
+  return `${signed ? "s" : "u"}${relation}`;
+}
+
+/** What holds after either of two ways met. `undefined`: that way does not get here. */
+export function meetFacts(a: Facts | undefined, b: Facts | undefined): Facts {
+  if (a === undefined) return b ?? new Map();
+  if (b === undefined || a === b) return a;
+  const both = new Map<Sym, ScalarVal | true>();
+  for (const [sym, fact] of a) if (b.get(sym) === fact) both.set(sym, fact);
+  return both;
+}
+
+/** The type of an integer constant: its cast's, or 64 bits with a sign still open. */
+export function constType(c: IntConst): ScalarType {
+  if (c.type !== undefined) return c.type;
+  const sign = c.value < 0n ? SIGNED : c.value >= 1n << 63n ? UNSIGNED : new Sign();
+  return { k: "int", bits: 64, sign } satisfies IntType;
+}
+
+/** The name of an expression for messages: `e.comm`, or "the value". */
+export function nameOf(node: Ast): string {
+  const n = node as Expr & { name?: string };
+  if (n.type === "Identifier") return n.name ?? "";
+  if (n.type === "MemberExpression" && !n.computed && n.property.type === "Identifier") {
+    const object = nameOf(n.object);
+    return object === "the value" ? n.property.name : `${object}.${n.property.name}`;
+  }
+  if (n.type === "CallExpression") return `${nameOf(n.callee)}()`;
+  return "the value";
+}
+
+/** What a value is, in words. */
+export function describe(v: Val): string {
+  switch (v.k) {
+    case "int":
+      return v.type === undefined ? `the number ${v.value}` : `${typeName(v.type)} ${v.value}`;
+    case "js":
+      return v.value === undefined ? "undefined" : v.value === null ? "null" : typeof v.value === "string" ? "a string" : String(v.value);
+    case "scalar":
+    case "place":
+    case "kplace":
+      return describeType(v.type);
+    case "opt":
+      return `${v.what} that may be undefined`;
+    case "string":
+      return "a string";
+    case "record":
+      return v.tuple ? "an array literal" : "an object literal";
+    case "handle":
+      return describeHandle(v.value, v.name);
+    case "function":
+      return `the function ${v.name}`;
+    case "builtin":
+      return v.what;
+    case "range":
+      return "a range";
+    case "void":
+      return "nothing";
+    case "error":
+      return "an error";
+  }
+}
+
+export function describeType(t: Type): string {
+  const name = typeName(t);
+  return t.k === "char" || t.k === "array" || t.k === "struct" || t.k === "kstruct" || t.k === "void" ? name : /^[aeiou]/.test(name) && t.k !== "int" ? `an ${name}` : `a ${name}`;
+}
+
+export function describeHandle(value: object, name: string): string {
+  const kind = (value as { kind?: unknown }).kind;
+  if (kind === "map") return `the map ${name}`;
+  if (kind === "global") return `the global ${name}`;
+  if (kind === "program") return `the program ${name}`;
+  return Array.isArray(value) ? `the array ${name}` : `the object ${name}`;
+}
+
+/** Text like `u64(x)` for a help line. */
+export function castFix(type: string, source: string): string {
+  return `${type}(${source})`;
+}

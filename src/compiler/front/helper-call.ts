@@ -1,0 +1,144 @@
+/** Helpers by their kernel names: `bpf.ktimeGetNs()`, arguments checked by the kernel's prototypes. */
+import type { AttachTypeName, HelperArg, HelperRow, ProgTypeName } from "../../uapi/index.ts";
+import { HELPERS, helperProto } from "../../uapi/index.ts";
+import type { ArgMem, Inst } from "../ir/ir.ts";
+import type { Ast } from "./ast.ts";
+import type { Fn } from "./context.ts";
+import { describe } from "./context.ts";
+import { isContext } from "./contexts.ts";
+import { isMap } from "./module.ts";
+import { tempOf } from "./memory.ts";
+import { addressOf } from "./place.ts";
+import { isText, textPlace } from "./strings.ts";
+import type { MapHandle } from "../../probe/map-types.ts";
+import { S64, U64, fromSchema, intType, sizeOf } from "./types.ts";
+import type { PlaceVal, Val } from "./value.ts";
+import { ERROR, NOTHING } from "./value.ts";
+
+let byCamel: Map<string, HelperRow> | undefined;
+
+function table(): Map<string, HelperRow> {
+  byCamel ??= new Map(HELPERS.map((h) => [h.name.replace(/_(\w)/g, (_, c: string) => c.toUpperCase()), h]));
+  return byCamel;
+}
+/** The helper that `bpf.name` calls. */
+export function helperFor(name: string): HelperRow | undefined {
+  return table().get(name);
+}
+export function helperNames(): Iterable<string> {
+  return table().keys();
+}
+
+interface Lowered {
+  readonly v: Inst | number;
+  readonly mem?: ArgMem;
+}
+
+export function callHelper(fn: Fn, row: HelperRow, args: readonly Ast[], node: Ast, progType: ProgTypeName, attachType: AttachTypeName | undefined): Val {
+  const proto = helperProto(row, progType, attachType);
+  const params = proto.args.filter((a) => a.type !== "ARG_DONTCARE");
+  if (args.length !== params.length) {
+    const expected = `${params.length} argument${params.length === 1 ? "" : "s"} (${params.map((p) => p.name).join(", ")})`;
+    return fn.report("BPF1010", node, { name: `bpf_${row.name}`, expected, got: String(args.length) });
+  }
+  const lowered: (Inst | number)[] = [];
+  const mem: ArgMem[] = [];
+  let map: MapHandle | undefined;
+  for (const [i, param] of params.entries()) {
+    const arg = args[i]!;
+    const size = params[i + 1]?.type.startsWith("ARG_CONST_SIZE") === true ? args[i + 1] : undefined;
+    const l = argument(fn, row, param, arg, size, map, i);
+    if (l === undefined) return ERROR;
+    if (param.type === "ARG_CONST_MAP_PTR") {
+      const v = fn.expr(arg);
+      if (v.k === "handle" && isMap(v.value)) map = v.value;
+    }
+    lowered.push(l.v);
+    if (l.mem !== undefined) mem.push(l.mem);
+  }
+  const type = proto.ret.type;
+  const clobbers = row.changesPacket === true ? "all" : "mem";
+  const nullable = proto.ret.flags?.includes("PTR_MAYBE_NULL") === true;
+  if (type === "RET_VOID") {
+    fn.b.helper(row.id, lowered, { clobbers, mem, type: "void" });
+    return NOTHING;
+  }
+  if (type === "RET_INTEGER") {
+    const unsigned = /^u(\d+)$/.exec(proto.ret.c);
+    const bits = (unsigned === null ? 64 : Number(unsigned[1])) as 8 | 16 | 32 | 64;
+    const v = fn.b.helper(row.id, lowered, { clobbers, mem });
+    return { k: "scalar", type: unsigned === null ? S64 : bits === 64 ? U64 : intType(bits, false), v: bits === 64 ? v : fn.b.zext(v, bits) };
+  }
+  const space = type === "RET_PTR_TO_MAP_VALUE" ? "map-value" : type === "RET_PTR_TO_MEM" ? "mem" : "btf";
+  const ptr = fn.b.helper(row.id, lowered, { clobbers, mem, space, nullable });
+  if (type === "RET_PTR_TO_MAP_VALUE" && map?.value !== undefined) {
+    const valueType = fromSchema(map.value);
+
+    const inner: PlaceVal = { k: "place", type: valueType, base: ptr, off: 0, space: "map" };
+    return nullable ? { k: "opt", ptr, inner, what: `what bpf_${row.name} gives` } : inner;
+  }
+  const struct = proto.ret.btf === undefined ? undefined : fn.module.kernel?.findStruct(proto.ret.btf);
+  return { k: "scalar", type: { k: "ptr", to: struct, space: "kernel", trust: type === "RET_PTR_TO_BTF_ID" ? "trusted" : "probe" }, v: ptr };
+}
+
+function argument(fn: Fn, row: HelperRow, param: HelperArg, node: Ast, sizeNode: Ast | undefined, map: MapHandle | undefined, index: number): Lowered | undefined {
+  const wrong = (expected: string, v: Val): undefined => {
+    if (v.k !== "error") fn.report("BPF3007", node, { arg: param.name, name: `bpf_${row.name}`, expected, found: describe(v) });
+    return undefined;
+  };
+  switch (param.type) {
+    case "ARG_CONST_MAP_PTR": {
+      const v = fn.expr(node);
+      return v.k === "handle" && isMap(v.value) ? { v: fn.b.map(fn.module.mapName(v.value, v.name)) } : wrong("a map", v);
+    }
+    case "ARG_PTR_TO_CTX": {
+      const v = fn.expr(node);
+      return isContext(fn, v) ? { v: fn.ctx } : wrong("the program's ctx", v);
+    }
+    case "ARG_PTR_TO_MAP_KEY":
+    case "ARG_PTR_TO_MAP_VALUE": {
+      const schema = param.type === "ARG_PTR_TO_MAP_KEY" ? map?.key : map?.value;
+      if (schema === undefined) return wrong("a map before it", { k: "void" });
+      const out = param.flags?.includes("MEM_UNINIT") === true || param.flags?.includes("MEM_WRITE") === true;
+      const place = out ? placeOf(fn, fn.expr(node), node) : tempOf(fn, schema, node, param.name);
+      if (place === undefined) return undefined;
+      return { v: addressOf(fn, place), mem: { arg: index, mode: out ? "inout" : "in", size: schema.size } };
+    }
+    case "ARG_PTR_TO_MEM":
+    case "ARG_PTR_TO_RINGBUF_MEM":
+    case "ARG_PTR_TO_CONST_STR": {
+      const v = fn.expr(node);
+      if (v.k === "js" && (v.value === null || v.value === undefined)) return { v: fn.b.nullPtr() };
+      if (v.k === "js" && typeof v.value === "string") return { v: fn.b.mapValue(".rodata", fn.module.sections.string(v.value)) };
+      const place = placeOf(fn, v, node);
+      if (place === undefined) return undefined;
+      const s = sizeNode === undefined ? undefined : fn.expr(sizeNode);
+      const size = param.size ?? (s?.k === "int" ? Number(s.value) : undefined);
+      if (size !== undefined && size > sizeOf(place.type)) {
+        fn.report("BPF2016", sizeNode ?? node, { index: size, length: sizeOf(place.type) });
+        return undefined;
+      }
+      const write = param.flags?.includes("MEM_WRITE") === true || param.flags?.includes("MEM_UNINIT") === true;
+      return { v: addressOf(fn, place), mem: { arg: index, mode: write ? "inout" : "in", size } };
+    }
+    default: {
+      const v = fn.value(node);
+      if (isContext(fn, v)) return { v: fn.ctx };
+      if (v.k === "place" || v.k === "string") {
+        const place = placeOf(fn, v, node);
+        return place === undefined ? undefined : { v: addressOf(fn, place) };
+      }
+      const s = fn.scalar(v, node, "a number or pointer");
+      return s === undefined ? undefined : { v: s.v };
+    }
+  }
+}
+
+/** Memory to hand to a helper. */
+function placeOf(fn: Fn, v: Val, node: Ast): PlaceVal | undefined {
+  if (isText(v)) return textPlace(fn, v, node);
+  if (v.k === "place" && v.indices === undefined) return v;
+  if (v.k === "opt") fn.report("BPF2007", node, { what: v.what, name: "the value" });
+  else if (v.k !== "error") fn.report("BPF2006", node, { expected: "memory: a struct, array or text", found: describe(v) });
+  return undefined;
+}

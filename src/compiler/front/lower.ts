@@ -1,0 +1,235 @@
+/** Functions: the program's own, and those it calls. */
+import type { BlockStatement, Pattern } from "acorn";
+import type { Span } from "../../core/diagnostic.ts";
+import type { Slot } from "../ir/ir.ts";
+import type { Ast, FunctionNode, Stmt } from "./ast.ts";
+import { assignedNames, isFunction, walk } from "./ast.ts";
+import { declare, declarePattern } from "./assign.ts";
+import { cond } from "./cond.ts";
+import type { Fn, Lowering, ReturnTarget } from "./context.ts";
+import { describe } from "./context.ts";
+import { commonType, expr, toBoolean } from "./expr.ts";
+import { Scope } from "./scope.ts";
+import { statements, stmt } from "./stmt.ts";
+import type { ScalarType } from "./types.ts";
+
+import type { FunctionVal, PlaceVal, Val } from "./value.ts";
+import { ERROR, NOTHING, UNDEFINED } from "./value.ts";
+
+export const LOWERING: Lowering = { expr, cond, truth: toBoolean, stmt, call };
+
+/** Compiles the body of `node`; control is at its end afterwards unless `fn.ended`. */
+export function lowerBody(fn: Fn, node: FunctionNode): void {
+  if (node.body.type !== "BlockStatement") {
+    const v = fn.expr(node.body);
+    fn.returns.give(fn, v, node.body);
+    fn.ended = true;
+    return;
+  }
+  statements(fn, node.body.body as Stmt[]);
+}
+
+/** Names `params` with `args`. Parameters that the body assigns become variables. */
+export function bindParams(fn: Fn, node: FunctionNode, args: readonly Val[]): void {
+  const assigned = assignedNames([node.body]);
+  node.params.forEach((p: Pattern, i) => {
+    const given = args[i] ?? UNDEFINED;
+    if (p.type === "Identifier") {
+      // A `this` parameter is a type only.
+      const mutable = assigned.has(p.name);
+      declare(fn, p, mutable ? fn.settle(given, p) : given, mutable, false);
+    } else if (p.type === "RestElement") {
+      fn.report("BPF1001", p, { what: "a rest parameter", instead: "name the parameters" });
+    } else {
+      declarePattern(fn, p, given, false);
+    }
+  });
+}
+
+const MAX_DEPTH = 32;
+
+/** Calls a function of the user's by compiling its body here. */
+function call(fn: Fn, callee: FunctionVal, args: readonly Val[], node: Ast): Val {
+  const active = fn.callStack.findIndex((c) => c.node === callee.node);
+  if (active >= 0 || fn.callStack.length >= MAX_DEPTH) {
+    const names = [...fn.callStack.slice(Math.max(active, 0)).map((c) => c.name), callee.name].map((n) => (n === "" ? "an arrow function" : n));
+    return fn.report("BPF1007", node, { cycle: names.join(" → ") });
+  }
+  if ((callee.node as { async?: boolean }).async === true || (callee.node as { generator?: boolean }).generator === true) {
+    return fn.report("BPF1001", node, { what: "an async or generator function", instead: "write a plain function" });
+  }
+  const required = callee.node.params.filter((p) => p.type !== "AssignmentPattern" && p.type !== "RestElement").length;
+  if (args.length > callee.node.params.length || (args.length < required && !optionalParams(callee.node, args.length))) {
+    return fn.report("BPF1010", node, { name: callee.name, expected: `${callee.node.params.length} argument${callee.node.params.length === 1 ? "" : "s"}`, got: String(args.length) });
+  }
+  const saved = { source: fn.source, scope: fn.scope, jumps: fn.jumps, returns: fn.returns, ended: fn.ended };
+  const callSpan: Span = fn.span(node);
+  fn.callStack = [...fn.callStack, { name: callee.name, node: callee.node, callSpan }];
+  fn.source = callee.source;
+  fn.scope = new Scope(callee.scope);
+  fn.jumps = [];
+  bindParams(fn, callee.node, args);
+  const result = inlineBody(fn, callee.node);
+  Object.assign(fn, saved);
+  fn.callStack = fn.callStack.slice(0, -1);
+  fn.mark(node);
+  return result;
+}
+
+function optionalParams(node: FunctionNode, given: number): boolean {
+  return node.params.slice(given).every((p) => p.type === "AssignmentPattern" || (p as { optional?: boolean }).optional === true);
+}
+
+/** Return statements of this function (not of those inside it). */
+function returnsOf(body: BlockStatement): Ast[] {
+  const found: Ast[] = [];
+  walk(body, (n) => {
+    if (n.type === "ReturnStatement") found.push(n);
+    return !isFunction(n);
+  });
+  return found;
+}
+
+function inlineBody(fn: Fn, node: FunctionNode): Val {
+  if (node.body.type !== "BlockStatement") {
+    const v = fn.expr(node.body);
+    return v.k === "string" || v.k === "opt" ? v : fn.settle(v, node.body);
+  }
+  const { body } = node.body;
+  const returns = returnsOf(node.body);
+  const last = body.at(-1);
+  if (returns.length === 0 || (returns.length === 1 && returns[0] === last)) {
+    // One way out: whatever it gives, it gives as it is.
+    let result: Val = returns.length === 0 ? UNDEFINED : NOTHING;
+    fn.returns = {
+      kind: "inline",
+      give: (f, v, at) => {
+        result = v === undefined ? UNDEFINED : v.k === "string" || v.k === "opt" ? v : f.settle(v, at);
+      },
+    };
+    fn.ended = false;
+    statements(fn, body as Stmt[]);
+    return result;
+  }
+  const joined = new JoinedReturn(fn, node);
+  fn.returns = joined.target;
+  fn.ended = false;
+  statements(fn, body as Stmt[]);
+  return joined.finish(fn.ended);
+}
+
+/** The result of a function that returns in several places. */
+class JoinedReturn {
+  readonly target: ReturnTarget;
+  readonly #fn: Fn;
+  readonly #node: FunctionNode;
+  readonly #end;
+  readonly #slot: Slot;
+  #type: ScalarType | undefined;
+  #place: PlaceVal | undefined;
+  #nullable = false;
+  #empty = false;
+  #first: Val | undefined;
+  #failed = false;
+  readonly #facts;
+
+  constructor(fn: Fn, node: FunctionNode) {
+    this.#fn = fn;
+    this.#node = node;
+    this.#end = fn.b.block("return");
+    this.#slot = fn.b.func.slot(8, 8, "result");
+    this.#facts = fn.facts;
+    fn.b.start(this.#slot);
+    // A result that is not given on some way is undefined: null.
+    fn.b.store(fn.b.slotAddr(this.#slot), 0, { size: 8 });
+    this.target = { kind: "inline", give: (f, v, at) => this.#give(f, v, at) };
+  }
+
+  #give(fn: Fn, value: Val | undefined, node: Ast): void {
+    const { b } = fn;
+    const v = value === undefined ? UNDEFINED : fn.settle(value, node);
+    if (v.k === "error") this.#failed = true;
+    else if (v.k === "js" && (v.value === undefined || v.value === null)) this.#empty = true;
+    else if (v.k === "void") this.#empty = true;
+    else if (v.k === "opt" || (v.k === "place" && v.indices === undefined)) this.#reference(fn, v, node);
+    else {
+      const s = fn.scalar(v, node, "a number, boolean or reference");
+      if (s === undefined) this.#failed = true;
+      else {
+        const type = this.#type === undefined ? s.type : commonType(this.#type, s.type);
+        if (type === undefined || this.#place !== undefined) this.#differ(v, node);
+        else {
+          this.#type = type;
+          this.#first ??= v;
+          b.store(b.slotAddr(this.#slot), s.v, { size: 8 });
+        }
+      }
+    }
+    b.jmp(this.#end);
+  }
+
+  #reference(fn: Fn, v: Extract<Val, { k: "opt" | "place" }>, node: Ast): void {
+    const place = v.k === "opt" ? v.inner : v;
+    if (this.#type !== undefined || (this.#place !== undefined && (this.#place.space !== place.space || describe(this.#place) !== describe(place)))) {
+      return this.#differ(v, node);
+    }
+    this.#place ??= place;
+    this.#first ??= v;
+    const { b } = fn;
+    const address = place.off === 0 ? place.base : b.add(place.base, place.off);
+    if (v.k === "place") {
+      b.store(b.slotAddr(this.#slot), address, { size: 8 });
+      return;
+    }
+    this.#nullable = true;
+    const there = b.block("defined");
+    fn.branchDefined(v, there, this.#end);
+    b.at(there);
+    b.store(b.slotAddr(this.#slot), place.off === 0 ? place.base : b.add(place.base, place.off), { size: 8 });
+  }
+
+  #differ(v: Val, node: Ast): void {
+    this.#failed = true;
+    this.#fn.report("BPF1016", node, { first: describe(this.#first ?? NOTHING), second: describe(v) });
+  }
+
+  finish(ended: boolean): Val {
+    const { b } = this.#fn;
+    if (!ended) {
+      this.#empty = true;
+      b.jmp(this.#end);
+    }
+    b.at(this.#end);
+    this.#fn.facts = this.#facts;
+    if (this.#failed) return ERROR;
+    if (this.#place !== undefined) {
+      const space = this.#place.space === "map" || this.#place.space === "global" ? "map-value" : this.#place.space;
+      const base = b.load(b.slotAddr(this.#slot), { size: 8, space });
+      const inner: PlaceVal = { ...this.#place, base, off: 0 };
+      return this.#nullable || this.#empty ? { k: "opt", ptr: base, inner, what: "the result" } : inner;
+    }
+    if (this.#type === undefined) return UNDEFINED;
+    if (this.#empty) {
+      return this.#fn.report("BPF1016", this.#node, { first: describe(this.#first ?? NOTHING), second: "undefined" });
+    }
+    const pointer = this.#type.k === "ptr" && this.#type.space === "kernel";
+    return { k: "scalar", type: this.#type, v: b.load(b.slotAddr(this.#slot), { size: 8, ...(pointer ? { space: "btf" as const } : {}) }) };
+  }
+}
+
+/** `return` of the program itself: an integer, or a boolean as 0 or 1. */
+export const ENTRY_RETURN: ReturnTarget = {
+  kind: "entry",
+  give: (fn, value, node) => {
+    const v = value === undefined ? UNDEFINED : fn.settle(value, node);
+    if (v.k === "js" && (v.value === undefined || v.value === null)) return fn.b.ret(0);
+    if (v.k === "void" || v.k === "error") return fn.b.ret(0);
+    if (v.k === "scalar" || v.k === "int" || (v.k === "js" && typeof v.value === "boolean")) {
+      const s = fn.scalar(v, node);
+      return fn.b.ret(s?.v ?? 0);
+    }
+    fn.report("BPF1017", node, { what: describe(v) });
+    fn.b.ret(0);
+  },
+};
+

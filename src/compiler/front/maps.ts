@@ -1,0 +1,345 @@
+/** Maps as JavaScript's `Map`: each method and the helpers it becomes. */
+import type { MapHandle } from "../../probe/map-types.ts";
+import type { Schema } from "../../probe/schema-types.ts";
+import { BPF_FUNC } from "../../uapi/index.ts";
+import type { Inst } from "../ir/ir.ts";
+import type { Ast } from "./ast.ts";
+import type { Fn } from "./context.ts";
+import { describe } from "./context.ts";
+import { emit, reservation } from "./buffers.ts";
+import { increment } from "./histogram.ts";
+import { tempOf } from "./memory.ts";
+import { addressOf } from "./place.ts";
+import { SIGNED } from "./sign.ts";
+import { BOOL, fromSchema, isScalar, sizeOf } from "./types.ts";
+import type { BuiltinVal, OptVal, PlaceVal, Val } from "./value.ts";
+import { ERROR, NOTHING } from "./value.ts";
+
+const BPF_ANY = 0;
+const BPF_NOEXIST = 1;
+const BPF_EXIST = 2;
+const KEYED = new Set(["hash", "array", "percpu_hash", "percpu_array", "lru_hash", "lru_percpu_hash", "lpm_trie"]);
+const FIXED = new Set(["array", "percpu_array"]);
+const PERCPU = new Set(["percpu_hash", "percpu_array", "lru_percpu_hash"]);
+const STORAGE: Readonly<Record<string, { get: number; delete: number }>> = {
+  task_storage: { get: BPF_FUNC.task_storage_get, delete: BPF_FUNC.task_storage_delete },
+  cgrp_storage: { get: BPF_FUNC.cgrp_storage_get, delete: BPF_FUNC.cgrp_storage_delete },
+  sk_storage: { get: BPF_FUNC.sk_storage_get, delete: BPF_FUNC.sk_storage_delete },
+  inode_storage: { get: BPF_FUNC.inode_storage_get, delete: BPF_FUNC.inode_storage_delete },
+};
+
+/** A map as seen by one function. */
+export interface MapUse {
+  readonly handle: MapHandle;
+  /** What the source calls it. */
+  readonly seen: string;
+  /** Its name in the object. */
+  readonly name: string;
+}
+
+/** `map.method`; undefined when maps of this type have no such method. */
+export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: string): Val | undefined {
+  const map: MapUse = { handle, seen, name: fn.module.mapName(handle, seen) };
+  const make = (arity: number, optional: number, run: (args: readonly Ast[], node: Ast) => Val): BuiltinVal => ({
+    k: "builtin",
+    what: `the method ${method} of ${seen}`,
+    call: (args, node) => {
+      if (args.length < arity || args.length > arity + optional) {
+        const expected = `${arity}${optional > 0 ? ` to ${arity + optional}` : ""} argument${arity + optional === 1 ? "" : "s"}`;
+        return fn.report("BPF1010", node, { name: `${seen}.${method}`, expected, got: String(args.length) });
+      }
+      return run(args, node);
+    },
+  });
+  const { type } = handle;
+  if (handle.histogram !== undefined) return method === "increment" ? make(handle.key?.kind === "struct" ? 2 : 1, 0, (args, node) => increment(fn, map, args, node)) : undefined;
+  if (KEYED.has(type)) return keyed(fn, map, method, make);
+  if (type in STORAGE) return storage(fn, map, method, make);
+  switch (type) {
+    case "ringbuf":
+    case "perf_event_array":
+      if (method === "emit") return make(1, 0, (args, node) => emit(fn, map, args[0]!, node));
+      return type === "ringbuf" ? reservation(fn, map, method, make) : undefined;
+    case "queue":
+    case "stack":
+    case "bloom_filter":
+      return queue(fn, map, method, make);
+    case "prog_array":
+      if (method !== "tailCall") return undefined;
+      return make(2, 0, (args) => {
+        const index = fn.int(fn.value(args[1]!), args[1]!);
+        if (index === undefined) return ERROR;
+        fn.b.helper(BPF_FUNC.tail_call, [fn.ctx, fn.b.map(map.name), index], { clobbers: "all" });
+        return NOTHING;
+      });
+    case "devmap":
+    case "devmap_hash":
+    case "cpumap":
+    case "xskmap":
+      if (method !== "redirect") return undefined;
+      return make(1, 1, (args) => {
+        const key = fn.int(fn.value(args[0]!), args[0]!);
+        const flags = args[1] === undefined ? fn.b.int(0) : fn.int(fn.value(args[1]), args[1]);
+        if (key === undefined || flags === undefined) return ERROR;
+        return signed(fn.b.helper(BPF_FUNC.redirect_map, [fn.b.map(map.name), key, flags], { clobbers: "none" }));
+      });
+    case "cgroup_array":
+      if (method !== "hasCurrentTask") return undefined;
+      return make(1, 0, (args) => {
+        const index = fn.int(fn.value(args[0]!), args[0]!);
+        if (index === undefined) return ERROR;
+        return truth(fn, "eq", fn.b.helper(BPF_FUNC.current_task_under_cgroup, [fn.b.map(map.name), index], { clobbers: "none" }), 1);
+      });
+    default:
+      return undefined;
+  }
+}
+
+type Make = (arity: number, optional: number, run: (args: readonly Ast[], node: Ast) => Val) => BuiltinVal;
+
+function signed(v: Inst): Val {
+  return { k: "scalar", type: { k: "int", bits: 64, sign: SIGNED }, v };
+}
+
+export function truth(fn: Fn, cond: "eq" | "ne", v: Inst, to: number): Val {
+  return { k: "scalar", type: BOOL, v: fn.b.cmp(cond, v, to) };
+}
+
+function keyed(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined {
+  const { handle } = map;
+  const fixed = FIXED.has(handle.type);
+  const counts = handle.value?.kind === "int" || handle.value?.kind === "enum";
+  switch (method) {
+    case "get":
+      return make(1, 0, (args) => lookup(fn, map, args[0]!, false));
+    case "ref":
+      return make(1, 0, (args) => lookup(fn, map, args[0]!, true));
+    case "has":
+      return make(1, 0, (args) => {
+        const found = lookup(fn, map, args[0]!, false);
+        return found.k === "opt" ? truth(fn, "ne", found.ptr, 0) : ERROR;
+      });
+    case "set":
+      return make(2, 0, (args) => updateMap(fn, map, args[0]!, args[1]!, BPF_ANY));
+    case "insert":
+      return fixed ? undefined : make(2, 0, (args) => updateMap(fn, map, args[0]!, args[1]!, BPF_NOEXIST));
+    case "replace":
+      return make(2, 0, (args) => updateMap(fn, map, args[0]!, args[1]!, BPF_EXIST));
+    case "getOrInsert":
+      return fixed ? undefined : make(2, 0, (args) => getOrInsert(fn, map, args[0]!, args[1]!));
+    case "delete":
+      return fixed ? undefined : make(1, 0, (args) => {
+        const key = keyOf(fn, map, args[0]!);
+        if (key === undefined) return ERROR;
+        return truth(fn, "eq", fn.b.helper(BPF_FUNC.map_delete_elem, [fn.b.map(map.name), addressOf(fn, key)], { clobbers: "mem", mem: [input(1, key)] }), 0);
+      });
+    case "add":
+      return counts ? make(2, 0, (args) => add(fn, map, args[0]!, args[1]!)) : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function input(arg: number, place: PlaceVal): { arg: number; mode: "in"; size: number } {
+  return { arg, mode: "in", size: sizeOf(place.type) };
+}
+
+export function keyOf(fn: Fn, map: MapUse, node: Ast): PlaceVal | undefined {
+  const { key } = map.handle;
+  return key === undefined ? undefined : tempOf(fn, key, node, "key");
+}
+
+/** The entry of a key that lies in memory. */
+export function lookupPlace(fn: Fn, map: MapUse, key: PlaceVal): Inst {
+  return fn.b.helper(BPF_FUNC.map_lookup_elem, [fn.b.map(map.name), addressOf(fn, key)], {
+    space: "map-value",
+    nullable: true,
+    clobbers: "none",
+    mem: [input(1, key)],
+  });
+}
+
+function entry(map: MapUse, ptr: Inst, ref: boolean): OptVal | undefined {
+  const { value } = map.handle;
+  if (value === undefined) return undefined;
+  const type = fromSchema(value);
+  const inner: PlaceVal = { k: "place", type, base: ptr, off: 0, space: "map", ...(ref ? { ref: true } : {}) };
+  return { k: "opt", ptr, inner, what: `the entry of ${map.seen}` };
+}
+
+function lookup(fn: Fn, map: MapUse, node: Ast, ref: boolean): OptVal | typeof ERROR {
+  const key = keyOf(fn, map, node);
+  if (key === undefined) return ERROR;
+  return entry(map, lookupPlace(fn, map, key), ref && isScalarSchema(map.handle.value)) ?? ERROR;
+}
+
+function isScalarSchema(s: Schema | undefined): boolean {
+  return s !== undefined && isScalar(fromSchema(s));
+}
+
+function updatePlace(fn: Fn, map: MapUse, key: PlaceVal, value: PlaceVal, flags: number): Inst {
+  return fn.b.helper(BPF_FUNC.map_update_elem, [fn.b.map(map.name), addressOf(fn, key), addressOf(fn, value), flags], {
+    clobbers: "mem",
+    mem: [input(1, key), input(2, value)],
+  });
+}
+
+function updateMap(fn: Fn, map: MapUse, keyNode: Ast, valueNode: Ast, flags: number): Val {
+  const key = keyOf(fn, map, keyNode);
+  const schema = map.handle.value;
+  if (key === undefined || schema === undefined) return ERROR;
+  const value = tempOf(fn, schema, valueNode, "value");
+  return truth(fn, "eq", updatePlace(fn, map, key, value, flags), 0);
+}
+
+function getOrInsert(fn: Fn, map: MapUse, keyNode: Ast, valueNode: Ast): Val {
+  const { b } = fn;
+  const key = keyOf(fn, map, keyNode);
+  const schema = map.handle.value;
+  if (key === undefined || schema === undefined) return ERROR;
+  const out = b.func.slot(8, 8, "entry");
+  b.start(out);
+  const first = lookupPlace(fn, map, key);
+  b.store(b.slotAddr(out), first, { size: 8 });
+  const missing = b.block("missing");
+  const end = b.block("found");
+  b.br("eq", first, 0, missing, end);
+  b.at(missing);
+  const value = tempOf(fn, schema, valueNode, "value");
+  updatePlace(fn, map, key, value, BPF_NOEXIST);
+  b.store(b.slotAddr(out), lookupPlace(fn, map, key), { size: 8 });
+  b.jmp(end);
+  b.at(end);
+  return entry(map, b.load(b.slotAddr(out), { size: 8, space: "map-value" }), false) ?? ERROR;
+}
+
+/** `add`: in place when the entry is there, created as zero first when it is not. */
+function add(fn: Fn, map: MapUse, keyNode: Ast, deltaNode: Ast): Val {
+  const key = keyOf(fn, map, keyNode);
+  if (key === undefined) return ERROR;
+  const delta = fn.int(fn.value(deltaNode), deltaNode);
+  if (delta === undefined) return ERROR;
+  addTo(fn, map, key, delta);
+  return NOTHING;
+}
+
+export function addTo(fn: Fn, map: MapUse, key: PlaceVal, delta: Inst): void {
+  const { b } = fn;
+  const { handle } = map;
+  const size = handle.value?.size ?? 8;
+  const end = b.block("added");
+  const bump = (p: Inst): void => {
+    if (PERCPU.has(handle.type) || size < 4) {
+      const width = size as 1 | 2 | 4 | 8;
+      b.store(p, b.add(b.load(p, { size: width }), delta), { size: width });
+    } else {
+      b.atomic("add", p, delta, { size: size as 4 | 8 });
+    }
+    b.jmp(end);
+  };
+  const found = b.block("found");
+  const missing = FIXED.has(handle.type) ? end : b.block("missing");
+  const first = lookupPlace(fn, map, key);
+  if (missing === end) {
+    b.br("ne", first, 0, found, end);
+    b.at(found);
+    bump(first);
+    b.at(end);
+    return;
+  }
+  const slot = b.func.slot(8, 8, "entry");
+  b.start(slot);
+  b.store(b.slotAddr(slot), first, { size: 8 });
+  b.br("ne", first, 0, found, missing);
+  b.at(missing);
+  const zero = fn.temp(fromSchema(handle.value!) as PlaceVal["type"], "zero");
+  b.store(zero.base, 0, { size: size as 1 | 2 | 4 | 8 });
+  updatePlace(fn, map, key, zero, BPF_NOEXIST);
+  const again = lookupPlace(fn, map, key);
+  b.store(b.slotAddr(slot), again, { size: 8 });
+  b.br("ne", again, 0, found, end);
+  b.at(found);
+  bump(b.load(b.slotAddr(slot), { size: 8, space: "map-value" }));
+  b.at(end);
+}
+
+function queue(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined {
+  const { handle } = map;
+  const bloom = handle.type === "bloom_filter";
+  const schema = handle.value;
+  if (schema === undefined) return undefined;
+  const push = (node: Ast, flags: number): Val => {
+    const value = tempOf(fn, schema, node, "value");
+    return truth(fn, "eq", fn.b.helper(BPF_FUNC.map_push_elem, [fn.b.map(map.name), addressOf(fn, value), flags], { clobbers: "mem", mem: [input(1, value)] }), 0);
+  };
+  const take = (id: number): Val => {
+    const type = fromSchema(schema) as PlaceVal["type"];
+    const out = fn.temp(type, "taken");
+    const r = fn.b.helper(id, [fn.b.map(map.name), out.base], { clobbers: "mem", mem: [{ arg: 1, mode: "inout", size: sizeOf(type) }] });
+    return { k: "opt", ptr: fn.b.cmp("eq", r, 0), inner: out, what: `what ${map.seen}.${method}() gives` };
+  };
+  if (bloom) {
+    if (method === "add") return make(1, 0, (args) => push(args[0]!, 0));
+    if (method !== "has") return undefined;
+    return make(1, 0, (args) => {
+      const value = tempOf(fn, schema, args[0]!, "value");
+      return truth(fn, "eq", fn.b.helper(BPF_FUNC.map_peek_elem, [fn.b.map(map.name), addressOf(fn, value)], { clobbers: "none", mem: [input(1, value)] }), 0);
+    });
+  }
+  switch (method) {
+    case "push":
+      return make(1, 1, (args) => {
+        if (args[1] === undefined) return push(args[0]!, BPF_ANY);
+        const options = fn.value(args[1]);
+        const overwrite = options.k === "record" ? options.fields.get("overwrite") : undefined;
+        if (overwrite?.k !== "js" || typeof overwrite.value !== "boolean") return fn.report("BPF2006", args[1], { expected: "{ overwrite: true } or { overwrite: false }", found: describe(options) });
+        return push(args[0]!, overwrite.value ? BPF_EXIST : BPF_ANY);
+      });
+    case "pop":
+      return make(0, 0, () => take(BPF_FUNC.map_pop_elem));
+    case "peek":
+      return make(0, 0, () => take(BPF_FUNC.map_peek_elem));
+    default:
+      return undefined;
+  }
+}
+
+/** Values attached to tasks, cgroups, sockets and inodes. */
+function storage(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined {
+  const helpers = STORAGE[map.handle.type];
+  if (helpers === undefined) return undefined;
+  const ownerOf = (node: Ast): Inst | undefined => {
+    const v = fn.value(node);
+    if (v.k === "scalar" && v.type.k === "ptr") return v.v;
+    if (v.k !== "error") fn.report("BPF2006", node, { expected: "a kernel object", found: describe(v) });
+    return undefined;
+  };
+  const get = (args: readonly Ast[], ref: boolean, create: boolean): Val => {
+    const owner = ownerOf(args[0]!);
+    const schema = map.handle.value;
+    if (owner === undefined || schema === undefined) return ERROR;
+    const init = args[1] === undefined ? undefined : tempOf(fn, schema, args[1], "value");
+    const ptr = fn.b.helper(helpers.get, [fn.b.map(map.name), owner, init === undefined ? fn.b.nullPtr() : addressOf(fn, init), create ? 1 : 0], {
+      space: "map-value",
+      nullable: true,
+      clobbers: "none",
+      mem: init === undefined ? [] : [input(2, init)],
+    });
+    return entry(map, ptr, ref) ?? ERROR;
+  };
+  switch (method) {
+    case "get":
+      return make(1, 0, (args) => get(args, false, false));
+    case "ref":
+      return make(1, 0, (args) => get(args, isScalarSchema(map.handle.value), false));
+    case "getOrInsert":
+      return make(1, 1, (args) => get(args, false, true));
+    case "delete":
+      return make(1, 0, (args) => {
+        const owner = ownerOf(args[0]!);
+        return owner === undefined ? ERROR : truth(fn, "eq", fn.b.helper(helpers.delete, [fn.b.map(map.name), owner], { clobbers: "mem" }), 0);
+      });
+    default:
+      return undefined;
+  }
+}

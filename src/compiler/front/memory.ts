@@ -1,0 +1,296 @@
+/** Evaluating an expression straight into a place: object literals, text, arrays, struct copies. */
+import type { ArrayExpression, ObjectExpression } from "acorn";
+import type { Schema, StructSchema } from "../../probe/schema-types.ts";
+import type { Size } from "../ir/ir.ts";
+import type { Ast, Expr } from "./ast.ts";
+import { unwrap } from "./ast.ts";
+import type { Fn } from "./context.ts";
+import { describe, meetFacts } from "./context.ts";
+import { checkFits, memberOf } from "./ops.ts";
+import { guarded, storePlace, within } from "./place.ts";
+import { hint } from "./report.ts";
+import { placeAlign, storeText } from "./strings.ts";
+import type { ArrayType, CharType, StructType, Type } from "./types.ts";
+import { fromSchema, isScalar, sizeOf, typeName } from "./types.ts";
+import type { PlaceVal, Val } from "./value.ts";
+
+/** How a place is filled. */
+export interface Fill {
+  /** Every byte must end up defined and comparable: zeros between fields and behind text. */
+  readonly clean: boolean;
+  /** Fields that the literal leaves out are zero (else they are an error). */
+  readonly partial: boolean;
+}
+
+/** Bytes of `t` that no field covers: `[offset, size]`. */
+export function holes(t: Type, base = 0, out: [number, number][] = []): [number, number][] {
+  if (t.k === "struct" && t.schema.kind === "struct") {
+    let end = 0;
+    for (const f of t.schema.fields) {
+      if (f.offset > end) out.push([base + end, f.offset - end]);
+      holes(fromSchema(f.schema), base + f.offset, out);
+      end = f.offset + f.schema.size;
+    }
+    if (t.schema.size > end) out.push([base + end, t.schema.size - end]);
+  } else if (t.k === "array") {
+    const size = sizeOf(t.element);
+    if (t.element.k === "struct" || t.element.k === "array") for (let i = 0; i < t.length; i++) holes(t.element, base + i * size, out);
+  }
+  return out;
+}
+
+/** Zeros the holes of `place`, so that no old memory leaves the kernel and keys compare. */
+export function zeroHoles(fn: Fn, place: PlaceVal): void {
+  for (const [off, size] of holes(place.type)) {
+    guarded(fn, place, (base) => {
+      let at = place.off + off;
+      for (let left = size; left > 0; ) {
+        const step = ([8, 4, 2, 1] as const).find((s) => s <= left && at % s === 0) as Size;
+        fn.b.store(base, 0, { size: step, off: at });
+        at += step;
+        left -= step;
+      }
+    });
+  }
+}
+
+/** Evaluates `node` into `dest`. */
+export function storeInto(fn: Fn, dest: PlaceVal, node: Ast, fill: Fill): void {
+  const e = unwrap(node);
+  const { type } = dest;
+  if (dest.readonly !== undefined) {
+    fn.report("BPF2012", node, { what: dest.readonly });
+    return;
+  }
+  if (!isScalar(type) && e.type === "ConditionalExpression") {
+    conditional(fn, e, (n) => storeInto(fn, dest, n, fill));
+    return;
+  }
+  if (type.k === "struct" && e.type === "ObjectExpression") return storeObject(fn, dest as PlaceVal & { type: StructType }, e, fill);
+  if (type.k === "struct" && e.type === "CallExpression" && isSchemaCall(fn, e.callee, type.schema)) {
+    const argument = e.arguments[0];
+    if (argument === undefined) return zero(fn, dest);
+    return storeInto(fn, dest, argument, { ...fill, partial: true });
+  }
+  if (type.k === "array" && e.type === "ArrayExpression") return storeArray(fn, dest as PlaceVal & { type: ArrayType }, e, fill);
+  storeValue(fn, dest, fn.expr(e), e, fill.clean);
+}
+
+/** Stores a value that was already computed. */
+export function storeValue(fn: Fn, dest: PlaceVal, val: Val, node: Ast, clean: boolean): void {
+  const { type } = dest;
+  if (val.k === "error") return;
+  if (dest.readonly !== undefined) {
+    fn.report("BPF2012", node, { what: dest.readonly });
+    return;
+  }
+  if (type.k === "char") return storeText(fn, dest as PlaceVal & { type: CharType }, val, node, clean);
+  if (isScalar(type)) return storeScalar(fn, dest, val, node);
+  const v = fn.settle(val, node);
+  if (v.k === "record") return storeRecord(fn, dest, v.fields, v.tuple, node, clean);
+  if (v.k === "place" && sameLayout(v.type, type)) {
+    guarded(fn, v, (from) =>
+      guarded(fn, dest, (to) => {
+        const src = v.off === 0 ? from : fn.b.add(from, v.off);
+        const dst = dest.off === 0 ? to : fn.b.add(to, dest.off);
+        fn.b.memcpy(dst, src, sizeOf(type), Math.min(placeAlign(v), placeAlign(dest), alignment(type)));
+      }),
+    );
+    return;
+  }
+  if (v.k === "handle" && Array.isArray(v.value) && type.k === "array") return storeConstants(fn, dest as PlaceVal & { type: ArrayType }, v.value, node);
+  if (v.k === "opt") fn.report("BPF2007", node, { what: v.what, name: "the value" });
+  else if (v.k !== "error") fn.report("BPF2006", node, { expected: typeName(type), found: describe(v) });
+}
+
+function alignment(t: Type): number {
+  return t.k === "struct" ? t.schema.align : 8;
+}
+
+function storeScalar(fn: Fn, dest: PlaceVal, val: Val, node: Ast): void {
+  const { type } = dest;
+  if (!isScalar(type)) return;
+  if (type.k === "enum" && val.k === "js" && typeof val.value === "string") {
+    const member = memberOf(fn, type, val.value, node);
+    if (member !== undefined) storePlace(fn, dest, fn.b.int(member.value));
+    return;
+  }
+  const v = fn.settle(val, node);
+  checkFits(fn, v, type, node);
+  const s = fn.scalar(v, node, typeName(type));
+  if (s === undefined) return;
+  if ((type.k === "bool") !== (s.type.k === "bool")) {
+    fn.report("BPF2006", node, { expected: type.k === "bool" ? "a boolean" : typeName(type), found: describe(v) });
+    return;
+  }
+  storePlace(fn, dest, s.v);
+}
+
+function storeObject(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExpression, fill: Fill): void {
+  const { schema } = dest.type;
+  const given = new Set<string>();
+  const spread = e.properties.some((p) => p.type === "SpreadElement");
+  if (fill.partial && !spread && schema.kind === "struct") zeroMissing(fn, dest, e);
+  if (schema.kind === "union") zero(fn, dest);
+  else if (fill.clean) zeroHoles(fn, dest);
+  for (const p of e.properties) {
+    if (p.type === "SpreadElement") {
+      fn.mark(p);
+      storeInto(fn, dest, p.argument, fill);
+      for (const f of schema.fields) given.add(f.name);
+      continue;
+    }
+    const name = propertyName(p.key, p.computed);
+    if (name === undefined || p.kind !== "init" || p.method) {
+      fn.report("BPF1001", p, { what: "a computed, accessor or method property", instead: "write `name: value`" });
+      continue;
+    }
+    const field = schema.fields.find((f) => f.name === name);
+    if (field === undefined) {
+      fn.report("BPF2009", p.key, { struct: schema.name ?? "", field: name, hint: hint(name, schema.fields.map((f) => f.name)) });
+      continue;
+    }
+    given.add(name);
+    fn.mark(p.value);
+    storeInto(fn, within(dest, field.offset, fromSchema(field.schema)), p.value, fill);
+  }
+  if (fill.partial || schema.kind === "union") return;
+  for (const f of schema.fields) {
+    if (!given.has(f.name)) fn.report("BPF2010", e, { field: f.name, struct: schema.name ?? "" });
+  }
+}
+
+function zeroMissing(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExpression): void {
+  const names = new Set(e.properties.map((p) => (p.type === "Property" ? propertyName(p.key, p.computed) : undefined)));
+  for (const f of dest.type.schema.fields) if (!names.has(f.name)) zero(fn, within(dest, f.offset, fromSchema(f.schema)));
+}
+
+/** The name of a property or member written as identifier or string. */
+export function propertyName(key: Ast, computed: boolean): string | undefined {
+  const k = key as Expr;
+  if (!computed && k.type === "Identifier") return k.name;
+  if (k.type === "Literal" && (typeof k.value === "string" || typeof k.value === "number")) return String(k.value);
+  return undefined;
+}
+
+export function zero(fn: Fn, dest: PlaceVal): void {
+  const { type } = dest;
+  if (isScalar(type)) return storePlace(fn, dest, fn.b.int(0));
+  guarded(fn, dest, (base) => fn.b.memset(dest.off === 0 ? base : fn.b.add(base, dest.off), 0, sizeOf(type), placeAlign(dest)));
+}
+
+function storeArray(fn: Fn, dest: PlaceVal & { type: ArrayType }, e: ArrayExpression, fill: Fill): void {
+  const { element, length } = dest.type;
+  if (e.elements.length > length) {
+    fn.report("BPF2016", e, { index: e.elements.length - 1, length });
+    return;
+  }
+  const size = sizeOf(element);
+  e.elements.forEach((item, i) => {
+    const at = within(dest, i * size, element);
+    if (item === null) zero(fn, at);
+    else if (item.type === "SpreadElement") fn.report("BPF1001", item, { what: "a spread in an array", instead: "write the elements" });
+    else storeInto(fn, at, item, fill);
+  });
+  for (let i = e.elements.length; i < length; i++) zero(fn, within(dest, i * size, element));
+}
+
+function storeConstants(fn: Fn, dest: PlaceVal & { type: ArrayType }, values: readonly unknown[], node: Ast): void {
+  const { element, length } = dest.type;
+  for (let i = 0; i < length; i++) {
+    const at = within(dest, i * sizeOf(element), element);
+    if (i >= values.length) zero(fn, at);
+    else storeValue(fn, at, fn.module.constant(fn, `[${i}]`, values[i], node), node, true);
+  }
+}
+
+function storeRecord(fn: Fn, dest: PlaceVal, fields: ReadonlyMap<string, Val>, tuple: boolean, node: Ast, clean: boolean): void {
+  if (dest.type.k === "struct" && !tuple) {
+    const { schema } = dest.type;
+    if (clean) zeroHoles(fn, dest);
+    for (const f of schema.fields) {
+      const v = fields.get(f.name);
+      if (v === undefined) fn.report("BPF2010", node, { field: f.name, struct: schema.name ?? "" });
+      else storeValue(fn, within(dest, f.offset, fromSchema(f.schema)), v, node, clean);
+    }
+    return;
+  }
+  if (dest.type.k === "array" && tuple) {
+    const { element } = dest.type;
+    for (let i = 0; i < dest.type.length; i++) {
+      const v = fields.get(String(i));
+      const at = within(dest, i * sizeOf(element), element);
+      if (v === undefined) zero(fn, at);
+      else storeValue(fn, at, v, node, clean);
+    }
+    return;
+  }
+  fn.report("BPF2006", node, { expected: typeName(dest.type), found: tuple ? "an array literal" : "an object literal" });
+}
+
+/** Compiles both ways of `a ? b : c`. */
+function conditional(fn: Fn, e: Extract<Expr, { type: "ConditionalExpression" }>, use: (node: Ast) => void): void {
+  const { b } = fn;
+  const yes = b.block("then");
+  const no = b.block("else");
+  const end = b.block("end");
+  const before = fn.facts;
+  const known = fn.lowering.cond(fn, e.test, yes, no);
+  b.at(yes);
+  fn.assume(known.whenTrue);
+  use(e.consequent);
+  b.jmp(end);
+  const afterYes = fn.facts;
+  fn.facts = before;
+  b.at(no);
+  fn.assume(known.whenFalse);
+  use(e.alternate);
+  b.jmp(end);
+  fn.facts = meetFacts(afterYes, fn.facts);
+  b.at(end);
+}
+
+function isSchemaCall(fn: Fn, callee: Ast, schema: StructSchema): boolean {
+  const c = unwrap(callee);
+  if (c.type !== "Identifier" && c.type !== "MemberExpression") return false;
+  const v = fn.expr(c);
+  return v.k === "handle" && v.value === (schema as unknown as object);
+}
+
+/** Whether a copy between the two is a copy of bytes. */
+export function sameLayout(a: Type, b: Type): boolean {
+  if (a.k === "struct" && b.k === "struct") return a.schema === b.schema || sameFields(a.schema, b.schema);
+  if (a.k === "array" && b.k === "array") return a.length === b.length && sameLayout(a.element, b.element);
+  if (a.k === "int" && b.k === "int") return a.bits === b.bits && (a.bigEndian ?? false) === (b.bigEndian ?? false);
+  if (a.k === "char" && b.k === "char") return a.length === b.length;
+  return a.k === b.k && isScalar(a) && sizeOf(a) === sizeOf(b);
+}
+
+function sameFields(a: StructSchema, b: StructSchema): boolean {
+  return (
+    a.kind === b.kind &&
+    a.size === b.size &&
+    a.fields.length === b.fields.length &&
+    a.fields.every((f, i) => {
+      const g = b.fields[i]!;
+      return f.name === g.name && f.offset === g.offset && sameLayout(fromSchema(f.schema), fromSchema(g.schema));
+    })
+  );
+}
+
+/** A temporary holding `node` as a value of `schema`, fully defined: for keys, map values and perf samples. */
+export function tempOf(fn: Fn, schema: Schema, node: Ast, name: string): PlaceVal {
+  const type = fromSchema(schema);
+  const e = unwrap(node);
+  // A value that already lies in memory a helper may read needs no copy.
+  if (!isScalar(type) && e.type !== "ObjectExpression" && e.type !== "ArrayExpression") {
+    const v = fn.expr(e);
+    if (v.k === "place" && v.indices === undefined && sameLayout(v.type, type) && v.space !== "packet" && v.space !== "ctx") return v;
+    const dest = fn.temp(type, name);
+    storeValue(fn, dest, v, node, true);
+    return dest;
+  }
+  const dest = fn.temp(type, name);
+  storeInto(fn, dest, e, { clean: true, partial: false });
+  return dest;
+}

@@ -1,0 +1,156 @@
+/** What all functions of one module share while they are compiled. */
+import type { GlobalHandle } from "../../probe/globals.ts";
+import type { MapHandle } from "../../probe/map-types.ts";
+import type { AnyProgram } from "../../probe/program-types.ts";
+import { isHandle } from "../../probe/handle.ts";
+import { isSchema } from "../../probe/schema.ts";
+import { range } from "../../probe/range.ts";
+import type { Capture } from "../capture/types.ts";
+import type { Func } from "../ir/ir.ts";
+import type { Ast, FunctionNode } from "./ast.ts";
+import type { Fn } from "./context.ts";
+import { constInt } from "./ops.ts";
+import type { KernelTypes } from "./kernel.ts";
+import { LocalTypes } from "./local-types.ts";
+import { kernelMember, readKernel } from "./kernel-access.ts";
+import { Reporter } from "./report.ts";
+import { Sections } from "./sections.ts";
+import type { Arch, TracepointFormat } from "./targets.ts";
+import { intType } from "./types.ts";
+import type { FunctionVal, KernelPlace, PlaceVal, Val } from "./value.ts";
+import { ERROR } from "./value.ts";
+
+export interface ModuleOptions {
+  readonly kernel: KernelTypes | undefined;
+  readonly arch: Arch;
+  readonly littleEndian: boolean;
+  readonly capture: Capture;
+  readonly tracepointFormat: ((name: string) => TracepointFormat | undefined) | undefined;
+  /** Names of handles: export keys, else what the caller knows. */
+  readonly names: ReadonlyMap<object, string>;
+}
+
+export class ModuleContext {
+  readonly options: ModuleOptions;
+  readonly reporter = new Reporter();
+  readonly locals = new LocalTypes();
+  readonly sections: Sections;
+  readonly kernel: KernelTypes | undefined;
+  readonly arch: Arch;
+  readonly littleEndian: boolean;
+  /** Maps in order of appearance, with their names. */
+  readonly maps = new Map<MapHandle, string>();
+  /** Files that functions came from, with their text. */
+  readonly sources = new Map<string, string>();
+  /** Subprograms of the program being compiled. */
+  subprogs: Func[] = [];
+  readonly #functions = new Map<unknown, FunctionVal | undefined>();
+  readonly #tables = new Map<string, number>();
+  readonly #taken = new Set<string>();
+
+  constructor(options: ModuleOptions) {
+    this.options = options;
+    this.kernel = options.kernel;
+    this.arch = options.arch;
+    this.littleEndian = options.littleEndian;
+    this.sections = new Sections(options.littleEndian);
+  }
+
+  /** The name of a map in the object; `seen` is what the program calls it. */
+  mapName(map: MapHandle, seen: string): string {
+    let name = this.maps.get(map);
+    if (name === undefined) {
+      name = this.unique(map.name ?? this.options.names.get(map) ?? seen);
+      this.maps.set(map, name);
+    }
+    return name;
+  }
+
+  /** Where a global is: its section's map and its offset in it. */
+  global(handle: GlobalHandle, seen: string): { readonly map: string; readonly off: number } {
+    return this.sections.place(handle, () => this.unique(handle.name ?? this.options.names.get(handle) ?? seen));
+  }
+
+  /** `name` as a C identifier that nothing else in the object has. */
+  unique(name: string): string {
+    const base = name.replace(/\W/g, "_").replace(/^(?=\d|$)/, "_");
+    let unique = base;
+    for (let i = 1; this.#taken.has(unique); i++) unique = `${base}_${i}`;
+    this.#taken.add(unique);
+    return unique;
+  }
+
+  /** A JavaScript value that exists when the program is compiled. */
+  constant(fn: Fn, name: string, value: unknown, node: Ast): Val {
+    switch (typeof value) {
+      case "number":
+      case "bigint":
+        return constInt(fn, value, node);
+      case "string":
+      case "boolean":
+      case "undefined":
+        return { k: "js", value };
+      case "function":
+        if (isSchema(value)) return { k: "handle", name, value: value as object };
+        if (value === range) return { k: "handle", name: "range", value };
+        return this.functionOf(fn, name, value as (...args: never[]) => unknown, node) ?? ERROR;
+      case "object":
+        if (value === null) return { k: "js", value: null };
+        return { k: "handle", name, value };
+      default:
+        return fn.report("BPF1015", node, { name, why: "a symbol has no meaning in a probe", instead: "use a number or string" });
+    }
+  }
+
+  /** The source of a captured function; undefined when reported. */
+  functionOf(fn: Fn, name: string, value: (...args: never[]) => unknown, node: Ast): FunctionVal | undefined {
+    if (this.#functions.has(value)) return this.#functions.get(value);
+    const captured = this.options.capture.capture(value);
+    let result: FunctionVal | undefined;
+    if (captured.ok) {
+      this.sources.set(captured.fn.file, captured.fn.text);
+      result = { k: "function", name: name === "" ? captured.fn.name : name, node: captured.fn.node, source: captured.fn, scope: undefined };
+    } else {
+      const [first] = captured.diagnostics;
+      fn.report("BPF1015", node, { name, why: first?.message ?? "its source is not known", instead: first?.help ?? "" });
+    }
+    this.#functions.set(value, result);
+    return result;
+  }
+
+  /** A field of a kernel struct; undefined when `val` is no kernel struct. */
+  kernelField(fn: Fn, val: Val, name: string, node: Ast): Val | undefined {
+    return kernelMember(fn, val, name, node);
+  }
+
+  /** A captured array of integers as a read-only table. */
+  integerTable(fn: Fn, values: readonly (number | bigint)[], name: string): PlaceVal {
+    const wide = values.map((v) => BigInt(v));
+    const signed = wide.some((v) => v < 0n);
+    const bits = ([8, 16, 32, 64] as const).find((n) => wide.every((v) => (signed ? BigInt.asIntN(n, v) : BigInt.asUintN(n, v)) === v)) ?? 64;
+    const key = `${signed}${bits}:${wide.join()}`;
+    let off = this.#tables.get(key);
+    if (off === undefined) {
+      off = this.sections.table(wide, (bits / 8) as 1 | 2 | 4 | 8, this.unique(name));
+      this.#tables.set(key, off);
+    }
+    const type = { k: "array" as const, element: intType(bits, signed), length: values.length };
+    return { k: "place", type, base: fn.b.mapValue(".rodata", off), off: 0, space: "global", readonly: `the array ${name}`, invariant: true };
+  }
+
+  loadKernel(fn: Fn, place: KernelPlace, node: Ast): Val {
+    return readKernel(fn, place, node);
+  }
+}
+
+export function isMap(value: object): value is MapHandle {
+  return isHandle(value) && value.kind === "map";
+}
+export function isGlobal(value: object): value is GlobalHandle {
+  return isHandle(value) && value.kind === "global";
+}
+export function isProgram(value: object): value is AnyProgram {
+  return isHandle(value) && value.kind === "program";
+}
+
+export type { FunctionNode };

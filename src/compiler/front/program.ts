@@ -1,0 +1,33 @@
+/** One program: its IR. */
+import type { AnyProgram } from "../../probe/program-types.ts";
+import { FuncBuilder } from "../ir/builder.ts";
+import type { Module } from "../ir/ir.ts";
+import { bpfValue } from "./bpf.ts";
+import { Fn } from "./context.ts";
+import { contextValue } from "./contexts.ts";
+import { LOWERING, ENTRY_RETURN, bindParams, lowerBody } from "./lower.ts";
+import type { ModuleContext } from "./module.ts";
+
+/** Compiles the body of a declared program to IR; problems are reported in `module.reporter`. Undefined: no IR. */
+export function lowerProgram(module: ModuleContext, handle: AnyProgram, name: string): Module | undefined {
+  const captured = module.options.capture.capture(handle.fn, handle.site);
+  if (!captured.ok) {
+    module.reporter.diagnostics.push(...captured.diagnostics);
+    return undefined;
+  }
+  const { node, file, text } = captured.fn;
+  module.sources.set(file, text);
+  module.subprogs = [];
+  const b = new FuncBuilder(name, "entry");
+  const ctx = b.param("ptr", "ctx");
+  b.func.span = captured.fn.span(node);
+  const fn = new Fn(module, { handle, name }, b, ctx, captured.fn, LOWERING, ENTRY_RETURN);
+  fn.callStack = [{ name, node, callSpan: { file: "", line: 0, col: 0, endLine: 0, endCol: 0 } }];
+  fn.mark(node);
+  if (node.params.length > 2) fn.report("BPF1013", node.params[2]!, { got: node.params.length });
+  bindParams(fn, node, [contextValue(fn), bpfValue(fn)]);
+  lowerBody(fn, node);
+  if (!fn.ended) b.ret(0);
+  fn.finish();
+  return { funcs: [b.finish(), ...module.subprogs] };
+}

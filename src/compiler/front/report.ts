@@ -1,0 +1,68 @@
+/** Collecting diagnostics: all errors of a module, each once. */
+import type { Diagnostic, Label, Span } from "../../core/diagnostic.ts";
+import type { Message, MessageCode } from "./messages.ts";
+import { MESSAGES, fill } from "./messages.ts";
+
+export type MessageArgs = Readonly<Record<string, string | number | bigint>>;
+
+export class Reporter {
+  readonly diagnostics: Diagnostic[] = [];
+  readonly #seen = new Set<string>();
+
+  /** Adds a diagnostic unless the same one is there already (an inlined function is compiled at each call). */
+  add(code: MessageCode, span: Span, args: MessageArgs = {}, extra: { labels?: readonly Label[]; notes?: readonly string[] } = {}): void {
+    const row: Message = MESSAGES[code];
+    const message = fill(row.text, args);
+    const key = `${code} ${span.file}:${span.line}:${span.col} ${message}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    const help = row.help === undefined ? undefined : fill(row.help, args);
+    this.diagnostics.push({
+      code,
+      severity: row.severity ?? "error",
+      message,
+      labels: [{ span }, ...(extra.labels ?? [])],
+      notes: extra.notes ?? [],
+      ...(help === undefined || help === "" || /\{\w+\}/.test(help) ? {} : { help }),
+    });
+  }
+
+  get failed(): boolean {
+    return this.diagnostics.some((d) => d.severity === "error");
+  }
+}
+
+/** `; did you mean 'x'?` for the nearest of `names`, "" when none is near. */
+export function hint(name: string, names: Iterable<string>): string {
+  let best = "";
+  let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
+  for (const n of names) {
+    if (Math.abs(n.length - name.length) >= bestDistance) continue;
+    const d = n.toLowerCase() === name.toLowerCase() ? 0 : editDistance(name, n, bestDistance);
+    if (d < bestDistance) {
+      best = n;
+      bestDistance = d;
+    }
+  }
+  return best === "" ? "" : `; did you mean '${best}'?`;
+}
+
+/** Edits (insert, delete, replace, swap of neighbours) from `a` to `b`; `limit` or more is given as `limit`. */
+function editDistance(a: string, b: string, limit: number): number {
+  let before: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    let least = i;
+    for (let j = 1; j <= b.length; j++) {
+      let d = Math.min(last[j]! + 1, row[j - 1]! + 1, last[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) d = Math.min(d, before[j - 2]! + 1);
+      row.push(d);
+      least = Math.min(least, d);
+    }
+    if (least >= limit) return limit;
+    before = last;
+    last = row;
+  }
+  return last[b.length]!;
+}

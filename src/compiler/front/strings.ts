@@ -1,0 +1,222 @@
+/** Text: literals, `char(n)` in memory, and what helpers write. */
+import { encodeUtf8 } from "../../core/bytes.ts";
+import type { Block, Size } from "../ir/ir.ts";
+import type { Ast } from "./ast.ts";
+import type { Fn } from "./context.ts";
+import { describe } from "./context.ts";
+import { addressOf, guarded } from "./place.ts";
+import type { CharType } from "./types.ts";
+import { BOOL, typeName } from "./types.ts";
+import type { BuiltinVal, PlaceVal, Val } from "./value.ts";
+import { ERROR } from "./value.ts";
+
+/** `place` as text in memory: a string that only exists as a helper's output is written to the stack. */
+export function textPlace(fn: Fn, v: Val, node: Ast): PlaceVal | undefined {
+  const s = v.k === "kplace" ? fn.settle(v, node) : v;
+  if (s.k === "place" && s.type.k === "char") return s;
+  if (s.k === "string") {
+    const dest = fn.temp({ k: "char", length: s.length }, "text");
+    // What is compared or used as a key must not hold old bytes behind the NUL.
+    if (!s.pads) fn.b.memset(dest.base, 0, s.length, alignOfLength(s.length));
+    s.write(dest.base, s.length);
+    return dest;
+  }
+  if (s.k === "opt") fn.report("BPF2007", node, { what: s.what, name: "the value" });
+  else if (s.k !== "error") fn.report("BPF2006", node, { expected: "a string", found: describe(s) });
+  return undefined;
+}
+
+export function isText(v: Val): boolean {
+  return (
+    v.k === "string" || (v.k === "js" && typeof v.value === "string") || ((v.k === "place" || v.k === "kplace") && v.type.k === "char")
+  );
+}
+
+function alignOfLength(length: number): number {
+  return length >= 8 ? 8 : length >= 4 ? 4 : 1;
+}
+
+/** Puts a string into `char(n)`. `clean`: every byte behind the NUL must be zero. */
+export function storeText(fn: Fn, dest: PlaceVal & { type: CharType }, v: Val, node: Ast, clean: boolean): void {
+  const { length } = dest.type;
+  const s = v.k === "kplace" ? fn.settle(v, node) : v;
+  if (s.k === "js" && typeof s.value === "string") {
+    const bytes = encodeUtf8(s.value);
+    if (bytes.length >= length) {
+      fn.report("BPF2018", node, { have: bytes.length, type: typeName(dest.type) });
+      return;
+    }
+    guarded(fn, dest, (base) => {
+      const whole = clean ? length : bytes.length + 1;
+      storeBytes(fn, { ...dest, base }, bytes, whole);
+    });
+  } else if (s.k === "string") {
+    guarded(fn, dest, (base) => {
+      const at = dest.off === 0 ? base : fn.b.add(base, dest.off);
+      const n = Math.min(length, s.limit ?? length);
+      if (clean && (!s.pads || n < length)) fn.b.memset(at, 0, length, placeAlign(dest));
+      s.write(at, n);
+    });
+  } else if (s.k === "place" && s.type.k === "char") {
+    const from = s.type.length;
+    guarded(fn, s, (source) =>
+      guarded(fn, dest, (base) => {
+        const to = dest.off === 0 ? base : fn.b.add(base, dest.off);
+        const src = s.off === 0 ? source : fn.b.add(source, s.off);
+        const align = Math.min(placeAlign(dest), placeAlign(s));
+        if (from < length && clean) fn.b.memset(to, 0, length, placeAlign(dest));
+        fn.b.memcpy(to, src, Math.min(from, length), align);
+        if (from > length) fn.b.store(to, 0, { size: 1, off: length - 1 });
+      }),
+    );
+  } else if (s.k === "opt") {
+    fn.report("BPF2007", node, { what: s.what, name: "the value" });
+  } else if (s.k === "scalar" && s.type.k === "ptr") {
+    fn.report("BPF2006", node, { expected: `a string for ${typeName(dest.type)}`, found: `${describe(s)}: read it with bpf.str(…)` });
+  } else if (s.k !== "error") {
+    fn.report("BPF2006", node, { expected: `a string for ${typeName(dest.type)}`, found: describe(s) });
+  }
+}
+
+/** What a place is certainly aligned to. */
+export function placeAlign(place: PlaceVal): 1 | 2 | 4 | 8 {
+  if (place.indices !== undefined || place.space === "packet") return 1;
+  const o = place.off;
+  // Text and arrays in a map value, sample or global start where their struct put them; the struct itself is 8-byte aligned.
+  return o % 8 === 0 ? 8 : o % 4 === 0 ? 4 : o % 2 === 0 ? 2 : 1;
+}
+
+/** Stores `bytes` and zeros up to `length`, by the largest words that alignment allows. */
+function storeBytes(fn: Fn, dest: PlaceVal, bytes: Uint8Array, length: number): void {
+  for (let at = 0; at < length; ) {
+    const size = chunk(dest.off + at, length - at);
+    fn.b.store(dest.base, word(bytes, at, size, fn.module.littleEndian), { size, off: dest.off + at });
+    at += size;
+  }
+}
+
+function chunk(off: number, left: number): Size {
+  for (const size of [8, 4, 2] as const) if (off % size === 0 && left >= size) return size;
+  return 1;
+}
+
+function word(bytes: Uint8Array, at: number, size: number, littleEndian: boolean): bigint {
+  let value = 0n;
+  for (let i = 0; i < size; i++) {
+    const byte = BigInt(bytes[at + i] ?? 0);
+    value |= byte << BigInt(8 * (littleEndian ? i : size - 1 - i));
+  }
+  return BigInt.asIntN(64, value);
+}
+
+/** Branches on `a === b` for text. */
+export function branchTextEqual(fn: Fn, a: Val, b: Val, node: Ast, yes: Block, no: Block): void {
+  const { b: builder } = fn;
+  if (a.k === "js" && b.k === "js") {
+    builder.jmp(a.value === b.value ? yes : no);
+    return;
+  }
+  const literal = a.k === "js" ? a : b.k === "js" ? b : undefined;
+  const place = textPlace(fn, literal === a ? b : a, node);
+  if (place === undefined) return;
+  if (literal !== undefined) {
+    branchBytes(fn, place, String(literal.value), true, node, yes, no);
+    return;
+  }
+  const other = textPlace(fn, b, node);
+  if (other === undefined) return;
+  branchPlaces(fn, place, other, yes, no);
+}
+
+/** Branches on whether the text in `place` starts with `text` (and ends there, if `whole`). */
+function branchBytes(fn: Fn, place: PlaceVal, text: string, whole: boolean, node: Ast, yes: Block, no: Block): void {
+  const { b } = fn;
+  const bytes = encodeUtf8(text);
+  const length = place.type.k === "char" ? place.type.length : 0;
+  if (bytes.length >= length || bytes.includes(0)) {
+    fn.report("BPF2018", node, { have: bytes.length, type: typeName(place.type) });
+    return;
+  }
+  const count = whole ? bytes.length + 1 : bytes.length;
+  guarded(fn, place, (base) => {
+    for (let at = 0; at < count; ) {
+      const size = chunk(placeAlign(place) === 1 ? 1 : place.off + at, count - at);
+      const v = b.load(base, { size, off: place.off + at });
+      const next = b.block();
+      b.br("eq", v, size === 8 ? word(bytes, at, 8, fn.module.littleEndian) : BigInt.asUintN(size * 8, word(bytes, at, size, fn.module.littleEndian)), next, no);
+      b.at(next);
+      at += size;
+    }
+    b.jmp(yes);
+  });
+  // Only an index outside its array comes here.
+  if (place.indices !== undefined) b.jmp(no);
+}
+
+/** Byte by byte up to the NUL of either: both are bounded. */
+function branchPlaces(fn: Fn, x: PlaceVal, y: PlaceVal, yes: Block, no: Block): void {
+  const { b } = fn;
+  const length = Math.min(x.type.k === "char" ? x.type.length : 0, y.type.k === "char" ? y.type.length : 0);
+  const i = b.func.slot(8, 8, "at");
+  b.start(i);
+  b.store(b.slotAddr(i), 0, { size: 8 });
+  const xa = addressOf(fn, x);
+  const ya = addressOf(fn, y);
+  const head = b.block("text.loop");
+  const body = b.block("text.byte");
+  const same = b.block("text.same");
+  const more = b.block("text.more");
+  b.jmp(head);
+  b.at(head);
+  const at = b.load(b.slotAddr(i), { size: 8 });
+  b.br("ult", at, length, body, yes);
+  b.at(body);
+  const p = b.load(b.add(xa, at), { size: 1 });
+  const q = b.load(b.add(ya, at), { size: 1 });
+  b.br("eq", p, q, same, no);
+  b.at(same);
+  b.br("eq", p, 0, yes, more);
+  b.at(more);
+  b.store(b.slotAddr(i), b.add(at, 1), { size: 8 });
+  b.jmp(head);
+}
+
+/** Methods of text: `startsWith`. */
+export function textMember(fn: Fn, text: Val, name: string): BuiltinVal | undefined {
+  if (name !== "startsWith") return undefined;
+  return {
+    k: "builtin",
+    what: "the method startsWith",
+    call: (args, node) => {
+      const prefix = args[0] === undefined ? undefined : fn.value(args[0]);
+      if (prefix === undefined || prefix.k !== "js" || typeof prefix.value !== "string") {
+        if (prefix?.k === "error") return ERROR;
+        return fn.report("BPF2006", args[0] ?? node, { expected: "a string literal", found: prefix === undefined ? "nothing" : describe(prefix) });
+      }
+      if (text.k === "js") return { k: "js", value: String(text.value).startsWith(prefix.value) };
+      const place = textPlace(fn, text, node);
+      if (place === undefined) return ERROR;
+      const { value } = prefix;
+      return boolean(fn, (yes, no) => branchBytes(fn, place, value, false, node, yes, no));
+    },
+  };
+}
+
+/** A boolean from control flow. */
+export function boolean(fn: Fn, branch: (yes: Block, no: Block) => void): Val {
+  const { b } = fn;
+  const out = b.func.slot(8, 8, "flag");
+  b.start(out);
+  const yes = b.block("true");
+  const no = b.block("false");
+  const end = b.block("end");
+  branch(yes, no);
+  b.at(yes);
+  b.store(b.slotAddr(out), 1, { size: 8 });
+  b.jmp(end);
+  b.at(no);
+  b.store(b.slotAddr(out), 0, { size: 8 });
+  b.jmp(end);
+  b.at(end);
+  return { k: "scalar", type: BOOL, v: b.load(b.slotAddr(out), { size: 8 }) };
+}

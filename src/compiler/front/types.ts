@@ -1,0 +1,186 @@
+/**
+ * The types of values inside a probe. One language for what schemas describe and
+ * for what kernel BTF describes; a kernel struct stays a BTF id and is looked up
+ * field by field.
+ */
+import type { EnumSchema, Schema, StructSchema } from "../../probe/schema-types.ts";
+import type { Sign } from "./sign.ts";
+import { SIGNED, UNSIGNED } from "./sign.ts";
+
+export type Width = 8 | 16 | 32 | 64;
+
+/** An integer. `bits` is what is known of its range; it is always computed in 64 bits. */
+export interface IntType {
+  readonly k: "int";
+  readonly bits: Width;
+  readonly sign: Sign;
+  /** In memory in network byte order: loads and stores swap. */
+  readonly bigEndian?: boolean;
+}
+export interface BoolType {
+  readonly k: "bool";
+}
+export interface EnumType {
+  readonly k: "enum";
+  readonly name: string;
+  readonly bits: Width;
+  readonly sign: Sign;
+  readonly values: ReadonlyMap<string, number | bigint>;
+}
+/** `char[n]`: text up to the first NUL. */
+export interface CharType {
+  readonly k: "char";
+  readonly length: number;
+}
+export interface ArrayType {
+  readonly k: "array";
+  readonly element: DataType;
+  readonly length: number;
+}
+/** A struct or union of the user's. */
+export interface StructType {
+  readonly k: "struct";
+  readonly schema: StructSchema;
+}
+/** A struct or union of the kernel's, by BTF id (typedefs and qualifiers removed). */
+export interface KernelStructType {
+  readonly k: "kstruct";
+  readonly id: number;
+  readonly name: string;
+  readonly size: number;
+}
+/** What a pointer points into; decides how it is read. */
+export type PointerSpace = "kernel" | "user" | "unknown";
+/** How far the verifier trusts a kernel pointer: trusted ones (tp_btf, fentry, iterators) are loaded from directly. */
+export type Trust = "trusted" | "probe";
+export interface PointerType {
+  readonly k: "ptr";
+  readonly to: Type | undefined;
+  readonly space: PointerSpace;
+  readonly trust: Trust;
+}
+export interface VoidType {
+  readonly k: "void";
+}
+
+export type ScalarType = IntType | BoolType | EnumType | PointerType;
+export type MemoryType = CharType | ArrayType | StructType | KernelStructType;
+/** What can lie in memory. */
+export type DataType = ScalarType | MemoryType;
+export type Type = DataType | VoidType;
+
+export const VOID: VoidType = { k: "void" };
+export const BOOL: BoolType = { k: "bool" };
+export const U8: IntType = { k: "int", bits: 8, sign: UNSIGNED };
+export const U16: IntType = { k: "int", bits: 16, sign: UNSIGNED };
+export const U32: IntType = { k: "int", bits: 32, sign: UNSIGNED };
+export const U64: IntType = { k: "int", bits: 64, sign: UNSIGNED };
+export const S32: IntType = { k: "int", bits: 32, sign: SIGNED };
+export const S64: IntType = { k: "int", bits: 64, sign: SIGNED };
+
+export function intType(bits: Width, signed: boolean): IntType {
+  return { k: "int", bits, sign: signed ? SIGNED : UNSIGNED };
+}
+
+export function isScalar(t: Type): t is ScalarType {
+  return t.k === "int" || t.k === "bool" || t.k === "enum" || t.k === "ptr";
+}
+
+/** Size in memory, in bytes. */
+export function sizeOf(t: Type): number {
+  switch (t.k) {
+    case "int":
+    case "enum":
+      return t.bits / 8;
+    case "bool":
+      return 1;
+    case "char":
+      return t.length;
+    case "array":
+      return t.length * sizeOf(t.element);
+    case "struct":
+      return t.schema.size;
+    case "kstruct":
+      return t.size;
+    case "ptr":
+      return 8;
+    case "void":
+      return 0;
+  }
+}
+
+export function alignOf(t: Type): number {
+  switch (t.k) {
+    case "char":
+      return 1;
+    case "array":
+      return alignOf(t.element);
+    case "struct":
+      return t.schema.align;
+    case "kstruct":
+      return 8;
+    case "void":
+      return 1;
+    default:
+      return sizeOf(t);
+  }
+}
+
+/** The type of a schema's value in memory. */
+export function fromSchema(schema: Schema): DataType {
+  switch (schema.kind) {
+    case "int":
+      return schema.bigEndian
+        ? { k: "int", bits: schema.bits, sign: schema.signed ? SIGNED : UNSIGNED, bigEndian: true }
+        : intType(schema.bits, schema.signed);
+    case "bool":
+      return BOOL;
+    case "char":
+      return { k: "char", length: schema.length };
+    case "bytes":
+      return { k: "array", element: U8, length: schema.length };
+    case "array":
+      return { k: "array", element: fromSchema(schema.element), length: schema.length };
+    case "enum":
+      return enumType(schema);
+    case "struct":
+    case "union":
+      return { k: "struct", schema };
+  }
+}
+
+function enumType(schema: EnumSchema<unknown>): EnumType {
+  return {
+    k: "enum",
+    name: schema.name ?? "enum",
+    bits: (schema.size * 8) as Width,
+    sign: schema.signed ? SIGNED : UNSIGNED,
+    values: schema.values,
+  };
+}
+
+/** How a type is called in messages. */
+export function typeName(t: Type): string {
+  switch (t.k) {
+    case "int": {
+      const sign = t.sign.kind();
+      return `${t.bigEndian === true ? "be" : sign === "s" ? "s" : "u"}${t.bits}`;
+    }
+    case "bool":
+      return "bool";
+    case "enum":
+      return `enum ${t.name}`;
+    case "char":
+      return `char(${t.length})`;
+    case "array":
+      return `${typeName(t.element)}[${t.length}]`;
+    case "struct":
+      return t.schema.name === undefined ? t.schema.kind : `${t.schema.kind} ${t.schema.name}`;
+    case "kstruct":
+      return `struct ${t.name}`;
+    case "ptr":
+      return `${t.space === "unknown" ? "" : `${t.space} `}pointer${t.to === undefined ? "" : ` to ${typeName(t.to)}`}`;
+    case "void":
+      return "nothing";
+  }
+}
