@@ -34,16 +34,13 @@ export function readMapDefs(file: ObjectFile, section: ElfSection): PlacedMap[] 
   if (btf === undefined || sec === undefined) {
     throw file.error(section, 0, "maps without BTF: compile with -g");
   }
+  const bytes = file.elf.data(section).length;
   return sec.vars.map((v) => {
     const type = btf.typeById(v.type);
     if (type.kind !== "var" || type.name === "")
       throw bad({ btf, id: sec.id, map: `[${v.type}]` }, `expected a named variable, got ${btf.describe(v.type)}`);
-    if (v.offset + v.size > section.size) {
-      throw file.error(
-        section,
-        v.offset,
-        `map ${type.name} of ${v.size} bytes reaches past the section's ${section.size}`,
-      );
+    if (v.offset + v.size > bytes) {
+      throw file.error(section, v.offset, `map ${type.name} of ${v.size} bytes reaches past the section's ${bytes}`);
     }
     if (type.linkage !== "global")
       throw bad({ btf, id: v.type, map: type.name }, `a map must be a global variable, this one is ${type.linkage}`);

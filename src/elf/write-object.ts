@@ -54,6 +54,15 @@ function sectionOf(map: MapSpec): string {
   return dataKind(suffix) === undefined ? ".maps" : suffix;
 }
 
+/** Enough for any object; what is more comes from sizes that nobody meant. */
+const MAX_SECTION = 1 << 28;
+
+function zeros(size: number): Uint8Array {
+  if (size > MAX_SECTION)
+    throw new ArgumentError("maps", `a section of ${size} bytes, at most ${MAX_SECTION} can be written`);
+  return new Uint8Array(size);
+}
+
 /** A function and where it went. */
 interface Placed {
   readonly function: SplitFunction;
@@ -246,19 +255,18 @@ class ObjectWriter {
       const kind = dataKind(name);
       if (kind === undefined || kind === "kconfig") continue;
       if (this.#sections.has(name)) throw new ArgumentError(`maps.${map.name}`, `a second map of section ${name}`);
-      const data = this.#bytes(map, map.valueSize);
       const flags = SHF.ALLOC | (kind === "rodata" ? 0 : SHF.WRITE);
       const section =
         kind === "bss"
           ? this.#section(name, SHT.NOBITS, flags, 8, map.valueSize)
-          : this.#section(name, SHT.PROGBITS, flags, 8, data);
+          : this.#section(name, SHT.PROGBITS, flags, 8, this.#bytes(map, map.valueSize));
       this.#dataSections.set(map.name, section);
       this.#ensureDatasec(name, map, (map.flags & BPF_F.MMAPABLE) !== 0 ? "global" : "static", map.valueSize);
     }
   }
 
   #bytes(map: MapSpec, size: number): Uint8Array {
-    const out = new Uint8Array(size);
+    const out = zeros(size);
     if (map.data !== undefined && map.data.length > size) {
       throw new ArgumentError(`maps.${map.name}.data`, `${map.data.length} bytes do not fit a value of ${size}`);
     }
@@ -339,7 +347,7 @@ class ObjectWriter {
       old.vars.length === laidOut.length &&
       laidOut.every((l, i) => l.variable === old.vars[i]?.type);
     const places = same ? laidOut.map((l, i) => ({ ...l, offset: old.vars[i]?.offset ?? 0 })) : laidOut;
-    const size = same ? old.size : end;
+    const size = places.reduce((n, p) => Math.max(n, p.offset + p.size), 0);
     if (!same) {
       const words = this.#edit.datasec(
         ".maps",
@@ -349,7 +357,7 @@ class ObjectWriter {
       if (old === undefined) this.#edit.add(...words);
       else this.#edit.replace(old.id, words);
     }
-    const section = this.#section(".maps", SHT.PROGBITS, SHF.ALLOC | SHF.WRITE, 8, new Uint8Array(size));
+    const section = this.#section(".maps", SHT.PROGBITS, SHF.ALLOC | SHF.WRITE, 8, zeros(size));
     for (const p of places) {
       const symbol = this.#elf.addSymbol({
         name: p.map.name,
@@ -402,7 +410,7 @@ class ObjectWriter {
         old.vars.length === places.length &&
         places.every((p, i) => p.variable === old.vars[i]?.type);
       if (same) places.forEach((p, i) => (p.offset = old.vars[i]?.offset ?? 0));
-      const size = same ? old.size : end;
+      const size = places.reduce((n, p) => Math.max(n, p.offset + p.map.valueSize), 0);
       if (!same) {
         const words = this.#edit.datasec(
           name,
@@ -412,7 +420,7 @@ class ObjectWriter {
         if (old === undefined) this.#edit.add(...words);
         else this.#edit.replace(old.id, words);
       }
-      const bytes = new Uint8Array(size);
+      const bytes = zeros(size);
       for (const p of places) bytes.set(this.#bytes(p.map, p.map.valueSize), p.offset);
       const section = this.#section(name, SHT.PROGBITS, SHF.ALLOC | SHF.WRITE, 8, bytes);
       for (const p of places) {
