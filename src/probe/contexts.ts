@@ -1,8 +1,24 @@
 /** The contexts that the kernel's user API fixes (`include/uapi/linux/bpf.h`), with the kernel's field names. */
 import type { KernelStruct, Loose, Pointer } from "./kernel-types.ts";
+import type { Body, Schema } from "./schema-types.ts";
+
+/** Contexts whose packet data a program may look at directly. */
+export interface PacketAccess {
+  /**
+   * The packet's bytes from `offset` on as a `schema`, a live view; undefined when the packet ends before.
+   * @example
+   * import { be16, packed, struct, u8, array, xdp, XDP } from "bpfkit";
+   * const Ethernet = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
+   * export const ipOnly = xdp((ctx) => {
+   *   const eth = ctx.packet(Ethernet);
+   *   return eth && eth.type === 0x0800 ? XDP.PASS : XDP.DROP;
+   * });
+   */
+  packet<S extends Schema>(schema: S, offset?: number): Body<S> | undefined;
+}
 
 /** `struct xdp_md`. */
-export interface XdpContext {
+export interface XdpContext extends PacketAccess {
   readonly data: Pointer;
   readonly data_end: Pointer;
   readonly data_meta: Pointer;
@@ -12,7 +28,7 @@ export interface XdpContext {
 }
 
 /** `struct __sk_buff`. Which fields may be read or written depends on the program type. */
-export interface SkBuffContext {
+export interface SkBuffContext extends PacketAccess {
   readonly len: number;
   readonly pkt_type: number;
   mark: number;
@@ -149,7 +165,7 @@ export interface SockOpsContext {
 }
 
 /** `struct sk_msg_md`. */
-export interface SkMsgContext {
+export interface SkMsgContext extends PacketAccess {
   readonly data: Pointer;
   readonly data_end: Pointer;
   readonly family: number;
@@ -164,7 +180,7 @@ export interface SkMsgContext {
 }
 
 /** `struct sk_reuseport_md`. */
-export interface SkReuseportContext {
+export interface SkReuseportContext extends PacketAccess {
   readonly data: Pointer;
   readonly data_end: Pointer;
   readonly len: number;
