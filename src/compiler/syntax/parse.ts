@@ -45,7 +45,7 @@ function syntaxError(text: string, file: string, error: unknown): Diagnostic {
   const { pos, message } = error as { pos?: unknown; message?: unknown };
   const start = typeof pos === "number" ? Math.min(pos, text.length) : 0;
   const word = /^[\p{ID_Continue}$]+|^\S/u.exec(text.slice(start, start + 64))?.[0] ?? "";
-  const reason = error instanceof RangeError ? "it is nested too deeply" : String(message).replace(/ \(\d+:\d+\)$/, "");
+  const reason = error instanceof RangeError || /stack space/.test(String(message)) ? "it is nested too deeply" : String(message).replace(/ \(\d+:\d+\)$/, "");
   return {
     code: "BPF7003",
     severity: "error",
