@@ -10,7 +10,7 @@ import type { BtfEnum, BtfEnum64, BtfStruct, BtfType } from "./types.ts";
 /** Nesting of arrays and pointers, and of structs and prototypes, that is followed. */
 const MAX_DEPTH = 32;
 /** Type pairs compared for one relocation before the BTF is taken for hostile. */
-const MAX_STEPS = 1_000_000;
+const MAX_STEPS = 500_000;
 
 /** Raised inside the matching when types nest too deep or too wide; `core.ts` turns it into a diagnostic. */
 export class CoreLimit extends Error {}
@@ -19,6 +19,8 @@ export class CoreLimit extends Error {}
 export class CorePair {
   readonly local: Btf;
   readonly target: Btf;
+  /** Results of `membersMatch` by both ids. */
+  readonly matched = new Map<string, boolean>();
   #steps = 0;
 
   constructor(local: Btf, target: Btf) {
@@ -179,10 +181,15 @@ function enumsMatch(local: BtfEnum | BtfEnum64, target: BtfEnum | BtfEnum64): bo
 
 function membersMatch(pair: CorePair, local: BtfStruct, target: BtfStruct, level: number): boolean {
   if (local.members.length > target.members.length) return false;
-  return local.members.every((member) =>
+  const key = `${local.id}:${target.id}`;
+  const known = pair.matched.get(key);
+  if (known !== undefined) return known;
+  const matches = local.members.every((member) =>
     target.members.some((other) => {
       pair.step();
       return namesMatch(member.name, other.name) && typesMatch(pair, member.type, other.type, false, level - 1);
     }),
   );
+  pair.matched.set(key, matches);
+  return matches;
 }

@@ -92,12 +92,15 @@ interface Path {
   readonly accessors: CoreAccessor[];
   bitOffset: number;
   depth: number;
+  /** Types searched for the current member in vain. */
+  searched: Set<number>;
 }
 
 /** The member named as `wanted` in target type `id`, through anonymous members; gives its type id, or -1. */
 function matchMember(pair: CorePair, wanted: CoreAccessor, id: number, path: Path): number {
   const type = resolve(pair.target, id);
-  if (!isComposite(type) || path.depth >= MAX_STEPS) return -1;
+  if (!isComposite(type) || path.depth >= MAX_STEPS || path.searched.has(type.id)) return -1;
+  path.searched.add(type.id);
   path.depth++;
   for (let index = 0; index < type.members.length; index++) {
     const member = type.members[index]!;
@@ -139,12 +142,13 @@ export function matchCoreSpec(local: CoreSpec, kind: number, target: Btf, target
         : typesCompatible(pair, local.rootId, targetId);
     return same ? { btf: target, rootId: targetId, accessors: [], bitOffset: 0 } : undefined;
   }
-  const path: Path = { accessors: [], bitOffset: 0, depth: 0 };
+  const path: Path = { accessors: [], bitOffset: 0, depth: 0, searched: new Set() };
   let id = targetId;
   for (let i = 0; i < local.accessors.length; i++) {
     id = resolveId(target, id);
     const wanted = local.accessors[i]!;
     if (wanted.name !== undefined) {
+      path.searched.clear();
       id = matchMember(pair, wanted, id, path);
       if (id < 0) return undefined;
       continue;

@@ -56,6 +56,13 @@ const C_SCALARS = new Set([
 
 const K = BTF_KIND;
 
+/** Gaps above this are an array with a name, not lines of unnamed bit-fields. */
+const MAX_PADDING_BITS = 1 << 16;
+
+/** Anonymous types and prototypes inside each other, and the text of one declarator, before a BTF is taken for hostile. */
+const MAX_NESTING = 200;
+const MAX_DECLARATOR = 1 << 16;
+
 const VA_LIST = "__builtin_va_list";
 
 const WORD_END = /[\w)]$/;
@@ -84,12 +91,16 @@ class CDump {
   readonly #declared = new Set<string>();
   readonly #declarators = new Map<number, Declarator>();
   #depth = 0;
+  #nesting = 0;
+  /** Lines of members that may still be printed: anonymous types that share each other can expand without end. */
+  #lines: number;
 
   constructor(btf: Btf) {
     this.#btf = btf;
     this.#names = new CNames(btf);
     this.#align = new AlignCache(btf);
     this.#state = new Uint8Array(btf.typeCount);
+    this.#lines = 4 * btf.words.length + 4 * (btf.base?.words.length ?? 0) + 10_000;
   }
 
   dump(options: DumpCOptions): string {
@@ -134,7 +145,7 @@ class CDump {
     if (id === 0) return;
     const btf = this.#btf;
     if (++this.#depth > 4 * MAX_CHAIN) {
-      throw new DecodeError(btf.what, "types nest too deep or contain themselves", { path: ["types", `[${id}]`] });
+      throw this.#endless(id);
     }
     switch (btf.kindOf(id)) {
       case K.INT:
@@ -172,7 +183,8 @@ class CDump {
         break;
       case K.FUNC_PROTO: {
         const type = btf.decode(id);
-        if (type.kind !== "func_proto") break;
+        if (type.kind !== "func_proto" || this.#state[id] !== 0) break;
+        this.#state[id] = 2;
         this.#need(type.type, false);
         for (const param of type.params) this.#need(param.type, false);
         break;
@@ -273,6 +285,8 @@ class CDump {
     let at = 0;
     let widest = 0;
     let align = 1;
+    this.#lines -= struct.members.length;
+    if (this.#lines < 0) throw this.#endless(struct.id);
     for (const member of struct.members) {
       const need = packed ? 1 : this.#align.of(member.type);
       if (need > align) align = need;
@@ -306,10 +320,17 @@ class CDump {
   #declarator(id: number, indent: string): Declarator {
     const known = this.#declarators.get(id);
     if (known !== undefined) return known;
+    if (++this.#nesting > MAX_NESTING) throw this.#endless(id);
     const made = this.#makeDeclarator(id, indent);
+    this.#nesting--;
+    if (made.suffix.length > MAX_DECLARATOR) throw this.#endless(id);
     // What contains an anonymous body depends on its indentation (and an enum's constants exist only once).
     if (!made.prefix.includes("\n")) this.#declarators.set(id, made);
     return made;
+  }
+
+  #endless(id: number): DecodeError {
+    return new DecodeError(this.#btf.what, "types nest too deep, contain themselves or expand without end", { path: ["types", `[${id}]`] });
   }
 
   #makeDeclarator(id: number, indent: string): Declarator {
@@ -383,6 +404,11 @@ function roundUp(value: number, to: number): number {
 /** Unnamed bit-fields from bit `from` to bit `to`: they move what follows and name nothing. */
 function padding(from: number, to: number, indent: string): string {
   let text = "";
+  if (to - from > MAX_PADDING_BITS) {
+    const start = roundUp(from, 8);
+    if (start > from) text += `${indent}char: ${start - from};\n`;
+    return `${text}${indent}char __padding_at_${start / 8}[${Math.floor((to - start) / 8)}];\n`;
+  }
   for (let at = from; at < to; ) {
     const width = Math.min(to - at, 64 - (at % 64));
     text += `${indent}long: ${width};\n`;

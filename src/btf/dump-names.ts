@@ -10,6 +10,7 @@ export class CNames {
   /** Names of types that could not keep theirs. */
   readonly #renamed = new Map<number, string>();
   readonly #ordinary = new Set<string>();
+  readonly #next = new Map<string, number>();
   /** First id of each tag, with its kind. */
   readonly #tags = new Map<string, number>();
 
@@ -48,12 +49,9 @@ export class CNames {
       if (same === undefined) this.#tags.set(name, id);
       else if (this.#tagWord(same) !== this.#tagWord(id)) again.push({ id, tag: true });
     }
-    const taken = (name: string, tag: boolean): boolean => (tag ? this.#tags.has(name) : this.#ordinary.has(name));
     for (const { id, tag } of again) {
-      const base = btf.nameOf(id);
-      let n = 2;
-      while (taken(`${base}___${n}`, tag)) n++;
-      const name = `${base}___${n}`;
+      const taken = tag ? this.#tags : this.#ordinary;
+      const name = this.#unique(btf.nameOf(id), taken);
       this.#renamed.set(id, name);
       if (tag) this.#tags.set(name, id);
       else this.#ordinary.add(name);
@@ -88,9 +86,16 @@ export class CNames {
 
   /** The name of an enumerator, made unique among enumerators and typedefs. */
   enumerator(name: string): string {
-    let unique = name;
-    for (let n = 2; this.#ordinary.has(unique); n++) unique = `${name}___${n}`;
+    const unique = this.#ordinary.has(name) ? this.#unique(name, this.#ordinary) : name;
     this.#ordinary.add(unique);
     return unique;
+  }
+
+  /** The first `name___N` that is free; N goes on where the last search for the name ended. */
+  #unique(name: string, taken: { has(name: string): boolean }): string {
+    let n = this.#next.get(name) ?? 2;
+    while (taken.has(`${name}___${n}`)) n++;
+    this.#next.set(name, n + 1);
+    return `${name}___${n}`;
   }
 }

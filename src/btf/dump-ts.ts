@@ -1,4 +1,5 @@
 /** BTF as TypeScript: the `vmlinux.d.ts` that tells an editor what the running kernel has. */
+import { DecodeError } from "../core/errors.ts";
 import type { Btf } from "./btf.ts";
 import { CNames } from "./dump-names.ts";
 import { BTF_KIND } from "./kinds.ts";
@@ -53,10 +54,13 @@ class TsDump {
   /** Interface name by struct id. */
   readonly #interfaces = new Map<number, string>();
   readonly #taken = new Set(RESERVED);
+  /** Lines of members that may still be printed: anonymous types that share each other can expand without end. */
+  #lines: number;
 
   constructor(btf: Btf) {
     this.#btf = btf;
     this.#names = new CNames(btf);
+    this.#lines = 4 * btf.words.length + 4 * (btf.base?.words.length ?? 0) + 10_000;
   }
 
   dump(options: DumpTsOptions): string {
@@ -121,6 +125,10 @@ class TsDump {
 
   #members(struct: BtfStruct, indent: string, depth: number): string {
     let text = "";
+    this.#lines -= struct.members.length;
+    if (this.#lines < 0) {
+      throw new DecodeError(this.#btf.what, "anonymous types expand without end", { path: ["types", `[${struct.id}]`] });
+    }
     for (const member of struct.members) {
       if (member.name !== "") {
         text += `${indent}${property(member.name)}: ${this.#type(member.type, indent, depth)};\n`;
@@ -148,7 +156,7 @@ class TsDump {
       case "array": {
         const element = resolve(this.#btf, type.type);
         if (element.kind === "int" && isChar(element)) return "string";
-        return arrayOf(this.#type(type.type, indent, depth));
+        return depth >= MAX_NESTING ? "Pointer" : arrayOf(this.#type(type.type, indent, depth + 1));
       }
       case "ptr":
         return this.#pointer(type.type, indent, depth);

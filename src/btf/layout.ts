@@ -170,18 +170,20 @@ export interface FoundMember {
  * @throws DecodeError on malformed or looping types.
  */
 export function findMember(btf: Btf, id: number, name: string): FoundMember | undefined {
-  return findMemberAt(btf, id, name, 0);
+  return findMemberAt(btf, id, name, new Set());
 }
 
-function findMemberAt(btf: Btf, id: number, name: string, depth: number): FoundMember | undefined {
-  if (depth > 32) throw looped(btf, id);
+function findMemberAt(btf: Btf, id: number, name: string, searched: Set<number>): FoundMember | undefined {
   const struct = resolve(btf, id);
-  if (struct.kind !== "struct" && struct.kind !== "union") return undefined;
+  if ((struct.kind !== "struct" && struct.kind !== "union") || searched.has(struct.id)) return undefined;
+  if (searched.size > 1000) throw looped(btf, id);
+  // A type that does not have the name, does not have it elsewhere either.
+  searched.add(struct.id);
   for (let i = 0; i < struct.members.length; i++) {
     const member = struct.members[i]!;
     if (member.name === name) return { struct, member, indexes: [i], bitOffset: member.bitOffset };
     if (member.name !== "" || name === "") continue;
-    const inner = findMemberAt(btf, member.type, name, depth + 1);
+    const inner = findMemberAt(btf, member.type, name, searched);
     if (inner !== undefined) {
       return { ...inner, indexes: [i, ...inner.indexes], bitOffset: member.bitOffset + inner.bitOffset };
     }
