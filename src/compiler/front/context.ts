@@ -162,8 +162,8 @@ export class Fn {
   /** A stack object that lives as long as the block it is made in. */
   temp(type: Exclude<Type, { k: "void" }>, name: string): PlaceVal {
     const size = sizeOf(type);
-    // Text and bytes are compared and cleared by words.
-    const align = type.k === "char" || type.k === "array" ? (size >= 8 ? 8 : size >= 4 ? 4 : alignOf(type)) : alignOf(type);
+    // Text, bytes and structs are copied, compared and cleared by words.
+    const align = size >= 8 ? 8 : size >= 4 ? 4 : alignOf(type);
     const slot = this.b.func.slot(Math.max(size, 1), align, name);
     this.b.start(slot);
     return { k: "place", type, base: this.b.slotAddr(slot), off: 0, space: "stack" };

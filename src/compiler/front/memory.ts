@@ -9,7 +9,7 @@ import { describe, meetFacts } from "./context.ts";
 import { checkFits, memberOf } from "./ops.ts";
 import { guarded, storePlace, within } from "./place.ts";
 import { hint } from "./report.ts";
-import { placeAlign, storeText } from "./strings.ts";
+import { clear, placeAlign, storeText } from "./strings.ts";
 import type { ArrayType, CharType, StructType, Type } from "./types.ts";
 import { fromSchema, isScalar, sizeOf, typeName } from "./types.ts";
 import type { PlaceVal, Val } from "./value.ts";
@@ -93,7 +93,7 @@ export function storeValue(fn: Fn, dest: PlaceVal, val: Val, node: Ast, clean: b
       guarded(fn, dest, (to) => {
         const src = v.off === 0 ? from : fn.b.add(from, v.off);
         const dst = dest.off === 0 ? to : fn.b.add(to, dest.off);
-        fn.b.memcpy(dst, src, sizeOf(type), Math.min(placeAlign(v), placeAlign(dest), alignment(type)));
+        fn.b.memcpy(dst, src, sizeOf(type), Math.min(placeAlign(fn, v), placeAlign(fn, dest)));
       }),
     );
     return;
@@ -101,10 +101,6 @@ export function storeValue(fn: Fn, dest: PlaceVal, val: Val, node: Ast, clean: b
   if (v.k === "handle" && Array.isArray(v.value) && type.k === "array") return storeConstants(fn, dest as PlaceVal & { type: ArrayType }, v.value, node);
   if (v.k === "opt") fn.report("BPF2007", node, { what: v.what, name: "the value" });
   else if (v.k !== "error") fn.report("BPF2006", node, { expected: typeName(type), found: describe(v) });
-}
-
-function alignment(t: Type): number {
-  return t.k === "struct" ? t.schema.align : 8;
 }
 
 function storeScalar(fn: Fn, dest: PlaceVal, val: Val, node: Ast): void {
@@ -176,7 +172,7 @@ export function propertyName(key: Ast, computed: boolean): string | undefined {
 export function zero(fn: Fn, dest: PlaceVal): void {
   const { type } = dest;
   if (isScalar(type)) return storePlace(fn, dest, fn.b.int(0));
-  guarded(fn, dest, (base) => fn.b.memset(dest.off === 0 ? base : fn.b.add(base, dest.off), 0, sizeOf(type), placeAlign(dest)));
+  guarded(fn, dest, (base) => clear(fn, dest, base, sizeOf(type)));
 }
 
 function storeArray(fn: Fn, dest: PlaceVal & { type: ArrayType }, e: ArrayExpression, fill: Fill): void {

@@ -1,6 +1,6 @@
 /** Text: literals, `char(n)` in memory, and what helpers write. */
 import { encodeUtf8 } from "../../core/bytes.ts";
-import type { Block, Size } from "../ir/ir.ts";
+import type { Block, Inst, Size } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
@@ -54,7 +54,7 @@ export function storeText(fn: Fn, dest: PlaceVal & { type: CharType }, v: Val, n
     guarded(fn, dest, (base) => {
       const at = dest.off === 0 ? base : fn.b.add(base, dest.off);
       const n = Math.min(length, s.limit ?? length);
-      if (clean && (!s.pads || n < length)) fn.b.memset(at, 0, length, placeAlign(dest));
+      if (clean && (!s.pads || n < length)) clear(fn, dest, base, length);
       s.write(at, n);
     });
   } else if (s.k === "place" && s.type.k === "char") {
@@ -63,8 +63,8 @@ export function storeText(fn: Fn, dest: PlaceVal & { type: CharType }, v: Val, n
       guarded(fn, dest, (base) => {
         const to = dest.off === 0 ? base : fn.b.add(base, dest.off);
         const src = s.off === 0 ? source : fn.b.add(source, s.off);
-        const align = Math.min(placeAlign(dest), placeAlign(s));
-        if (from < length && clean) fn.b.memset(to, 0, length, placeAlign(dest));
+        const align = Math.min(placeAlign(fn, dest), placeAlign(fn, s));
+        if (from < length && clean) clear(fn, dest, base, length);
         fn.b.memcpy(to, src, Math.min(from, length), align);
         if (from > length) fn.b.store(to, 0, { size: 1, off: length - 1 });
       }),
@@ -78,12 +78,28 @@ export function storeText(fn: Fn, dest: PlaceVal & { type: CharType }, v: Val, n
   }
 }
 
-/** What a place is certainly aligned to. */
-export function placeAlign(place: PlaceVal): 1 | 2 | 4 | 8 {
+/** What accesses of a place may be aligned to: the stack and contexts are strict, other memory is where the machine is. */
+export function placeAlign(fn: Fn, place: PlaceVal): 1 | 2 | 4 | 8 {
+  if (place.space === "map" || place.space === "mem" || place.space === "global") {
+    // Kernels of these machines let programs access it at any address (HAVE_EFFICIENT_UNALIGNED_ACCESS).
+    if (fn.module.arch !== "riscv64") return 8;
+  }
   if (place.indices !== undefined || place.space === "packet") return 1;
   const o = place.off;
-  // Text and arrays in a map value, sample or global start where their struct put them; the struct itself is 8-byte aligned.
   return o % 8 === 0 ? 8 : o % 4 === 0 ? 4 : o % 2 === 0 ? 2 : 1;
+}
+
+/** Zeros `length` bytes at `off` from a base that is aligned to 8: single stores up to the first word, then words. */
+export function clear(fn: Fn, place: PlaceVal, base: Inst, length: number): void {
+  const strict = placeAlign(fn, place) < 8;
+  let { off } = place;
+  const end = off + length;
+  while (strict && off % 8 !== 0 && off < end) {
+    const size = chunk(off, Math.min(end - off, 8 - (off % 8)));
+    fn.b.store(base, 0, { size, off });
+    off += size;
+  }
+  if (off < end) fn.b.memset(off === 0 ? base : fn.b.add(base, off), 0, end - off, place.indices !== undefined && strict ? 1 : 8);
 }
 
 /** Stores `bytes` and zeros up to `length`, by the largest words that alignment allows. */
@@ -140,7 +156,7 @@ function branchBytes(fn: Fn, place: PlaceVal, text: string, whole: boolean, node
   const count = whole ? bytes.length + 1 : bytes.length;
   guarded(fn, place, (base) => {
     for (let at = 0; at < count; ) {
-      const size = chunk(placeAlign(place) === 1 ? 1 : place.off + at, count - at);
+      const size = chunk(placeAlign(fn, place) === 1 ? 1 : place.off + at, count - at);
       const v = b.load(base, { size, off: place.off + at });
       const next = b.block();
       b.br("eq", v, size === 8 ? word(bytes, at, 8, fn.module.littleEndian) : BigInt.asUintN(size * 8, word(bytes, at, size, fn.module.littleEndian)), next, no);
