@@ -67,8 +67,8 @@ class Selector {
   readonly #blocks: LBlock[] = [];
   readonly #heads: LBlock[];
   readonly #slots: LSlot[];
-  /** Value → the block parameter that an edge passes it to (the last one seen). */
-  readonly #passedTo = new Map<Inst, Inst>();
+  /** The block parameters that edges pass a value to. */
+  readonly #passed = new Map<Inst, Inst[]>();
   #cur!: LBlock;
   #span: Span | undefined;
   /** Two-slot constants and addresses already in a register of the current block. */
@@ -115,7 +115,9 @@ class Selector {
     for (const e of t.edges) {
       for (let k = 0; k < e.args.length; k++) {
         this.#need(e.args[k]!);
-        this.#passedTo.set(e.args[k]!, e.to.params[k]!);
+        const list = this.#passed.get(e.args[k]!);
+        if (list === undefined) this.#passed.set(e.args[k]!, [e.to.params[k]!]);
+        else list.push(e.to.params[k]!);
       }
     }
     if (t.op === "br") this.#needCond(t, t.cond, t.width);
@@ -394,7 +396,9 @@ class Selector {
   #betterFirst(i: Inst, v: Inst): number {
     if (v.op === "const") return -2;
     if (this.#remade(v)) return -1;
-    if (v.op === "param" && this.#passedTo.get(i) === v) return 3;
+    // Values that end up in the same block parameter can share its register all along.
+    const to = this.#passed.get(i);
+    if (to !== undefined && (to.includes(v) || this.#passed.get(v)?.some((p) => to.includes(p)) === true)) return 3;
     return this.#uses[v.id] === 1 ? 2 : 0;
   }
 

@@ -50,16 +50,26 @@ class Numbering {
     const { order, preds } = this.#cfg;
     const escaped = escapedSlots(this.#f);
     const loops = new Map(findLoops(this.#cfg).map((l) => [l.header, l]));
+    const dead = new Uint8Array(order.length);
     for (let b = 0; b < order.length; b++) {
       const block = order[b]!;
-      this.#facts[b] = this.#edgeFact(b);
-      let memory: Memory | undefined;
+      // Edges that are still taken after what was decided so far; a loop's back edges are not known yet.
+      const from: number[] = [];
       let complete = true;
       for (const p of preds[b]!) {
-        const m = this.#memory[p];
-        if (p >= b || m === undefined) complete = false;
-        else if (memory === undefined) memory = m.copy();
-        else memory.intersect(m);
+        if (p >= b) complete = false;
+        else if (dead[p] === 0 && order[p]!.term!.edges.some((e) => e.to === block)) from.push(p);
+      }
+      if (b > 0 && from.length === 0) {
+        dead[b] = 1;
+        continue;
+      }
+      this.#facts[b] = complete && from.length === 1 ? this.#edgeFact(from[0]!, block) : undefined;
+      if (complete) this.#params(block, from);
+      let memory: Memory | undefined;
+      for (const p of from) {
+        if (memory === undefined) memory = this.#memory[p]!.copy();
+        else memory.intersect(this.#memory[p]!);
       }
       memory ??= new Memory(escaped);
       if (!complete) {
@@ -77,13 +87,28 @@ class Numbering {
     return this.#decided;
   }
 
-  #edgeFact(b: number): Fact | undefined {
-    const preds = this.#cfg.preds[b]!;
-    if (preds.length !== 1) return undefined;
-    const t = this.#cfg.order[preds[0]!]!.term!;
+  #edgeFact(from: number, block: Block): Fact | undefined {
+    const t = this.#cfg.order[from]!.term!;
     if (t.op !== "br" || t.edges[0]!.to === t.edges[1]!.to) return undefined;
-    const taken = t.edges[0]!.to === this.#cfg.order[b];
+    const taken = t.edges[0]!.to === block;
     return { cond: taken ? t.cond : negateCond(t.cond), a: t.args[0]!, b: t.args[1]!, width: t.width };
+  }
+
+  /** A parameter for which every edge passes the same value is that value. */
+  #params(block: Block, from: readonly number[]): void {
+    for (let k = 0; k < block.params.length; k++) {
+      let same: Inst | undefined;
+      let equalAll = true;
+      for (const p of from) {
+        for (const e of this.#cfg.order[p]!.term!.edges) {
+          if (e.to !== block) continue;
+          const a = e.args[k]!;
+          if (same !== undefined && a !== same) equalAll = false;
+          same = a;
+        }
+      }
+      if (equalAll && same !== undefined && same !== block.params[k]) this.#replace.set(block.params[k]!, same);
+    }
   }
 
   #block(block: Block, b: number, memory: Memory): void {

@@ -6,6 +6,7 @@ import { orderBlocks, simplifyBlocks } from "./cfg-simplify.ts";
 import { removeDeadStores } from "./dse.ts";
 import { numberValues } from "./gvn.ts";
 import { dropUnused, inlineCalls } from "./inline.ts";
+import { transformLoops } from "./loops.ts";
 import { promoteSlots } from "./mem2reg.ts";
 import { removeDead } from "./util.ts";
 
@@ -32,17 +33,18 @@ export function optimize(m: Module, target: Target, level: OptLevel = 2): void {
   }
   if (level >= 2) inlineCalls(m);
   dropUnused(m);
-  for (const f of m.funcs) optimizeFunc(f, target);
+  for (const f of m.funcs) optimizeFunc(f, target, level);
 }
 
-function optimizeFunc(f: Func, target: Target): void {
+function optimizeFunc(f: Func, target: Target, level: OptLevel): void {
   simplifyBlocks(f);
   for (let round = 0; round < 4; round++) {
     promoteSlots(f);
     const decided = numberValues(f, target);
     removeDead(f);
     const stores = removeDeadStores(f, target.endian === "little");
-    const blocks = simplifyBlocks(f);
+    let blocks = simplifyBlocks(f);
+    if (round === 0 && level >= 2 && transformLoops(f)) blocks = true;
     // The first round's removals make single uses, which allow more in the second.
     if (round > 0 && !decided && !stores && !blocks) break;
   }
