@@ -209,7 +209,7 @@ export const STRUCTS: readonly StructRow[] = [
       { name: "sport", offset: 2, size: 2, type: "u16", since: "4.18" },
       { name: "dport", offset: 4, size: 2, type: "u16", since: "4.18" },
       { name: "tot_len", offset: 6, size: 2, type: "u16", since: "4.18" },
-      { name: "mtu_result", offset: 6, size: 2, type: "u16", since: "4.18" },
+      { name: "mtu_result", offset: 6, size: 2, type: "u16", since: "5.12" },
       { name: "ifindex", offset: 8, size: 4, type: "u32", since: "4.18" },
       { name: "tos", offset: 12, size: 1, type: "u8", since: "4.18" },
       { name: "flowinfo", offset: 12, size: 4, type: "u32", since: "4.18" },
@@ -220,8 +220,8 @@ export const STRUCTS: readonly StructRow[] = [
       { name: "ipv6_dst", offset: 32, size: 16, type: "u32[4]", since: "4.18" },
       { name: "h_vlan_proto", offset: 48, size: 2, type: "u16", since: "4.18" },
       { name: "h_vlan_TCI", offset: 50, size: 2, type: "u16", since: "4.18" },
-      { name: "tbid", offset: 48, size: 4, type: "u32", since: "4.18" },
-      { name: "mark", offset: 52, size: 4, type: "u32", since: "4.18" },
+      { name: "tbid", offset: 48, size: 4, type: "u32", since: "6.5" },
+      { name: "mark", offset: 52, size: 4, type: "u32", since: "6.10" },
       { name: "smac", offset: 52, size: 6, type: "u8[6]", since: "4.18" },
       { name: "dmac", offset: 58, size: 6, type: "u8[6]", since: "4.18" },
     ],
@@ -290,7 +290,7 @@ export const STRUCTS: readonly StructRow[] = [
   {
     name: "bpf_timer", size: 16, since: "5.15",
     fields: [
-      { name: "__opaque", offset: 0, size: 16, type: "u64[2]", since: "5.15" },
+      { name: "__opaque", offset: 0, size: 16, type: "u64[2]", since: "6.8" },
     ],
   },
   {
@@ -302,43 +302,43 @@ export const STRUCTS: readonly StructRow[] = [
   {
     name: "bpf_dynptr", size: 16, since: "5.19",
     fields: [
-      { name: "__opaque", offset: 0, size: 16, type: "u64[2]", since: "5.19" },
+      { name: "__opaque", offset: 0, size: 16, type: "u64[2]", since: "6.8" },
     ],
   },
   {
     name: "bpf_list_head", size: 16, since: "6.2",
     fields: [
-      { name: "__opaque", offset: 0, size: 16, type: "u64[2]", since: "6.2" },
+      { name: "__opaque", offset: 0, size: 16, type: "u64[2]", since: "6.8" },
     ],
   },
   {
     name: "bpf_list_node", size: 24, since: "6.2",
     fields: [
-      { name: "__opaque", offset: 0, size: 24, type: "u64[3]", since: "6.2" },
+      { name: "__opaque", offset: 0, size: 24, type: "u64[3]", since: "6.8" },
     ],
   },
   {
     name: "bpf_rb_root", size: 16, since: "6.3",
     fields: [
-      { name: "__opaque", offset: 0, size: 16, type: "u64[2]", since: "6.3" },
+      { name: "__opaque", offset: 0, size: 16, type: "u64[2]", since: "6.8" },
     ],
   },
   {
     name: "bpf_rb_node", size: 32, since: "6.3",
     fields: [
-      { name: "__opaque", offset: 0, size: 32, type: "u64[4]", since: "6.3" },
+      { name: "__opaque", offset: 0, size: 32, type: "u64[4]", since: "6.8" },
     ],
   },
   {
     name: "bpf_refcount", size: 4, since: "6.4",
     fields: [
-      { name: "__opaque", offset: 0, size: 4, type: "u32[1]", since: "6.4" },
+      { name: "__opaque", offset: 0, size: 4, type: "u32[1]", since: "6.8" },
     ],
   },
   {
     name: "bpf_iter_num", size: 8, since: "6.4",
     fields: [
-      { name: "__opaque", offset: 0, size: 8, type: "u64[1]", since: "6.4" },
+      { name: "__opaque", offset: 0, size: 8, type: "u64[1]", since: "6.8" },
     ],
   },
   {

@@ -64,29 +64,6 @@ test("helpers: those marked GPL need a GPL-compatible licence, the others do not
   assert.equal(wrong, []);
 });
 
-test("helpers: the first argument's type is what the verifier expects", () => {
-  requires({ root: true, kernel: "6.18" });
-  // At entry r1 is the context and r2 to r5 are unreadable, so a helper whose first argument takes the context fails at r2.
-  const wrong: string[] = [];
-  for (const t of all().filter((x) => x.progType !== "SYSCALL")) {
-    for (const row of HELPERS) {
-      const proto = helperProto(row, t.progType, t.attachType);
-      const first = proto.args[0];
-      if (first === undefined) continue;
-      const { log, result } = tryLoad({ ...load(t), insns: callHelper(row.id) });
-      if (refused(log) || /might sleep|not supported for|supported only|not allowed in probe|must have|callback|unlock|lock/.test(log)) continue;
-      const takesCtx = first.type === "ARG_PTR_TO_CTX";
-      const anything = first.type === "ARG_ANYTHING" || first.type === "ARG_DONTCARE";
-      const rejectsR1 = /^R1 type=ctx expected=|R1 type=ctx|R1 (must|is) |invalid R1|arg#0|Expected|R1 doesn't|expected pointer|R1 cannot/m.test(log);
-      if (takesCtx && rejectsR1) wrong.push(`${label(t)} ${row.name}: ctx refused: ${log.split("\n")[1]}`);
-      if (!takesCtx && !anything && !rejectsR1 && (result === 0 || /R2 !read_ok/.test(log))) {
-        wrong.push(`${label(t)} ${row.name}: ctx taken for ${first.type}`);
-      }
-    }
-  }
-  assert.equal(wrong, []);
-});
-
 test("kfuncs: each program type may call exactly what the table says", () => {
   requires({ root: true, kernel: "6.18" });
   const btf = vmlinux();
