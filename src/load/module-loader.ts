@@ -210,7 +210,9 @@ function condition(target: unknown, star: string): string | undefined {
 
 /** Node's message for a name that a module lacks, with the usual cause: a type imported as a value. */
 function explained(error: unknown): unknown {
-  const missing = error instanceof SyntaxError ? /does not provide an export named '([^']+)'/.exec(error.message) : null;
+  const missing = error instanceof SyntaxError ? /module '([^']*)' does not provide an export named '([^']+)'/.exec(error.message) : null;
   if (missing === null) return error;
-  return new BpfkitError("IMPORT", `nothing with the name '${missing[1]}' is exported there. If it is a type, write \`import { type ${missing[1]} }\``, { cause: error });
+  const [, module = "", name = ""] = missing;
+  const where = module.startsWith("file:") ? displayPath(module) : module.length > 200 ? "the imported module" : module;
+  return new BpfkitError("IMPORT", `${where} exports nothing named '${name}'. If it is a type, write \`import { type ${name} }\``, { cause: error });
 }

@@ -6,7 +6,7 @@ import { blankTypes } from "../syntax/blank.ts";
 import { parseJavaScriptAt } from "../syntax/parse.ts";
 import { fingerprint } from "./join.ts";
 import { moduleResolver, scopeResolver } from "./resolve.ts";
-import { type FunctionEntry, SourceFile } from "./source.ts";
+import { type FunctionEntry, functionAt, SourceFile } from "./source.ts";
 import { dataUrlText, sourceMappingUrl, SourceMapV3 } from "./source-map.ts";
 import type { Capture, CaptureCode, CapturedFunction, CaptureHost, CaptureResult, FunctionLocation, LoadedModule, Resolved } from "./types.ts";
 
@@ -182,10 +182,9 @@ class Capturer implements Capture {
     const source = this.#file(script.url, own);
     const offset = source.lines.offset(start.line + 1, start.col + 1);
     const parsed = source.parsed();
-    if ("code" in parsed) return { k: "error", diagnostic: parsed };
-    const entry = parsed.functions.find((f) => f.runs === offset || f.start === offset);
-    if (entry === undefined) return { k: "edited", path: source.path };
-    if (own.slice(entry.start, entry.end) !== text) {
+    const entry = "code" in parsed ? functionAt(source, offset) : parsed.functions.find((f) => f.runs === offset || f.start === offset);
+    if (entry === undefined) return "code" in parsed ? { k: "error", diagnostic: parsed } : { k: "edited", path: source.path };
+    if (own.slice(entry.start, entry.end) !== text && !("code" in parsed)) {
       const blanked = blankTypes(own, parsed.program as never, source.path);
       if (!blanked.ok || squeeze(blanked.code.slice(entry.runs, entry.end)) !== squeeze(text)) return { k: "edited", path: source.path };
     }
@@ -204,8 +203,9 @@ class Capturer implements Capture {
     if (own === undefined) return { k: "no", why: `${url}, which the source map of ${script.url} names, cannot be read` };
     const source = this.#file(url, own);
     const parsed = source.parsed();
-    if ("code" in parsed) return { k: "error", diagnostic: parsed };
-    const entry = nearest(parsed.functions, source.lines.offset(from.line + 1, from.col + 1), fn, running?.node);
+    const offset = source.lines.offset(from.line + 1, from.col + 1);
+    const entry = "code" in parsed ? functionAt(source, offset) : nearest(parsed.functions, offset, fn, running?.node);
+    if (entry === undefined && "code" in parsed) return { k: "error", diagnostic: parsed };
     if (entry === undefined || (carried === undefined && running !== undefined && !resembles(entry.node, running.node))) return { k: "edited", path: source.path };
     const lines = new LineTable(text);
     const original = (offset: number): number | undefined => {

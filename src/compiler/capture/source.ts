@@ -2,7 +2,7 @@
 import type { Diagnostic, Span } from "../../core/diagnostic.ts";
 import { type AnyNode, type Ast, eachChild, type FunctionNode, isFunction } from "../syntax/ast.ts";
 import { LineTable } from "../syntax/lines.ts";
-import { parseModule } from "../syntax/parse.ts";
+import { parseExpressionAt, parseModule } from "../syntax/parse.ts";
 import { Scopes } from "../syntax/scopes.ts";
 
 export interface FunctionEntry {
@@ -41,6 +41,14 @@ export class SourceFile {
     functions.sort((a, b) => a.start - b.start);
     return (this.#parsed = { functions, scopes: new Scopes(result.node), program: result.node as unknown as AnyNode });
   }
+}
+
+/** The one function that begins at `offset` of a file that cannot be parsed as a whole (the parser lacks some rare syntax). */
+export function functionAt(source: SourceFile, offset: number): FunctionEntry | undefined {
+  const result = parseExpressionAt(source.text, offset, source.path);
+  if (!result.ok || !isFunction(result.node as Ast)) return undefined;
+  const node = result.node as Ast as FunctionNode;
+  return { node, start: node.start, runs: runsFrom(node, source.text), end: node.end };
 }
 
 function collect(node: Ast, text: string, out: FunctionEntry[]): void {
