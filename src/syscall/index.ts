@@ -4,6 +4,7 @@ export * from "./bpf.ts";
 export * from "./errors.ts";
 export * from "./fd.ts";
 export * from "./kernel.ts";
+export * from "./kernel-fake.ts";
 export * from "./kernel-real.ts";
 export * from "./cpus.ts";
 export * from "./mmap.ts";
