@@ -30,6 +30,8 @@ declare const pointee: unique symbol;
 /** An address of a `T` that is not followed by writing `.field`: text, buffers, user memory. */
 export interface Pointer<T = unknown> {
   readonly [pointee]?: T;
+  /** `p[i]`, as in C. */
+  readonly [index: number]: unknown extends T ? Loose : T extends "char" ? number : T;
 }
 /** The address of NUL-terminated text. */
 export type CString = Pointer<"char">;

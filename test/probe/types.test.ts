@@ -118,6 +118,14 @@ const ACCEPTED: Record<string, string> = {
       const parts = u.parts;
       return s32(e.value) + u16(parts[0] ?? 0);
     });`,
+  pointers: `
+    export const p = tracepoint("syscalls:sys_enter_execve", (ctx, bpf) => {
+      for (const i of range(4)) {
+        const arg = ctx.argv[i];
+        if (!arg) break;
+        bpf.printk("%s", bpf.str(arg));
+      }
+    });`,
   trie: `
     const Key = struct({ prefixlen: u32, addr: array(u8, 4) });
     const trie = lpmTrie(Key, u32);
@@ -157,6 +165,7 @@ const REJECTED: Record<string, { code: string; error: number; says: RegExp; vmli
   key_for_plain_histogram: { code: `const h = histogram(); tracepoint("a:b", () => { h.increment(1, 2); });`, error: 2554, says: /Expected 1 arguments/ },
   no_key_for_keyed: { code: `const h = histogram(u32); tracepoint("a:b", () => { h.increment(1); });`, error: 2554, says: /Expected 2 arguments/ },
   string_for_stack: { code: `profile({ hz: 99 }, (ctx, bpf) => { bpf.kernelStack(byUid); });`, error: 2345, says: /not assignable/ },
+  string_for_address: { code: `tracepoint("a:b", (ctx, bpf) => { bpf.str("text"); });`, error: 2345, says: /'string' is not assignable/ },
   ring_get: { code: `tracepoint("a:b", () => { events.get(1); });`, error: 2339, says: /'get' does not exist/ },
   delete_from_array: { code: `const a = arrayMap(u32, 4); tracepoint("a:b", () => { a.delete(1); });`, error: 2339, says: /'delete' does not exist/ },
   unknown_tracepoint: { code: `tracepoint("sched:sched_swich", () => {});`, error: 2345, says: /"sched:sched_swich"/, vmlinux: true },
