@@ -8,7 +8,7 @@ import { assert, suite } from "../harness.ts";
 import { buildFrom, damage, damages, typeSpecs } from "./arbitrary.ts";
 
 const test = suite("btf damaged input");
-const RUNS = Number(process.env["FUZZ_RUNS"] ?? 1500);
+const RUNS = Number(process.env["FUZZ_RUNS"] ?? 800);
 
 /** Runs `fn`; a `DecodeError` (or another typed error) is fine, anything else is not, nor is more than a second. */
 function typed(what: string, fn: () => void): void {
