@@ -8,7 +8,6 @@
 import { HELPERS } from "./helpers.ts";
 import type { AttachTypeName } from "./attach-types.ts";
 import type { HelperArg, HelperLater, HelperLimit, HelperRet, HelperRow } from "./helper-types.ts";
-import type { HelperName } from "./helpers.ts";
 import type { ProgTypeName } from "./prog-types.ts";
 
 /** Attach types with which a program type may call a helper; a pair without a row may with all. */

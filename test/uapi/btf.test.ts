@@ -37,7 +37,7 @@ function enumOf(name: string): Map<string, number> {
 
 /** The struct or union behind typedefs and qualifiers, or undefined. */
 function structAt(id: number): BtfStruct | undefined {
-  for (let next = id; ; ) {
+  for (let next = id; ;) {
     const type = vmlinux().typeById(next);
     if (type.kind === "struct" || type.kind === "union") return type;
     if (type.kind !== "typedef" && type.kind !== "const" && type.kind !== "volatile") return undefined;
@@ -132,12 +132,14 @@ function wrongFields(struct: BtfStruct, fields: readonly Field[], where: string)
   for (const field of fields) {
     const found = find(struct, field.name);
     if (!has(field.since)) {
-      if (found !== undefined && !BACKPORTED.has(`${where}.${field.name}`)) wrong.push(`${where}.${field.name} is older than ${field.since}`);
+      if (found !== undefined && !BACKPORTED.has(`${where}.${field.name}`))
+        wrong.push(`${where}.${field.name} is older than ${field.since}`);
     } else if (found === undefined) {
       wrong.push(`${where}.${field.name} (${field.since}) is not in BTF`);
     } else if (field.bit === undefined) {
       if (found.bit !== field.offset * 8) wrong.push(`${where}.${field.name} is at bit ${found.bit}`);
-      if (sizeOf(found.member.type) !== field.size) wrong.push(`${where}.${field.name} is ${sizeOf(found.member.type)} bytes`);
+      if (sizeOf(found.member.type) !== field.size)
+        wrong.push(`${where}.${field.name} is ${sizeOf(found.member.type)} bytes`);
     } else if (found.bit !== field.bit || found.member.bitSize !== field.bits) {
       wrong.push(`${where}.${field.name} is ${found.member.bitSize} bits at ${found.bit}`);
     }
@@ -157,7 +159,11 @@ test("program, map, attach and link types and helpers are those of the kernel's 
   ] as const) {
     const kernel = enumOf(name);
     for (const row of rows) {
-      assert.is(kernel.get(`${prefix}${row.name}`), has(row.since) ? row.id : undefined, `${name} ${row.name} (${row.since})`);
+      assert.is(
+        kernel.get(`${prefix}${row.name}`),
+        has(row.since) ? row.id : undefined,
+        `${name} ${row.name} (${row.since})`,
+      );
     }
     const ids = new Set<number>(rows.map((row) => row.id));
     for (const [key, value] of kernel) {
@@ -178,7 +184,8 @@ test("flags and constants have the kernel's values", () => {
     } catch {
       break;
     }
-    if (type.kind === "enum" || type.kind === "enum64") for (const v of type.values) kernel.set(v.name, Number(v.value));
+    if (type.kind === "enum" || type.kind === "enum64")
+      for (const v of type.values) kernel.set(v.name, Number(v.value));
   }
   let seen = 0;
   const early: string[] = [];
@@ -223,7 +230,13 @@ test("attrs of bpf(2): every field has the kernel's offset and size", () => {
     if (!has(row.since)) continue;
     const outer = inside[row.name];
     const prefix = outer === undefined ? "" : `${outer}.`;
-    wrong.push(...wrongFields(attr, row.attr.map((f) => ({ ...f, name: prefix + f.name })), row.name));
+    wrong.push(
+      ...wrongFields(
+        attr,
+        row.attr.map((f) => ({ ...f, name: prefix + f.name })),
+        row.name,
+      ),
+    );
   }
   assert.equal(wrong, []);
   // The longest command fills the union's known part.
@@ -255,7 +268,10 @@ test("info structs and contexts leave nothing out", () => {
     if (!has(row.since)) continue;
     const table = new Set(row.fields.map((f) => f.name));
     for (const name of names(structOf(row.name))) {
-      assert.ok(table.has(name) || row.fields.some((f) => f.name.startsWith(`${name}.`)), `${row.name}.${name} is missing`);
+      assert.ok(
+        table.has(name) || row.fields.some((f) => f.name.startsWith(`${name}.`)),
+        `${row.name}.${name} is missing`,
+      );
     }
   }
 });

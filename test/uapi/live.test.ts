@@ -13,7 +13,7 @@ import {
   helperSince,
   kernelAtLeast,
 } from "../../src/uapi/index.ts";
-import { callHelper, insn, insns, load, returns, targets, vmlinux } from "./targets.ts";
+import { callHelper, insn, insns, label, load, returns, targets, vmlinux } from "./targets.ts";
 import type { CtxFieldRow } from "../../src/uapi/index.ts";
 import type { Target } from "./targets.ts";
 import { tryLoad } from "./raw-bpf.ts";
@@ -22,13 +22,21 @@ const test = suite("uapi live");
 
 let known: Target[] | undefined;
 const all = (): Target[] => (known ??= targets());
-const label = (t: Target): string => `${t.progType}${t.attachType === undefined ? "" : `/${t.attachType}`}`;
-const refused = (log: string): boolean => /cannot use helper|unknown func|invalid func|not supported for program type|supported only for/.test(log);
+const refused = (log: string): boolean =>
+  /cannot use helper|unknown func|invalid func|not supported for program type|supported only for/.test(log);
 /** A kernel newer than the tables may allow more. */
 const newer = !kernelAtLeast("6.18", /^\d+\.\d+/.exec(release())?.[0] ?? "");
 
 /** Helpers that depend on more than version and type: kernel options and lockdown. */
-const CONDITIONAL = new Set(["override_return", "probe_write_user", "ima_inode_hash", "ima_file_hash", "skb_get_xfrm_state", "sk_assign", "tcp_send_ack"]);
+const CONDITIONAL = new Set([
+  "override_return",
+  "probe_write_user",
+  "ima_inode_hash",
+  "ima_file_hash",
+  "skb_get_xfrm_state",
+  "sk_assign",
+  "tcp_send_ack",
+]);
 
 test("helpers: each program and attach type may call exactly what the table says", () => {
   requires({ root: true, kernel: "6.1" });
@@ -41,8 +49,11 @@ test("helpers: each program and attach type may call exactly what the table says
       assert.ok(log !== "", `${label(t)} ${row.name}: no log`);
       const here = !refused(log);
       if (here) allowed++;
-      const expected = helperAllowed(row, t.progType, t.attachType) && kernelAtLeast(release(), helperSince(row, t.progType, t.attachType));
-      if (here !== expected && !(newer && here)) wrong.push(`${label(t)} ${row.name}: kernel ${here ? "allows" : "refuses"}`);
+      const expected =
+        helperAllowed(row, t.progType, t.attachType) &&
+        kernelAtLeast(release(), helperSince(row, t.progType, t.attachType));
+      if (here !== expected && !(newer && here))
+        wrong.push(`${label(t)} ${row.name}: kernel ${here ? "allows" : "refuses"}`);
     }
   }
   assert.equal(wrong, []);
@@ -69,15 +80,23 @@ test("kfuncs: each program type may call exactly what the table says", () => {
   const btf = vmlinux();
   const wrong: string[] = [];
   for (const t of all()) {
-    if (t.progType === "KPROBE" || t.progType === "SYSCALL" || (t.attachType !== undefined && t.progType === "XDP" && t.attachType !== "XDP")) continue;
+    if (
+      t.progType === "KPROBE" ||
+      t.progType === "SYSCALL" ||
+      (t.attachType !== undefined && t.progType === "XDP" && t.attachType !== "XDP")
+    )
+      continue;
     for (const row of KFUNCS) {
       if (row.measured === false) continue;
       const id = btf.findByName(row.name, "func")?.id;
       if (id === undefined) continue;
       const { log } = tryLoad({ ...load(t), insns: insns(insn(0x85, 0, 2, 0, id), insn(0x95, 0, 0, 0, 0)) });
       const here = !/calling kernel function .* is not allowed/.test(log);
-      const expected = row.progs.includes(t.progType) && (row.attachTypes === undefined || (t.attachType !== undefined && row.attachTypes.includes(t.attachType)));
-      if (here !== expected && !(newer && here)) wrong.push(`${label(t)} ${row.name}: kernel ${here ? "allows" : "refuses"}`);
+      const expected =
+        row.progs.includes(t.progType) &&
+        (row.attachTypes === undefined || (t.attachType !== undefined && row.attachTypes.includes(t.attachType)));
+      if (here !== expected && !(newer && here))
+        wrong.push(`${label(t)} ${row.name}: kernel ${here ? "allows" : "refuses"}`);
     }
   }
   assert.equal(wrong, []);
@@ -93,7 +112,11 @@ test("contexts: every field is readable and writable exactly where the table say
     const layout = ctxLayout(row.struct);
     assert.ok(layout !== undefined, row.struct);
     for (const t of all()) {
-      if (t.progType !== row.progType || (row.attachTypes !== undefined && (t.attachType === undefined || !row.attachTypes.includes(t.attachType)))) continue;
+      if (
+        t.progType !== row.progType ||
+        (row.attachTypes !== undefined && (t.attachType === undefined || !row.attachTypes.includes(t.attachType)))
+      )
+        continue;
       const fields: readonly CtxFieldRow[] = layout.fields;
       for (const field of fields) {
         const count: number = Number(/\[(\d+)\]$/.exec(field.type)?.[1] ?? 1);
@@ -101,12 +124,22 @@ test("contexts: every field is readable and writable exactly where the table say
         if (LOAD[size] === undefined) continue;
         asked++;
         const end = returns(1);
-        const can = (...body: Uint8Array[]): boolean => tryLoad({ ...load(t), insns: insns(...body, end) }).result === 0;
+        const can = (...body: Uint8Array[]): boolean =>
+          tryLoad({ ...load(t), insns: insns(...body, end) }).result === 0;
         const facts: [string, boolean, boolean][] = [
           ["read", can(insn(LOAD[size] ?? 0, 0, 1, field.offset, 0)), row.read.includes(field.name)],
-          ["write", can(insn(0xb7, 2, 0, 0, 0), insn(STORE[size] ?? 0, 1, 2, field.offset, 0)), row.write.includes(field.name)],
+          [
+            "write",
+            can(insn(0xb7, 2, 0, 0, 0), insn(STORE[size] ?? 0, 1, 2, field.offset, 0)),
+            row.write.includes(field.name),
+          ],
         ];
-        if (size > 1) facts.push(["narrow", can(insn(LOAD[size / 2] ?? 0, 0, 1, field.offset, 0)), row.narrow.includes(field.name)]);
+        if (size > 1)
+          facts.push([
+            "narrow",
+            can(insn(LOAD[size / 2] ?? 0, 0, 1, field.offset, 0)),
+            row.narrow.includes(field.name),
+          ]);
         for (const [what, kernel, table] of facts) {
           if (kernel !== table) wrong.push(`${label(t)} ${row.struct}.${field.name} ${what}: kernel says ${kernel}`);
         }
@@ -131,7 +164,11 @@ test("contexts: a load gives a register of the type in the table", () => {
   };
   let seen = 0;
   for (const row of CTX_ACCESS) {
-    const t = all().find((x) => x.progType === row.progType && (row.attachTypes === undefined || (x.attachType !== undefined && row.attachTypes.includes(x.attachType))));
+    const t = all().find(
+      (x) =>
+        x.progType === row.progType &&
+        (row.attachTypes === undefined || (x.attachType !== undefined && row.attachTypes.includes(x.attachType))),
+    );
     if (t === undefined) continue;
     const fields: readonly CtxFieldRow[] = ctxLayout(row.struct)?.fields ?? [];
     for (const field of fields) {
@@ -154,7 +191,11 @@ test("return values: the verifier insists on the ranges in the table and on no o
     const { log } = tryLoad({ ...load(t), insns: callHelper(5) });
     const m = /should have been in \[(-?\d+), (-?\d+)\]/.exec(log);
     const kernel = m === null ? "any" : `${m[1]}..${m[2]}`;
-    const row = RETURN_RANGES.find((r) => r.progType === t.progType && (r.attachTypes === undefined || (t.attachType !== undefined && r.attachTypes.includes(t.attachType))));
+    const row = RETURN_RANGES.find(
+      (r) =>
+        r.progType === t.progType &&
+        (r.attachTypes === undefined || (t.attachType !== undefined && r.attachTypes.includes(t.attachType))),
+    );
     const table = row === undefined ? "any" : `${row.min}..${row.max}`;
     if (kernel !== table) wrong.push(`${label(t)}: kernel ${kernel}, table ${table}`);
   }

@@ -24,7 +24,14 @@ function loadBtf(): number {
   return bpf(BPF_CMD.BTF_LOAD, attr);
 }
 
-const SIZE: Record<string, number> = { any: 4, "4 or 8": 4, "8 or 16": 16, "5 to 260": 8, "multiple of 8": 8, "power-of-two pages": 4096 };
+const SIZE: Record<string, number> = {
+  any: 4,
+  "4 or 8": 4,
+  "8 or 16": 16,
+  "5 to 260": 8,
+  "multiple of 8": 8,
+  "power-of-two pages": 4096,
+};
 const pick = (rule: MapSizeRule): number => (typeof rule === "number" ? rule : (SIZE[rule] ?? 0));
 const required = (row: MapRuleRow): number => (row.required ?? []).reduce((flags, name) => flags | BPF_F[name], 0);
 
@@ -34,7 +41,11 @@ interface Fds {
 }
 
 /** A map by the rules, with what `change` says instead. */
-function create(row: MapRuleRow, fds: Fds, change: { key?: number; value?: number; entries?: number; flags?: number } = {}): number {
+function create(
+  row: MapRuleRow,
+  fds: Fds,
+  change: { key?: number; value?: number; entries?: number; flags?: number } = {},
+): number {
   const attr = new Uint8Array(80);
   const a = new DataView(attr.buffer);
   const inMap = row.mapType.endsWith("OF_MAPS");

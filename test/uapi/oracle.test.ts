@@ -78,7 +78,16 @@ test("constants of mmap, open, poll, epoll, mount and perf are those of this mac
     ["sizeof(struct epoll_event)", linux.EPOLL_EVENT_SIZE.x64],
   );
   const values = evaluate(
-    ["fcntl.h", "sys/mman.h", "poll.h", "sys/epoll.h", "sys/eventfd.h", "sys/mount.h", "sys/resource.h", "linux/perf_event.h"],
+    [
+      "fcntl.h",
+      "sys/mman.h",
+      "poll.h",
+      "sys/epoll.h",
+      "sys/eventfd.h",
+      "sys/mount.h",
+      "sys/resource.h",
+      "linux/perf_event.h",
+    ],
     names.map(([name]) => name),
   );
   for (const [name, value] of names) assert.is(values.get(name), BigInt.asUintN(64, BigInt(value)), name);
@@ -109,14 +118,22 @@ test("sectionFor finds what libbpf finds", () => {
   const mine = (name: string): { type: number; attach: number } | undefined => {
     const row = sectionFor(name)?.row;
     if (row === undefined) return undefined;
-    return { type: BPF_PROG_TYPE[row.progType], attach: row.attachType === undefined ? 0 : BPF_ATTACH_TYPE[row.attachType] };
+    return {
+      type: BPF_PROG_TYPE[row.progType],
+      attach: row.attachType === undefined ? 0 : BPF_ATTACH_TYPE[row.attachType],
+    };
   };
   // The oracle may be older than the table: compare the rows it knows.
   const known = SECTIONS.filter((row) => ask(row.name) !== undefined);
   assert.ok(known.length >= 80, `libbpf knows ${known.length} of the names`);
   // libbpf 1.1 gives tc/ingress and tc/egress no attach type, and has sleepable or session rows fewer.
-  const differs = new Set(known.filter((row) => JSON.stringify(ask(row.name)) !== JSON.stringify(mine(row.name))).map((row) => row.name));
-  assert.equal([...differs].filter((name) => !name.startsWith("tc/") && name !== "struct_ops.s"), []);
+  const differs = new Set(
+    known.filter((row) => JSON.stringify(ask(row.name)) !== JSON.stringify(mine(row.name))).map((row) => row.name),
+  );
+  assert.equal(
+    [...differs].filter((name) => !name.startsWith("tc/") && name !== "struct_ops.s"),
+    [],
+  );
   const base = fc.constantFrom(...known.map((row) => row.name).filter((name) => !differs.has(name)));
   const tail = fc.constantFrom("", "/", "/x", "/x/y", "x", ".s", "+", ".multi", " ", "//");
   fc.assert(
@@ -131,10 +148,14 @@ test("sectionFor finds what libbpf finds", () => {
 
 test("helpers have the ids and parameter counts of libbpf's header", () => {
   requires({ package: ["libbpf-dev", "gcc"] });
-  const header = execFileSync("gcc", ["-E", "-P", "-x", "c", "-include", "linux/bpf.h", "-include", "bpf/bpf_helpers.h", "-"], {
-    input: "",
-    encoding: "utf8",
-  }).replaceAll(/\s+/g, " ");
+  const header = execFileSync(
+    "gcc",
+    ["-E", "-P", "-x", "c", "-include", "linux/bpf.h", "-include", "bpf/bpf_helpers.h", "-"],
+    {
+      input: "",
+      encoding: "utf8",
+    },
+  ).replaceAll(/\s+/g, " ");
   let seen = 0;
   for (const m of header.matchAll(/static [^;{}]*?\(\* ?(?:const )?bpf_(\w+)\)\(([^;]*?)\) = \(void \*\) (\d+);/g)) {
     const row = HELPERS[Number(m[3]) - 1];

@@ -71,7 +71,10 @@ const unique = (names: readonly string[], what: string): void => {
 };
 const release = (since: string, what: string): void => {
   const parsed = parseKernel(since);
-  assert.ok(parsed !== undefined && `${parsed[0]}.${parsed[1]}` === since.split(".").slice(0, 2).join("."), `${what}: since ${since}`);
+  assert.ok(
+    parsed !== undefined && `${parsed[0]}.${parsed[1]}` === since.split(".").slice(0, 2).join("."),
+    `${what}: since ${since}`,
+  );
 };
 
 for (const [what, rows, ids] of [
@@ -87,7 +90,10 @@ for (const [what, rows, ids] of [
       release(row.since, row.name);
     });
     assert.is(Object.keys(ids).length, rows.length);
-    unique(rows.map((r) => r.name), what);
+    unique(
+      rows.map((r) => r.name),
+      what,
+    );
   });
 }
 
@@ -136,21 +142,32 @@ test("helpers: ids, names, arguments and program types are sound", () => {
     for (const args of [row.args, ...(row.variants ?? []).map((v) => v.args ?? row.args)]) {
       args.forEach((arg, n) => {
         const where = `${row.name}, argument ${n + 1}`;
-        if (arg.flags?.includes("MEM_FIXED_SIZE")) assert.ok((arg.size ?? 0) > 0, `${where}: fixed size without a size`);
+        if (arg.flags?.includes("MEM_FIXED_SIZE"))
+          assert.ok((arg.size ?? 0) > 0, `${where}: fixed size without a size`);
         if (arg.type === "ARG_PTR_TO_MEM" && arg.size === undefined) {
           assert.match(args[n + 1]?.type ?? "none", /^ARG_CONST_(ALLOC_)?SIZE/, `${where}: no size follows`);
         }
-        if (/^ARG_CONST_SIZE/.test(arg.type)) assert.is(args[n - 1]?.type, "ARG_PTR_TO_MEM", `${where}: no memory before`);
-        if (/MAP_KEY|MAP_VALUE$/.test(arg.type)) assert.ok(args.slice(0, n).some((a) => a.type === "ARG_CONST_MAP_PTR"), where);
+        if (arg.type.startsWith("ARG_CONST_SIZE"))
+          assert.is(args[n - 1]?.type, "ARG_PTR_TO_MEM", `${where}: no memory before`);
+        if (/MAP_KEY|MAP_VALUE$/.test(arg.type))
+          assert.ok(
+            args.slice(0, n).some((a) => a.type === "ARG_CONST_MAP_PTR"),
+            where,
+          );
         if (/PTR/.test(arg.type) && arg.type !== "ARG_PTR_TO_FUNC") assert.match(arg.c, /\*$/, where);
       });
     }
     for (const variant of row.variants ?? []) {
-      for (const name of variant.progTypes) assert.ok(row.progs.includes(name), `${row.name}: variant of ${name}, which lacks it`);
-      assert.ok(Object.keys(variant).some((k) => k !== "progTypes" && k !== "attachTypes"), `${row.name}: a variant that changes nothing`);
+      for (const name of variant.progTypes)
+        assert.ok(row.progs.includes(name), `${row.name}: variant of ${name}, which lacks it`);
+      assert.ok(
+        Object.keys(variant).some((k) => k !== "progTypes" && k !== "attachTypes"),
+        `${row.name}: a variant that changes nothing`,
+      );
     }
   });
-  for (const row of HELPER_LIMITS) assert.ok(helperByName(row.helper)?.progs.includes(row.progType), `${row.helper} ${row.progType}`);
+  for (const row of HELPER_LIMITS)
+    assert.ok(helperByName(row.helper)?.progs.includes(row.progType), `${row.helper} ${row.progType}`);
   for (const row of HELPER_LATER) {
     const helper = helperByName(row.helper);
     for (const name of row.progTypes) assert.ok(helper?.progs.includes(name), `${row.helper} ${name}`);
@@ -185,12 +202,29 @@ test("helpers: look-ups and prototypes by program type", () => {
 test("helpers: per program type as many as a 6.18 kernel allows", () => {
   const count = (name: keyof typeof BPF_PROG_TYPE): number => HELPERS.filter((h) => h.progs.includes(name)).length;
   // get_func_ip is refused to tracepoint programs only after its prototype was found; probe_write_user is there without lockdown.
-  const counts = { SOCKET_FILTER: 88, SCHED_CLS: 139, SCHED_ACT: 139, XDP: 104, CGROUP_SKB: 103, LWT_IN: 90, LWT_XMIT: 104, SOCK_OPS: 97, SK_MSG: 93, SK_LOOKUP: 85, NETFILTER: 74, TRACEPOINT: 81, PERF_EVENT: 83 } as const;
+  const counts = {
+    SOCKET_FILTER: 88,
+    SCHED_CLS: 139,
+    SCHED_ACT: 139,
+    XDP: 104,
+    CGROUP_SKB: 103,
+    LWT_IN: 90,
+    LWT_XMIT: 104,
+    SOCK_OPS: 97,
+    SK_MSG: 93,
+    SK_LOOKUP: 85,
+    NETFILTER: 74,
+    TRACEPOINT: 81,
+    PERF_EVENT: 83,
+  } as const;
   for (const [name, n] of Object.entries(counts)) assert.is(count(name as "XDP"), n, name);
 });
 
 test("kfuncs: names, releases and types are sound", () => {
-  unique(KFUNCS.map((k) => k.name), "KFUNCS");
+  unique(
+    KFUNCS.map((k) => k.name),
+    "KFUNCS",
+  );
   for (const row of KFUNCS) {
     release(row.since, row.name);
     assert.ok(row.progs.length > 0, row.name);
@@ -202,7 +236,10 @@ test("kfuncs: names, releases and types are sound", () => {
 });
 
 test("sections: types exist, attach types belong to them, nothing is hidden by an earlier row", () => {
-  unique(SECTIONS.map((s) => s.name), "SECTIONS");
+  unique(
+    SECTIONS.map((s) => s.name),
+    "SECTIONS",
+  );
   for (const row of SECTIONS) {
     assert.ok(row.progType in BPF_PROG_TYPE);
     release(row.since, row.name);
@@ -211,10 +248,18 @@ test("sections: types exist, attach types belong to them, nothing is hidden by a
     }
     assert.is(sectionFor(row.name)?.row, row);
     assert.equal(sectionFor(`?${row.name}`), { row, target: undefined });
-    assert.equal(sectionFor(`${row.name}/some/target`), row.target === true ? { row, target: "some/target" } : undefined);
+    assert.equal(
+      sectionFor(`${row.name}/some/target`),
+      row.target === true ? { row, target: "some/target" } : undefined,
+    );
     assert.is(sectionFor(`${row.name}x`)?.row.name === row.name, false);
   }
-  for (const row of PROG_TYPES) if (row.name !== "UNSPEC") assert.ok(SECTIONS.some((s) => s.progType === row.name), row.name);
+  for (const row of PROG_TYPES)
+    if (row.name !== "UNSPEC")
+      assert.ok(
+        SECTIONS.some((s) => s.progType === row.name),
+        row.name,
+      );
 });
 
 test("sectionFor never throws and never invents", () => {
@@ -230,7 +275,10 @@ test("sectionFor never throws and never invents", () => {
 });
 
 const checkFields = (where: string, size: number, fields: readonly FieldRow[]): void => {
-  unique(fields.map((f) => f.name), where);
+  unique(
+    fields.map((f) => f.name),
+    where,
+  );
   for (const f of fields) {
     release(f.since, `${where}.${f.name}`);
     assert.ok(f.offset >= 0 && f.offset + f.size <= size, `${where}.${f.name} is outside ${size} bytes`);
@@ -248,13 +296,17 @@ test("commands: dense, named, each attr inside its size", () => {
     release(row.since, row.name);
     checkFields(row.name, row.size, row.attr);
     assert.is(Math.max(...row.attr.map((f) => f.offset + f.size)), row.size);
-    for (const f of row.attr) assert.ok(kernelAtLeast(f.since, row.since), `${row.name}.${f.name} is older than its command`);
+    for (const f of row.attr)
+      assert.ok(kernelAtLeast(f.since, row.since), `${row.name}.${f.name} is older than its command`);
   });
   assert.is(BPF_CMD.PROG_RUN, BPF_CMD.PROG_TEST_RUN);
 });
 
 test("structs: fields inside, names unique", () => {
-  unique(STRUCTS.map((s) => s.name), "STRUCTS");
+  unique(
+    STRUCTS.map((s) => s.name),
+    "STRUCTS",
+  );
   for (const row of [...STRUCTS, PERF_EVENT_ATTR]) checkFields(row.name, row.size, row.fields);
   assert.is(structByName("bpf_prog_info")?.size, 232);
   assert.is(structByName("nonsense"), undefined);
@@ -275,13 +327,17 @@ test("contexts: every program type has one; access names existing fields", () =>
       if (attach.length === 0) assert.ok(ctxAccess(row.name), row.name);
     }
   }
-  unique(CTX_KINDS.map((k) => k.progType), "CTX_KINDS");
+  unique(
+    CTX_KINDS.map((k) => k.progType),
+    "CTX_KINDS",
+  );
   for (const row of CTX_LAYOUTS) {
     for (const f of row.fields) assert.ok(f.offset + f.size <= row.size, `${row.name}.${f.name}`);
   }
   for (const row of CTX_ACCESS) {
     const fields = ctxLayout(row.struct)?.fields.map((f) => f.name) ?? [];
-    for (const name of [...row.read, ...row.write, ...row.narrow]) assert.ok(fields.includes(name), `${row.struct}.${name}`);
+    for (const name of [...row.read, ...row.write, ...row.narrow])
+      assert.ok(fields.includes(name), `${row.struct}.${name}`);
     for (const name of row.narrow) assert.ok(row.read.includes(name), `${row.progType} ${name}`);
   }
 });
@@ -289,16 +345,32 @@ test("contexts: every program type has one; access names existing fields", () =>
 test("registers: each role is a register of the architecture", () => {
   for (const [arch, row] of Object.entries(PT_REGS)) {
     const regs = row.regs as Readonly<Record<string, number>>;
-    const roles: readonly string[] = [...row.args, ...row.syscallArgs, row.ret, row.sp, row.ip, ...("fp" in row ? [row.fp] : []), ...("lr" in row ? [row.lr] : []), ...("syscallNumber" in row ? [row.syscallNumber] : [])];
+    const roles: readonly string[] = [
+      ...row.args,
+      ...row.syscallArgs,
+      row.ret,
+      row.sp,
+      row.ip,
+      ...("fp" in row ? [row.fp] : []),
+      ...("lr" in row ? [row.lr] : []),
+      ...("syscallNumber" in row ? [row.syscallNumber] : []),
+    ];
     for (const name of roles) assert.ok(name in regs, `${arch}: ${name}`);
     const offsets = Object.values(regs);
-    assert.equal(offsets, offsets.map((_, i) => i * 8), arch);
+    assert.equal(
+      offsets,
+      offsets.map((_, i) => i * 8),
+      arch,
+    );
     assert.is(row.size, offsets.length * 8, arch);
   }
 });
 
 test("flags: BPF_F and BPF_CONST are the rows, values fit, single bits do not collide within a group", () => {
-  unique(FLAGS.map((f) => f.name), "FLAGS");
+  unique(
+    FLAGS.map((f) => f.name),
+    "FLAGS",
+  );
   const values: Record<string, number> = { ...BPF_CONST };
   for (const [name, value] of Object.entries(BPF_F)) values[`BPF_F_${name}`] = value;
   assert.is(Object.keys(values).length, FLAGS.length);
@@ -309,7 +381,11 @@ test("flags: BPF_F and BPF_CONST are the rows, values fit, single bits do not co
   }
   for (const group of ["map create", "prog load", "prog attach", "test run", "redirect, clone_redirect"]) {
     const bits = FLAGS.filter((f) => f.group === group).map((f) => f.value);
-    assert.is(bits.reduce((a, b) => a | b, 0), bits.reduce((a, b) => a + b, 0), group);
+    assert.is(
+      bits.reduce((a, b) => a | b, 0),
+      bits.reduce((a, b) => a + b, 0),
+      group,
+    );
   }
 });
 
@@ -360,14 +436,16 @@ test("perf: ioctls, sample bits and attr sizes", () => {
   for (const { since, size } of PERF_ATTR_SIZES) {
     // No field that a kernel knows may lie past the attr size of that kernel.
     for (const f of PERF_EVENT_ATTR.fields) {
-      if (f.offset >= size && !f.since.startsWith("2.6.")) assert.ok(!kernelAtLeast(since, f.since), `${f.name} (${f.since}) is past ${size}`);
+      if (f.offset >= size && !f.since.startsWith("2.6."))
+        assert.ok(!kernelAtLeast(since, f.since), `${f.name} (${f.since}) is past ${size}`);
     }
   }
 });
 
 test("capabilities: numbers agree; every program type is listed", () => {
   for (const row of CAPABILITIES) assert.is(CAP[row.name], row.number);
-  const needs = (name: string): readonly string[] | undefined => PROG_CAPABILITIES.find((p) => p.progType === name)?.needs;
+  const needs = (name: string): readonly string[] | undefined =>
+    PROG_CAPABILITIES.find((p) => p.progType === name)?.needs;
   assert.is(PROG_CAPABILITIES.length, PROG_TYPES.length - 1);
   assert.equal(needs("SOCKET_FILTER"), []);
   assert.equal(needs("XDP"), ["BPF", "NET_ADMIN"]);
@@ -384,7 +462,10 @@ test("kernel releases: compared as numbers, nonsense is never new enough", () =>
   assert.is(kernelAtLeast("4.20", "5.0"), false);
   assert.is(kernelAtLeast("", "5.0"), false);
   assert.is(featureSince("ringbuf"), "5.8");
-  unique(FEATURES.map((f) => f.name), "FEATURES");
+  unique(
+    FEATURES.map((f) => f.name),
+    "FEATURES",
+  );
   for (const row of FEATURES) release(row.since, row.name);
   const pair = fc.tuple(fc.integer({ min: 2, max: 99 }), fc.integer({ min: 0, max: 99 }));
   fc.assert(

@@ -23,8 +23,36 @@ export interface Target {
 }
 
 /** Types whose attach type never matters at load. */
-const PLAIN: readonly ProgTypeName[] = ["SOCKET_FILTER", "SCHED_CLS", "SCHED_ACT", "TRACEPOINT", "PERF_EVENT", "LWT_IN", "LWT_OUT", "LWT_XMIT", "LWT_SEG6LOCAL", "RAW_TRACEPOINT", "RAW_TRACEPOINT_WRITABLE", "KPROBE"];
-const BY_ATTACH: readonly ProgTypeName[] = ["XDP", "CGROUP_SKB", "CGROUP_SOCK", "CGROUP_SOCK_ADDR", "CGROUP_SOCKOPT", "CGROUP_SYSCTL", "CGROUP_DEVICE", "SOCK_OPS", "SK_SKB", "SK_MSG", "SK_REUSEPORT", "SK_LOOKUP", "FLOW_DISSECTOR", "NETFILTER"];
+const PLAIN: readonly ProgTypeName[] = [
+  "SOCKET_FILTER",
+  "SCHED_CLS",
+  "SCHED_ACT",
+  "TRACEPOINT",
+  "PERF_EVENT",
+  "LWT_IN",
+  "LWT_OUT",
+  "LWT_XMIT",
+  "LWT_SEG6LOCAL",
+  "RAW_TRACEPOINT",
+  "RAW_TRACEPOINT_WRITABLE",
+  "KPROBE",
+];
+const BY_ATTACH: readonly ProgTypeName[] = [
+  "XDP",
+  "CGROUP_SKB",
+  "CGROUP_SOCK",
+  "CGROUP_SOCK_ADDR",
+  "CGROUP_SOCKOPT",
+  "CGROUP_SYSCTL",
+  "CGROUP_DEVICE",
+  "SOCK_OPS",
+  "SK_SKB",
+  "SK_MSG",
+  "SK_REUSEPORT",
+  "SK_LOOKUP",
+  "FLOW_DISSECTOR",
+  "NETFILTER",
+];
 
 /** Targets that this kernel loads: an empty program of each was tried. */
 export function targets(): Target[] {
@@ -58,6 +86,11 @@ export function targets(): Target[] {
 /** The PROG_LOAD fields of a target. */
 export function load(t: Target): { type: number; attachType: number; btfId: number; flags: number } {
   return { type: t.type, attachType: t.attach, btfId: t.btfId, flags: t.flags };
+}
+
+/** "XDP/XDP_DEVMAP", for messages. */
+export function label(t: Target): string {
+  return t.attachType === undefined ? t.progType : `${t.progType}/${t.attachType}`;
 }
 
 export function insn(opcode: number, dst: number, src: number, off: number, imm: number): Uint8Array {
