@@ -98,6 +98,8 @@ export function differences(spec: CollectionSpec, prog: ProgSpec, load: Recorded
   ) {
     out.push(`attach type ${prog.expectedAttachType}, libbpf ${load.expected_attach_type}`);
   }
+  // BPF_F_SLEEPABLE and BPF_F_XDP_HAS_FRAGS: those that a section name can ask for.
+  if (!asWritten && prog.flags !== (load.prog_flags & 0x30)) out.push(`flags ${prog.flags}, libbpf ${load.prog_flags}`);
   compareExt(prog, load, out);
   for (const map of load.maps) compareMap(spec, map, out);
   return out;
