@@ -80,6 +80,19 @@ export function targets(): Target[] {
   add("TRACING", "MODIFY_RETURN", named("func", "security_file_open"));
   add("LSM", "LSM_MAC", named("func", "bpf_lsm_file_open"));
   add("LSM", "LSM_CGROUP", named("func", "bpf_lsm_socket_post_create"));
+  const ops = vmlinux().findByName("tcp_congestion_ops", "struct");
+  if (ops?.kind === "struct") {
+    // For struct_ops, expected_attach_type is the number of the member.
+    const attach = ops.members.findIndex((m) => m.name === "ssthresh");
+    all.push({
+      progType: "STRUCT_OPS",
+      attachType: undefined,
+      type: BPF_PROG_TYPE.STRUCT_OPS,
+      attach,
+      btfId: ops.id,
+      flags: 0,
+    });
+  }
   return all.filter((t) => [0, 1].some((value) => tryLoad({ ...load(t), insns: returns(value) }).result === 0));
 }
 
