@@ -70,7 +70,7 @@ function exists(fn: Fn, e: Expr): Val {
     const name = e.value.replace(/^(struct|union) /, "");
     const struct = kernel.findStruct(name);
     const local = struct === undefined ? fn.module.locals.missing(name, e.value.startsWith("union ") ? "union" : "struct") : localStruct(fn, struct);
-    return { k: "scalar", type: BOOL, v: fn.b.core(new TypeAccess(local, CORE.TYPE_EXISTS), struct === undefined ? 0 : 1) };
+    return { k: "scalar", type: BOOL, v: fn.b.core(new TypeAccess(local, CORE.TYPE_EXISTS), 1) };
   }
   if (e.type !== "MemberExpression" || e.computed || e.object.type === "Super" || e.property.type !== "Identifier") {
     return fn.report("BPF2006", e, { expected: "a field such as `task.field`, or the name of a type", found: "something else" });
@@ -91,7 +91,7 @@ function exists(fn: Fn, e: Expr): Val {
   } else {
     steps = m.path.map((s) => ({ owner: fn.module.locals.get(s.owner, kernel.btf.nameOf(s.owner), kernel.btf.typeById(s.owner).kind === "union" ? "union" : "struct"), index: s.index }));
   }
-  return { k: "scalar", type: BOOL, v: fn.b.core(new FieldAccess(root, CORE.FIELD_EXISTS, steps), m === undefined ? 0 : 1) };
+  return { k: "scalar", type: BOOL, v: fn.b.core(new FieldAccess(root, CORE.FIELD_EXISTS, steps), 1) };
 }
 
 /** The running kernel's value of an enumerator. */

@@ -1,0 +1,302 @@
+/** Whole programs on the running kernel: what a user would see in maps, globals and samples. */
+import { assert, suite } from "../../harness.ts";
+import { requires } from "../../kernel.ts";
+import { loaded, runningBtf } from "../compile-text.ts";
+
+const test = suite("compiler behaviour");
+const needs = { root: true, capability: ["CAP_BPF", "CAP_NET_ADMIN"], kernel: "5.8" } as const;
+
+/** Runs program `p` once on a packet and gives the collection to look at. */
+function run(text: string, check: (c: ReturnType<typeof loaded>, result: number) => void, data = new Uint8Array(64)): void {
+  requires(needs);
+  const c = loaded(text, { btf: runningBtf() });
+  try {
+    check(c, c.prog("p").testRun({ data }).returnValue);
+  } finally {
+    c.close();
+  }
+}
+
+test("maps: set, get, has, delete, add, getOrInsert", () => {
+  run(
+    `import { hash, u32, u64, xdp, struct, global } from "bpfkit";
+const V = struct({ n: u64, last: u32 });
+export const m = hash(u32, u64);
+export const s = hash(u32, V);
+export const flags = global(u64, 0);
+export const p = xdp(() => {
+  m.set(1, 10);
+  m.add(1, 5);
+  m.add(2, 7);
+  m.set(3, 1);
+  if (m.delete(3)) flags.value |= 1;
+  if (!m.has(3)) flags.value |= 2;
+  const one = m.get(1);
+  if (one === undefined) return 0;
+  if (one === 15) flags.value |= 4;
+  s.set(9, { n: 1, last: 2 });
+  const v = s.get(9);
+  if (!v) return 0;
+  v.n += 41;
+  v.last = one;
+  let w = s.get(10);
+  if (!w) {
+    s.set(10, { n: 100, last: 0 });
+    w = s.get(10);
+    if (!w) return 0;
+  }
+  w.n++;
+  const missing = m.get(77) ?? 5;
+  if (missing === 5) flags.value |= 8;
+  return 2;
+});`,
+    (c, result) => {
+      assert.is(result, 2);
+      assert.equal(c.map("m").toArray().sort((a, b) => Number(a[0]) - Number(b[0])), [[1, 15n], [2, 7n]]);
+      assert.equal(c.map("s").get(9), { n: 42n, last: 15 });
+      assert.equal(c.map("s").get(10), { n: 101n, last: 0 });
+      assert.is(c.variable<bigint>("flags").value, 15n);
+    },
+  );
+});
+
+test("a number read from a map is a copy", () => {
+  run(
+    `import { hash, u32, u64, xdp, global } from "bpfkit";
+export const m = hash(u32, u64);
+export const before = global(u64, 0);
+export const p = xdp(() => {
+  m.set(1, 10);
+  const old = m.get(1);
+  m.set(1, 99);
+  if (old === undefined) return 1;
+  before.value = old;
+  return 2;
+});`,
+    (c) => assert.is(c.variable<bigint>("before").value, 10n),
+  );
+});
+
+test("strings: comm, literals, compare, startsWith, struct copies", () => {
+  run(
+    `import { char, global, hash, struct, u32, xdp } from "bpfkit";
+const E = struct({ id: u32, name: char(16), kind: char(8) });
+export const m = hash(u32, E);
+export const bits = global(u32, 0);
+export const p = xdp((_ctx, bpf) => {
+  const comm = bpf.comm();
+  m.set(1, { id: 7, name: comm, kind: "abc" });
+  const e = m.get(1);
+  if (!e) return 0;
+  if (e.name === comm) bits.value |= 1;
+  if (e.kind === "abc") bits.value |= 2;
+  if (e.kind !== "abd") bits.value |= 4;
+  if (e.kind.startsWith("ab")) bits.value |= 8;
+  if (!e.kind.startsWith("b")) bits.value |= 16;
+  m.set(2, { ...e, id: 8 });
+  m.set(3, e);
+  switch (e.kind) {
+    case "xyz": bits.value |= 32; break;
+    case "abc": bits.value |= 64; break;
+    default: bits.value |= 128;
+  }
+  return 2;
+});`,
+    (c) => {
+      assert.is(c.variable<number>("bits").value, 1 + 2 + 4 + 8 + 16 + 64);
+      const name = (c.map<number, { name: string }>("m").get(1) as { name: string }).name;
+      assert.ok(name.length > 0);
+      assert.equal(c.map("m").get(2), { id: 8, name, kind: "abc" });
+      assert.equal(c.map("m").get(3), { id: 7, name, kind: "abc" });
+    },
+  );
+});
+
+test("functions: inlined, closures, several returns, destructuring, defaults", () => {
+  run(
+    `import { global, u64, xdp, struct, u32, hash } from "bpfkit";
+const P = struct({ x: u32, y: u32 });
+export const m = hash(u32, P);
+export const out = global(u64, 0);
+const table = [2, 3, 5, 7];
+const settings = Object.freeze({ scale: 10, names: ["a", "b"] });
+function clamp(v: number, low: number, high = 100) {
+  if (v < low) return low;
+  if (v > high) return high;
+  return v;
+}
+const find = (k: number) => {
+  const e = m.get(k);
+  if (!e) return undefined;
+  return e;
+};
+export const p = xdp(() => {
+  let sum = u64(0);
+  const add = (n: number) => { sum += n; };
+  for (const t of table) add(t * settings.scale);
+  add(clamp(u64(5000), 0));
+  add(clamp(u64(3), 9));
+  m.set(1, { x: 30, y: 4 });
+  const e = find(1);
+  if (e) { const { x, y } = e; add(x * y); }
+  if (find(2)) add(1_000_000);
+  const [q, r] = [sum / 7, sum % 7];
+  out.value = q * 1000 + r;
+  return 2;
+});`,
+    (c) => {
+      const sum = 170n + 100n + 9n + 120n;
+      assert.is(c.variable<bigint>("out").value, (sum / 7n) * 1000n + (sum % 7n));
+    },
+  );
+});
+
+test("arrays: index at run time, out of range reads 0 and writes nothing, for … of", () => {
+  run(
+    `import { array, global, u32, u64, xdp } from "bpfkit";
+export const a = global(array(u32, 8), [1, 2, 3, 4, 5, 6, 7, 8]);
+export const at = global(u32, 5);
+export const far = global(u32, 50);
+export const out = global(array(u64, 4), [0, 0, 0, 0]);
+export const p = xdp(() => {
+  out.value[0] = a.value[at.value];
+  out.value[1] = a.value[far.value] + 7;
+  a.value[far.value] = 99;
+  a.value[at.value] += 10;
+  let sum = u64(0);
+  for (const x of a.value) sum += x;
+  out.value[2] = sum;
+  out.value[3] = a.value.length;
+  return 2;
+});`,
+    (c) => assert.equal(c.variable("out").value, [6n, 7n, 46n, 8n]),
+  );
+});
+
+test("ring buffer: emit and reserve", () => {
+  requires(needs);
+  const c = loaded(
+    `import { char, ringbuf, struct, u32, u64, xdp } from "bpfkit";
+const S = struct({ a: u32, b: u64, text: char(12) });
+export const events = ringbuf(S);
+export const p = xdp((_ctx, bpf) => {
+  events.emit({ a: 1, b: bpf.nsecs() > 0 ? 22 : 0, text: "hi" });
+  const s = events.reserve();
+  if (!s) return 0;
+  s.a = 3;
+  s.b = 4;
+  s.text = "there";
+  events.submit(s);
+  const t = events.reserve();
+  if (!t) return 0;
+  events.discard(t);
+  return 2;
+});`,
+  );
+  const seen: unknown[] = [];
+  const reader = c.events("events");
+  c.prog("p").testRun({ data: new Uint8Array(64) });
+  reader.drain((e: unknown) => void seen.push({ ...(e as object) }));
+  c.close();
+  assert.equal(seen, [{ a: 1, b: 22n, text: "hi" }, { a: 3, b: 4n, text: "there" }]);
+});
+
+test("packets: bounds, network byte order, writing", () => {
+  const packet = new Uint8Array(64);
+  packet.set([0x08, 0x00], 12);
+  packet.set([0x45, 0, 0x12, 0x34], 14);
+  packet[23] = 17;
+  run(
+    `import { XDP, array, be16, be32, global, packed, struct, u16, u32, u8, xdp } from "bpfkit";
+const Ethernet = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
+const Ipv4 = struct({ vl: u8, tos: u8, length: be16, id: be16, fragment: be16, ttl: u8, protocol: u8, checksum: u16, source: be32, destination: be32 });
+const Udp = packed({ source: be16, destination: be16, length: be16, checksum: u16 });
+export const out = global(array(u32, 4), [0, 0, 0, 0]);
+export const p = xdp((ctx) => {
+  const eth = ctx.packet(Ethernet);
+  if (!eth || eth.type !== 0x800) return XDP.ABORTED;
+  const ip = ctx.packet(Ipv4, Ethernet.size);
+  if (!ip) return XDP.DROP;
+  out.value[0] = ip.length;
+  out.value[1] = ip.protocol;
+  const udp = ctx.packet(Udp, Ethernet.size + (ip.vl & 15) * 4);
+  if (udp) { udp.destination = 0x1234; out.value[2] = udp.destination; }
+  if (!ctx.packet(Ipv4, 60)) out.value[3] = 1;
+  return XDP.PASS;
+});`,
+    (c, result) => {
+      assert.is(result, 2);
+      assert.equal(c.variable("out").value, [0x1234, 17, 0x1234, 1]);
+    },
+    packet,
+  );
+});
+
+test("histograms count in the right bucket", () => {
+  requires(needs);
+  const values = [0n, 1n, 2n, 3n, 4n, 255n, 256n, 65535n, 65536n, (1n << 40n) + 1n, (1n << 63n) - 1n, (1n << 63n), (1n << 64n) - 1n];
+  const c = loaded(
+    `import { array, global, histogram, u32, u64, xdp } from "bpfkit";
+export const h = histogram();
+export const lin = histogram({ min: 10, max: 50, step: 10 });
+export const by = histogram(u32);
+export const v = global(u64, 0);
+export const p = xdp(() => { h.increment(v.value); lin.increment(v.value); by.increment(5, v.value); return 2; });`,
+  );
+  const seen: number[] = [];
+  const linear: number[] = [];
+  const count = (map: string): number[] => c.perCpu<number, bigint>(map).toArray().map(([, cpus]) => Number(cpus.reduce((a, b) => a + b, 0n)));
+  for (const v of values) {
+    c.variable<bigint>("v").value = v;
+    const [before, linBefore] = [count("h"), count("lin")];
+    c.prog("p").testRun({ data: new Uint8Array(64) });
+    seen.push(count("h").findIndex((n, i) => n !== before[i]));
+    linear.push(count("lin").findIndex((n, i) => n !== linBefore[i]));
+  }
+  const keyed = c.perCpu<{ key: number; bucket: number }, bigint>("by").toArray().map(([k]) => k.bucket).sort((a, b) => a - b);
+  c.close();
+  const bucket = (v: bigint): number => (v === 0n ? 0 : v.toString(2).length);
+  assert.equal(seen, values.map(bucket));
+  assert.equal(linear, values.map((v) => (v < 10n ? 0 : v >= 50n ? 5 : Number((v - 10n) / 10n) + 1)));
+  assert.equal(keyed, [...new Set(values.map(bucket))].sort((a, b) => a - b));
+});
+
+test("configuration is read-only and can be set at load", () => {
+  requires(needs);
+  const text = `import { config, u32, xdp } from "bpfkit";
+export const limit = config(u32, 5);
+export const p = xdp(() => limit.value + 1);`;
+  const c = loaded(text, { config: { limit: 41 } });
+  assert.is(c.prog("p").testRun({ data: new Uint8Array(64) }).returnValue, 42);
+  c.close();
+});
+
+test("kernel memory: field chains, text, exists, sizeof, enum values", () => {
+  requires({ ...needs, kernel: "5.11" });
+  const c = loaded(
+    `import { char, global, rawTracepoint, u32, u64 } from "bpfkit";
+export const out = global(u64, 0);
+export const tgid = global(u32, 0);
+export const parent = global(u32, 0);
+export const name = global(char(16), "");
+export const p = rawTracepoint("sys_enter", (_ctx, bpf) => {
+  const t = bpf.task();
+  tgid.value = t.tgid;
+  parent.value = t.real_parent.tgid;
+  name.value = t.comm;
+  if (bpf.exists(t.comm)) out.value |= 1;
+  if (!bpf.exists(t.no_such_field)) out.value |= 2;
+  if (bpf.exists("struct task_struct")) out.value |= 4;
+  if (bpf.sizeOf("struct task_struct") > 1000) out.value |= 8;
+  if (bpf.enumValue("pid_type", "PIDTYPE_TGID") === 1) out.value |= 16;
+  if (t.pid === bpf.tid()) out.value |= 0;
+});`.replace("if (t.pid === bpf.tid()) out.value |= 0;", "if (u32(t.pid) === bpf.tid()) out.value |= 32;"),
+    { btf: runningBtf() },
+  );
+  c.prog("p").testRun({ ctx: new Uint8Array(16) });
+  assert.is(c.variable<number>("tgid").value, process.pid);
+  assert.is(c.variable<number>("parent").value, process.ppid);
+  assert.ok(c.variable<string>("name").value.length > 0);
+  assert.is(c.variable<bigint>("out").value, 63n);
+  c.close();
+});
