@@ -45,12 +45,15 @@ await build({
   sourcesContent: false,
 });
 
-await build({
+const cli = await build({
   ...common,
   entryPoints: { cli: "src/cli/main.ts" },
   outdir: out,
   outExtension: { ".js": ".cjs" },
   format: "cjs",
+  define: { ...common.define, "import.meta.url": "bpfkitUrl", "import.meta.dirname": "__dirname" },
+  banner: { js: 'const bpfkitUrl = require("node:url").pathToFileURL(__filename).href;' },
+  metafile: true,
   minifySyntax: true,
   minifyWhitespace: true,
 });
@@ -68,4 +71,10 @@ await build({
 chmodSync(join(out, "bpfkit.cjs"), 0o755);
 
 const tsc = join(root, "node_modules/typescript/bin/tsc");
-if (existsSync(tsc)) execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
+if (existsSync(tsc)) execFileSync(process.execPath, [tsc, "--noCheck", "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
+
+if (process.argv.includes("--sizes")) {
+  const { inputs } = Object.values(cli.metafile.outputs)[0];
+  const rows = Object.entries(inputs).sort((a, b) => b[1].bytesInOutput - a[1].bytesInOutput);
+  for (const [file, { bytesInOutput }] of rows.slice(0, 25)) console.log(String(bytesInOutput).padStart(8), file);
+}

@@ -10,8 +10,9 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { constants, Script } from "node:vm";
+import { Script } from "node:vm";
 import { crc32 } from "node:zlib";
+import type { Host } from "./command.ts";
 
 declare const BPFKIT_BUNDLE_HASH: string;
 
@@ -34,8 +35,6 @@ const source = readFileSync(file, "utf8");
 const cachedData = readCache();
 const script = new Script(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, {
   filename: file,
-  // The bundle imports the user's module, which `vm` refuses without a loader.
-  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   ...(cachedData === undefined ? {} : { cachedData }),
 });
 
@@ -56,7 +55,7 @@ function saveCache(): void {
   }
 }
 
-const module_ = { exports: {} as { main?: (argv: string[], host: { saveCache: () => void }) => Promise<void> } };
+const module_ = { exports: {} as { main?: (argv: string[], host: Host) => Promise<void> } };
 const run = script.runInThisContext() as (...args: unknown[]) => void;
 run(module_.exports, createRequire(file), module_, file, __dirname);
-void module_.exports.main?.(process.argv.slice(2), { saveCache });
+void module_.exports.main?.(process.argv.slice(2), { saveCache, importModule: (url) => import(url) });

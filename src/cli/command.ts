@@ -5,6 +5,8 @@ import type { CommandSpec, ParsedArgs } from "./args.ts";
 export interface Host {
   /** Called once start-up is over, so that the code it used is cached for the next start. */
   saveCache(): void;
+  /** `import()`: the bundle is run by `vm`, which has none of its own. */
+  importModule(url: string): Promise<unknown>;
 }
 
 export interface Command {

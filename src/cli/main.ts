@@ -3,13 +3,16 @@ import { BpfkitError } from "../core/index.ts";
 import { editDistance, helpText, parseCommandArgs, UsageError } from "./args.ts";
 import type { Command, Host } from "./command.ts";
 import { asmCommand } from "./commands/asm.ts";
+import { compileCommand } from "./commands/compile.ts";
 import { disasmCommand } from "./commands/disasm.ts";
+import { runCommand } from "./commands/run.ts";
+import { typesCommand } from "./commands/types.ts";
 import { EXIT } from "./exit-codes.ts";
 import { reportError } from "./report.ts";
 
 declare const BPFKIT_VERSION: string;
 
-const COMMANDS: readonly Command[] = [asmCommand, disasmCommand];
+const COMMANDS: readonly Command[] = [runCommand, compileCommand, disasmCommand, asmCommand, typesCommand];
 
 function overview(): string {
   const width = Math.max(...COMMANDS.map((c) => c.spec.name.length)) + 3;

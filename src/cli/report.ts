@@ -1,5 +1,6 @@
 /** Every error of the command ends here: the right text, the right exit code, never a stack trace for a user's mistake. */
-import { BpfkitError, NotSupportedError } from "../core/index.ts";
+import { readFileSync } from "node:fs";
+import { BpfkitError, type Diagnostic, NotSupportedError } from "../core/index.ts";
 import { renderDiagnostics } from "../core/render.ts";
 import { helpText, UsageError } from "./args.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -29,7 +30,7 @@ export function reportError(error: unknown, options: ReportOptions): number {
   if (error instanceof BpfkitError) {
     const text =
       error.diagnostics.length > 0
-        ? renderDiagnostics(error.diagnostics, { sources: options.sources ?? new Map(), color: useColor() })
+        ? renderDiagnostics(error.diagnostics, { sources: withFiles(error.diagnostics, options.sources), color: useColor() })
         : `error: ${error.message}\n`;
     process.stderr.write(text);
     return code;
@@ -53,4 +54,23 @@ function exitCode(error: unknown): number {
 
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === "string";
+}
+
+/** Warnings of a compilation, to standard error. */
+export function warn(diagnostics: readonly Diagnostic[], sources: ReadonlyMap<string, string>): void {
+  if (diagnostics.length > 0) process.stderr.write(renderDiagnostics(diagnostics, { sources, color: useColor() }));
+}
+
+/** The sources given, and the files on disk that the labels name. */
+function withFiles(diagnostics: readonly Diagnostic[], given: ReadonlyMap<string, string> = new Map()): ReadonlyMap<string, string> {
+  const sources = new Map(given);
+  for (const { span } of diagnostics.flatMap((d) => d.labels)) {
+    if (sources.has(span.file)) continue;
+    try {
+      sources.set(span.file, readFileSync(span.file, "utf8"));
+    } catch {
+      // Only the place is named then.
+    }
+  }
+  return sources;
 }

@@ -61,6 +61,8 @@ export interface CompileResult {
   readonly schemas: ReadonlyMap<string, MapSchemas>;
   /** Handles of globals by variable name. */
   readonly globals: ReadonlyMap<string, GlobalHandle>;
+  /** Handles of programs by their name in `spec`. */
+  readonly programs: ReadonlyMap<string, AnyProgram>;
   /** Warnings: errors are thrown. */
   readonly diagnostics: readonly Diagnostic[];
   readonly explain: readonly ProgramExplain[];
@@ -146,7 +148,7 @@ export function tryCompile(input: CompileInput): { readonly result: CompileResul
     progs,
     sources: module.sources,
   };
-  return { result: { spec, schemas, globals, diagnostics: reporter.diagnostics, explain }, diagnostics: reporter.diagnostics };
+  return { result: { spec, schemas, globals, programs: new Map(programs.map((p) => [p.name, p.handle])), diagnostics: reporter.diagnostics, explain }, diagnostics: reporter.diagnostics };
 }
 
 /** Names by export key; struct schemas too, so that BTF has them. */

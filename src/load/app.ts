@@ -118,6 +118,15 @@ export class App {
     await new Promise((resolve) => this.signal.addEventListener("abort", resolve, { once: true }));
   }
 
+  /** Detaches and unloads everything. Closing twice is harmless. */
+  close(): void {
+    this.#closeReaders();
+    this.collection.close();
+  }
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   #name(handle: object): string {
     const name = this.#names.get(handle);
     if (name !== undefined) return name;

@@ -22,6 +22,8 @@ export interface LoadModuleOptions {
   /** URL of the module that a specifier "bpfkit" or "bpfkit/…" means. */
   readonly resolveOwn: (specifier: string) => string;
   readonly cache?: PrepareCache;
+  /** `import()` of the caller: code that `vm` runs has none. */
+  readonly importModule?: (url: string) => Promise<unknown>;
 }
 
 export interface ModuleResult {
@@ -53,8 +55,9 @@ interface Unit {
  */
 export async function loadModule(path: string, options: LoadModuleOptions): Promise<ModuleResult> {
   const url = path.startsWith("file:") ? path : pathToFileURL(path).href;
+  const importModule = options.importModule ?? ((to: string): Promise<unknown> => import(to));
   const modules = new Map<string, LoadedModule>();
-  if (!isTypeScript(url)) return { exports: (await import(url)) as Readonly<Record<string, unknown>>, modules };
+  if (!isTypeScript(url)) return { exports: (await importModule(url)) as Readonly<Record<string, unknown>>, modules };
 
   const units = new Map<string, Unit>();
   const entry = await read(url, undefined, units, options);
@@ -77,7 +80,7 @@ export async function loadModule(path: string, options: LoadModuleOptions): Prom
       for (const [unit, name] of names) writeFileSync(fileURLToPath(name), link(unit, (target) => names.get(target) ?? ""));
       runs = names.get(entry) as string;
     }
-    return { exports: (await import(runs)) as Readonly<Record<string, unknown>>, modules };
+    return { exports: (await importModule(runs)) as Readonly<Record<string, unknown>>, modules };
   } catch (error) {
     throw explained(error);
   } finally {

@@ -20,9 +20,9 @@ export const disasmCommand: Command = {
       { name: "json", help: "one JSON object a program" },
     ],
   },
-  async run(args) {
+  async run(args, host) {
     const [path = "-"] = args.positionals;
-    const spec = await specOfFile(path, { btf: args.value("btf") });
+    const spec = await specOfFile(path, host, { btf: args.value("btf") });
     const wanted = args.values.get("program");
     const progs = wanted === undefined ? spec.progs : wanted.map((name) => find(spec, name, path));
     for (const [i, prog] of progs.entries()) {
