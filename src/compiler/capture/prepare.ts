@@ -2,7 +2,7 @@
 import { DiagnosticError } from "../../core/errors.ts";
 import { blankTypes } from "../syntax/blank.ts";
 import { type AnyNode, type Ast, eachChild } from "../syntax/ast.ts";
-import { parseModule } from "../syntax/parse.ts";
+import { parseAndLend } from "../syntax/parse.ts";
 import { Scopes } from "../syntax/scopes.ts";
 import { references } from "./join.ts";
 
@@ -32,7 +32,7 @@ export interface PreparedModule {
  * @throws DiagnosticError when the text cannot be parsed, or has code that erasing types cannot give (enums, …).
  */
 export function prepareModule(text: string, file: string): PreparedModule {
-  const parsed = parseModule(text, file);
+  const parsed = parseAndLend(text, file);
   if (!parsed.ok) throw new DiagnosticError("BPF7003", [parsed.diagnostic]);
   const blanked = blankTypes(text, parsed.node, file);
   if (!blanked.ok) throw new DiagnosticError("BPF7012", blanked.diagnostics);

@@ -2,7 +2,7 @@
 import type { Diagnostic, Span } from "../../core/diagnostic.ts";
 import { type AnyNode, type Ast, eachChild, type FunctionNode, isFunction } from "../syntax/ast.ts";
 import { LineTable } from "../syntax/lines.ts";
-import { parseExpressionAt, parseModule } from "../syntax/parse.ts";
+import { parseExpressionAt, takeParsed } from "../syntax/parse.ts";
 import { Scopes } from "../syntax/scopes.ts";
 
 export interface FunctionEntry {
@@ -34,7 +34,7 @@ export class SourceFile {
   /** Tree, functions in order of their start, and scopes; or why the text cannot be parsed. */
   parsed(): { readonly functions: readonly FunctionEntry[]; readonly scopes: Scopes; readonly program: AnyNode } | Diagnostic {
     if (this.#parsed !== undefined) return this.#parsed;
-    const result = parseModule(this.text, this.path);
+    const result = takeParsed(this.text, this.path);
     if (!result.ok) return (this.#parsed = result.diagnostic);
     const functions: FunctionEntry[] = [];
     collect(result.node, this.text, functions);

@@ -16,6 +16,26 @@ export function parseModule(text: string, file: string): Parsed<acorn.Program> {
   return guarded(text, file, () => (typescript ??= Parser.extend(tsPlugin())).parse(text, OPTIONS));
 }
 
+const lent = new Map<string, acorn.Program>();
+
+/** {@link parseModule}, and the tree is kept for the one `takeParsed` that follows: loading and capturing read the same file. */
+export function parseAndLend(text: string, file: string): Parsed<acorn.Program> {
+  const parsed = parseModule(text, file);
+  if (parsed.ok) {
+    lent.set(text, parsed.node);
+    if (lent.size > 16) lent.delete(lent.keys().next().value as string);
+  }
+  return parsed;
+}
+
+/** The tree that was kept for this text, else a new one. Nobody may change it. */
+export function takeParsed(text: string, file: string): Parsed<acorn.Program> {
+  const node = lent.get(text);
+  if (node === undefined) return parseModule(text, file);
+  lent.delete(text);
+  return { ok: true, node };
+}
+
 /** The one expression that begins at `offset`: cheap in a long file. Of `a, b` it is `a`. */
 export function parseExpressionAt(text: string, offset: number, file: string): Parsed<Expr> {
   return guarded(text, file, () =>
