@@ -13,7 +13,7 @@ export interface FieldRow {
   readonly bits?: number;
   /** A u64 that holds a user-space address. */
   readonly pointer?: boolean;
-  /** Written by the kernel. */
+  /** Written by the kernel (counts and lengths are read first). */
   readonly out?: boolean;
   readonly since: string;
 }
