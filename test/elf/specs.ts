@@ -58,7 +58,11 @@ export interface Made {
 const LINE = (n: number): string => `  const x${n} = events.emit({ pid: bpf.pid() });`;
 
 /** A collection with these functions, laid out as linking lays them out. */
-export function makeSpec(made: Made, section: (i: number) => string = () => "raw_tp/sys_enter"): CollectionSpec {
+export function makeSpec(
+  made: Made,
+  section: (i: number) => string = () => "raw_tp/sys_enter",
+  order: "depth-first" | "breadth-first" = "depth-first",
+): CollectionSpec {
   const b = new BtfBuilder({ endian: made.endian });
   const u32 = b.int("unsigned int", 4);
   const u64 = b.int("unsigned long long", 8);
@@ -123,15 +127,21 @@ export function makeSpec(made: Made, section: (i: number) => string = () => "raw
       }
       lines.push({ insn: insns.length, file: "execsnoop.ts", text: "});", line: 99, col: 0 });
       insns.push(mov64Imm(0, 0), exit());
-      for (const j of jumps) {
-        if (!placed.has(j.to)) place(j.to);
-        const target = placed.get(j.to)!;
-        const imm = target - j.at - 1;
-        insns[j.at] = { ...insns[j.at]!, imm };
-        refs.push({ kind: j.address ? "func" : "subprog", insn: j.at, target });
-      }
+      const link = (): void => {
+        for (const j of jumps) {
+          if (!placed.has(j.to)) place(j.to);
+          const target = placed.get(j.to)!;
+          const imm = target - j.at - 1;
+          insns[j.at] = { ...insns[j.at]!, imm };
+          refs.push({ kind: j.address ? "func" : "subprog", insn: j.at, target });
+        }
+      };
+      if (order === "depth-first") link();
+      else later.push(link);
     };
+    const later: (() => void)[] = [];
     place(entry);
+    for (let link = later.shift(); link !== undefined; link = later.shift()) link();
     refs.sort((x, y) => x.insn - y.insn);
     return {
       name: entry.name,
@@ -245,8 +255,8 @@ const mapArbitrary = (i: number): fc.Arbitrary<MapSpec> => {
   );
 };
 
-/** Any collection of up to 3 programs that share up to 5 subprograms and 4 maps. */
-export const anySpec: fc.Arbitrary<CollectionSpec> = fc
+/** Up to 3 programs that share up to 5 subprograms and 4 maps. */
+export const anyMade: fc.Arbitrary<Made> = fc
   .tuple(fc.constantFrom<Endian>("little", "big"), fc.integer({ min: 1, max: 3 }), fc.nat(5), fc.nat(4))
   .chain(([endian, entries, subs, maps]) =>
     fc.record(
@@ -262,7 +272,9 @@ export const anySpec: fc.Arbitrary<CollectionSpec> = fc
       { noNullPrototype: true },
     ),
   )
-  .map((made) => makeSpec(made as Made, (i) => (i === 2 ? "raw_tp/sys_exit" : "raw_tp/sys_enter")));
+  .map((made) => made as Made);
+
+export const sectionOf = (i: number): string => (i === 2 ? "raw_tp/sys_exit" : "raw_tp/sys_enter");
 
 /** Two programs that share a ring buffer, a hash and a subprogram: loads on any kernel since 5.8. */
 export function sharedSpec(): CollectionSpec {
