@@ -1,6 +1,7 @@
 /** The back end: IR in, instructions of a program out. */
 import { DiagnosticError } from "../../core/errors.ts";
 import type { Func, Inst, Module } from "../ir/ir.ts";
+import { dropUnreached } from "../ir/reach.ts";
 import type { Code, Placed } from "./emit.ts";
 import { emitCode } from "./emit.ts";
 import { selectFunc } from "./isel.ts";
@@ -19,11 +20,12 @@ const MAX_STACK = 512;
  * @throws DiagnosticError `STACK_TOO_LARGE` when the stack objects of a function do not fit 512 bytes.
  */
 export function generate(m: Module, target: Target): Code {
+  for (const f of m.funcs) lower(f, target);
+  dropUnreached(m);
   return emitCode(m.funcs.map((f) => generateFunc(f, target)), target);
 }
 
 function generateFunc(f: Func, target: Target): Placed {
-  lower(f, target);
   const pinned = escapingSlots(f);
   const func = selectFunc(f, target);
   allocateRegisters(func);

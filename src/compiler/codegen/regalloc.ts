@@ -54,6 +54,9 @@ class Coloring {
   readonly #bits: Uint32Array;
   readonly #adj: number[][];
   readonly #degree: Int32Array;
+  readonly #levels: SpillLevels;
+  /** Before anything was coalesced. */
+  readonly #ownDegree: Int32Array;
   readonly #alias: Int32Array;
   readonly #color: Int8Array;
   readonly #state: Uint8Array;
@@ -86,7 +89,9 @@ class Coloring {
       this.#color[r] = r;
       this.#degree[r] = 1 << 28;
     }
+    this.#levels = levels;
     this.#build(levels);
+    this.#ownDegree = this.#degree.slice();
   }
 
   // Interference
@@ -405,23 +410,15 @@ class Coloring {
       }
     }
     if (spilled.length === 0) return spilled;
-    // Everything coalesced into a spilled register is spilled with it.
-    const gone = new Set(spilled);
-    const all: number[] = [];
-    for (let r = FIRST_VREG; r < this.#n; r++) if (gone.has(this.#find(r))) all.push(r);
-    return all.length === spilled.length ? spilled : this.#merged(all);
-  }
-  /** Renames what was coalesced into the spilled registers, so that each is one spill. */
-  #merged(all: readonly number[]): number[] {
-    const name = new Int32Array(this.#n);
-    for (let r = 0; r < this.#n; r++) name[r] = r;
-    for (const r of all) name[r] = this.#find(r);
-    for (const b of this.#f.blocks) {
-      for (const i of b.insts) rename(i, name);
-      if (b.term !== undefined) rename(b.term, name);
-      b.insts = b.insts.filter((i) => !(i.isMove && i.dst === i.src));
+    // Of registers that were coalesced only the longest-lived ones are spilled; the others may find a colour by themselves.
+    const longest = new Map<number, number>();
+    for (let r = FIRST_VREG; r < this.#n; r++) {
+      const root = this.#find(r);
+      if (this.#state[root] !== SPILLED || this.#levels[r] === 2) continue;
+      const best = longest.get(root);
+      if (best === undefined || this.#ownDegree[r]! > this.#ownDegree[best]!) longest.set(root, r);
     }
-    return [...new Set(all.map((r) => name[r]!))];
+    return [...longest.values()];
   }
 
   rewrite(): void {

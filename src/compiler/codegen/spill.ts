@@ -4,7 +4,8 @@
  * is made again in place of being kept at all.
  */
 import { BPF_CMPXCHG } from "../../asm/opcode.ts";
-import type { LFunc } from "./lir.ts";
+import { computeLiveness } from "./liveness.ts";
+import type { LBlock, LFunc } from "./lir.ts";
 import { ADD64_IMM, DEF_DST, EFFECTS, fetchesToSrc, FIRST_VREG, FP, IS_ATOMIC, IS_CALL, LD_IMM64, LDX_DW, LInst, MOV64, MOV64_IMM, STX_DW, USE_DST, USE_SRC } from "./lir.ts";
 
 /** Puts `spilled` on the stack; returns the spill levels of all registers, old and new. */
@@ -30,10 +31,23 @@ export function spill(f: LFunc, spilled: readonly number[], levels: Uint8Array):
   };
   /** Spilled register → the register that holds its value at this point of the block. */
   const held = new Map<number, number>();
+  /** Those whose slot does not have the value yet. */
+  const dirty = new Set<number>();
+  const { words, out: liveOut } = computeLiveness(f);
 
-  for (const b of f.blocks) {
+  for (let at = 0; at < f.blocks.length; at++) {
+    const b = f.blocks[at]!;
     held.clear();
+    dirty.clear();
     const out: LInst[] = [];
+    const lastUse = lastUses(b, chosen);
+    const isLive = (r: number, after: number): boolean =>
+      (liveOut[at * words + (r >>> 5)]! & (1 << (r & 31))) !== 0 || (lastUse.get(r) ?? -1) >= after;
+    /** Writes back what is needed from position `k` on; the registers do not survive a call. */
+    const flush = (k: number, span: LInst): void => {
+      for (const r of dirty) if (isLive(r, k)) store(r, held.get(r)!, span);
+      dirty.clear();
+    };
     const load = (r: number, at: LInst): number => {
       const known = held.get(r);
       if (known !== undefined) return known;
@@ -62,8 +76,14 @@ export function spill(f: LFunc, spilled: readonly number[], levels: Uint8Array):
       s.slot = slot(r);
       out.push(s);
     };
-    const rewrite = (i: LInst): void => {
+    const rewrite = (i: LInst, k: number): void => {
       const e = EFFECTS[i.opcode]!;
+      if ((e & IS_CALL) !== 0) {
+        flush(k, i);
+        held.clear();
+        out.push(i);
+        return;
+      }
       const defines = (e & DEF_DST) !== 0;
       const spillDst = (e & (DEF_DST | USE_DST)) !== 0 && i.dst !== FP && chosen[i.dst] === 1;
       const spillSrc = (e & USE_SRC) !== 0 && i.src !== FP && chosen[i.src] === 1;
@@ -90,25 +110,39 @@ export function spill(f: LFunc, spilled: readonly number[], levels: Uint8Array):
           if (level === 1) held.set(r, i.dst);
         }
         out.push(i);
-        if (defines) store(r, i.dst, i);
+        if (defines) {
+          if (held.get(r) === i.dst) dirty.add(r);
+          else store(r, i.dst, i);
+        }
       }
-      if ((e & IS_CALL) !== 0) held.clear();
     };
-    for (const i of b.insts) rewrite(i);
+    b.insts.forEach(rewrite);
+    const end = b.insts.length;
     if (b.term !== undefined) {
-      const t = b.term;
-      const before = out.length;
-      rewrite(t);
-      // `rewrite` appended the terminator itself: it stays in its own place.
-      out.splice(out.lastIndexOf(t, out.length - 1), 1);
-      if (before > out.length) throw new Error("a terminator was lost while spilling");
-    }
+      flush(end + 1, b.term);
+      rewrite(b.term, end);
+      // `rewrite` appended the terminator itself, which stays in its own place.
+      out.pop();
+    } else if (dirty.size > 0) flush(end, b.insts[end - 1]!);
     b.insts = out;
   }
   const next = new Uint8Array(f.regCount);
   next.set(levels);
   next.set(newLevels, firstNew);
   return next;
+}
+
+/** Position of the last read of each chosen register in a block; the terminator's is the number of instructions. */
+function lastUses(b: LBlock, chosen: Uint8Array): Map<number, number> {
+  const last = new Map<number, number>();
+  const scan = (i: LInst, k: number): void => {
+    const e = EFFECTS[i.opcode]!;
+    if ((e & USE_DST) !== 0 && chosen[i.dst] === 1) last.set(i.dst, k);
+    if ((e & USE_SRC) !== 0 && chosen[i.src] === 1) last.set(i.src, k);
+  };
+  b.insts.forEach(scan);
+  if (b.term !== undefined) scan(b.term, b.insts.length);
+  return last;
 }
 
 /** Spilled registers whose only definition is a constant or an address that can be made again. */

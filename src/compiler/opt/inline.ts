@@ -1,4 +1,4 @@
-/** Inlining of subprograms into their callers, and dropping of those that nobody calls. */
+/** Inlining of subprograms into their callers. */
 import type { Block, Func, Inst, Module } from "../ir/ir.ts";
 
 
@@ -66,26 +66,6 @@ function bottomUp(m: Module, byName: ReadonlyMap<string, Func>): Func[] {
   };
   for (const f of m.funcs) visit(f);
   return out;
-}
-
-/** Functions that the entry cannot reach: the verifier refuses them. */
-export function dropUnused(m: Module): void {
-  const used = new Set<string>([m.funcs[0]!.name]);
-  const byName = new Map(m.funcs.map((f) => [f.name, f]));
-  for (const name of used) {
-    const f = byName.get(name);
-    if (f === undefined) continue;
-    for (const b of f.blocks) {
-      for (const i of b.insts) {
-        const c = i.call?.callee;
-        if (c !== undefined && c.kind === "subprog") used.add(c.name);
-        for (const a of i.args) if (a.op === "func") used.add(a.sym);
-      }
-      for (const e of b.term!.edges) for (const a of e.args) if (a.op === "func") used.add(a.sym);
-    }
-  }
-  const kept = m.funcs.filter((f) => used.has(f.name));
-  m.funcs.splice(0, m.funcs.length, ...kept);
 }
 
 /** Replaces the call at `b.insts[at]` by a copy of `g`. */

@@ -2,10 +2,11 @@
 import type { Target } from "../codegen/target.ts";
 import { expandMem } from "../codegen/lower.ts";
 import type { Func, Inst, Module } from "../ir/ir.ts";
+import { dropUnreached } from "../ir/reach.ts";
 import { orderBlocks, simplifyBlocks } from "./cfg-simplify.ts";
 import { removeDeadStores } from "./dse.ts";
 import { numberValues } from "./gvn.ts";
-import { dropUnused, inlineCalls } from "./inline.ts";
+import { inlineCalls } from "./inline.ts";
 import { transformLoops } from "./loops.ts";
 import { promoteSlots } from "./mem2reg.ts";
 import { removeDead } from "./util.ts";
@@ -28,12 +29,14 @@ export function optimize(m: Module, target: Target, level: OptLevel = 2): void {
   }
   if (level === 0) {
     for (const f of m.funcs) removeDead(f);
-    dropUnused(m);
+    dropUnreached(m);
     return;
   }
   if (level >= 2) inlineCalls(m);
-  dropUnused(m);
+  dropUnreached(m);
   for (const f of m.funcs) optimizeFunc(f, target, level);
+  // A call in what turned out to be dead code may have been the only one.
+  dropUnreached(m);
 }
 
 function optimizeFunc(f: Func, target: Target, level: OptLevel): void {

@@ -89,7 +89,8 @@ export class Bounds {
           const m = Math.min(of(a), cap);
           return m >= LIMIT ? (count > 11 ? 2 ** (64 - count) - 1 : count === 0 ? m : UNKNOWN) : Math.floor(m / 2 ** count);
         }
-        return Math.min(cap, of(a));
+        // The verifier forgets everything about a value shifted by an unknown count.
+        return strict ? cap : Math.min(cap, of(a));
       case "udiv":
         if (strict) return cap;
         return Math.min(cap, b.op === "const" && b.value > 0n && of(a) < LIMIT ? Math.floor(of(a) / Number(b.value)) : of(a));

@@ -32,8 +32,15 @@ export class Simplifier {
   #once(i: Inst): boolean {
     return this.#uses[i.id] === 1;
   }
+  /**
+   * Upper bound by which an extension or a mask to `bits` bits may go. Those to 8 or 16 bits may be what bounds an index:
+   * they stay unless the verifier knows the bound without them.
+   */
+  #bound(x: Inst, bits: number): number {
+    return bits >= 32 ? this.bounds.max(x) : this.bounds.known(x);
+  }
   #zext(x: Inst, bits: number, i: Inst): Inst {
-    if (bits === 64 || this.bounds.max(x) <= 2 ** bits - 1) return x;
+    if (bits === 64 || this.#bound(x, bits) <= 2 ** bits - 1) return x;
     i.op = "zext";
     i.bits = bits;
     i.width = 64;
@@ -98,7 +105,7 @@ export class Simplifier {
       return a.op === "neg" && a.width === 64 && i.width === 64 ? a.args[0]! : i;
     }
     if (i.op === "zext") {
-      if (this.bounds.max(a) <= 2 ** i.bits - 1) return a;
+      if (this.#bound(a, i.bits) <= 2 ** i.bits - 1) return a;
       this.#narrowOperand(i, 0, i.bits);
       const x = i.args[0]!;
       if (x !== a) return i;
@@ -121,7 +128,7 @@ export class Simplifier {
       return i;
     }
     if (i.op === "sext") {
-      if (this.bounds.max(a) < 2 ** (i.bits - 1)) return a;
+      if (this.#bound(a, i.bits) < 2 ** (i.bits - 1)) return a;
       if (a.op === "sext" && a.bits <= i.bits) return a;
       if (a.op === "load" && a.signed && a.size * 8 <= i.bits) return a;
       this.#narrowOperand(i, 0, i.bits);
@@ -222,7 +229,7 @@ export class Simplifier {
           i.args = [a.args[0]!, this.#const(a.args[1]!.value & b.value)];
           return i;
         }
-        const max = this.bounds.max(a);
+        const max = this.bounds.known(a);
         // A mask of ones that covers every bit that can be set.
         if (raw > 0n && (raw & (raw + 1n)) === 0n && max < UNKNOWN && BigInt(max) <= raw) return a;
         if (raw === 0xffn || raw === 0xffffn || raw === LOW32) return this.#zext(a, raw === 0xffn ? 8 : raw === 0xffffn ? 16 : 32, i);

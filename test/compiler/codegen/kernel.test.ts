@@ -26,7 +26,7 @@ const CONFIGS: readonly { level: 0 | 1 | 2; isa: Target["isa"] }[] = [
   { level: 2, isa: 1 },
 ];
 
-const program = fc.array(fc.nat(1 << 16), { minLength: 4, maxLength: 240 });
+const program = fc.array(fc.nat(1 << 16), { minLength: 4, maxLength: 400, size: "max" });
 const input = fc.uint8Array({ minLength: 128, maxLength: 128 });
 
 test("compiled programs compute what their IR says", () => {

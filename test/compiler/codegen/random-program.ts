@@ -62,7 +62,7 @@ class Generator {
     this.#variables = [];
     this.#arrays = [];
     for (let k = 0; k < 3; k++) this.#values.push(this.#load(ctx, 128));
-    for (let k = 1 + this.#pick(4); k > 0; k--) this.#variable();
+    for (let k = 1 + this.#pick(10); k > 0; k--) this.#variable();
     for (let k = this.#pick(3); k > 0; k--) this.#array();
     while (this.#left) this.#statements(4);
     let at = 128;
@@ -73,7 +73,7 @@ class Generator {
     for (const a of this.#arrays) {
       for (let k = 0; k + 8 <= a.size && at < CTX_SIZE; k += 8, at += 8) b.store(ctx, b.load(a.slot, { size: 8, off: k }), { size: 8, off: at });
     }
-    for (const v of this.#values.slice(-6)) {
+    for (const v of this.#values.slice(-12)) {
       if (at >= CTX_SIZE) break;
       b.store(ctx, v, { size: 8, off: at });
       at += 8;
@@ -99,7 +99,7 @@ class Generator {
   }
   #value(): Inst {
     if (this.#values.length === 0 || this.#pick(5) === 0) return this.#b.int(this.#one(CONSTANTS));
-    return this.#one(this.#values.slice(-10));
+    return this.#one(this.#values.slice(-24));
   }
   #width(): 32 | 64 {
     return this.#pick(3) === 0 ? 32 : 64;
