@@ -5,7 +5,9 @@ import { BPF_COMPLEXITY_LIMIT_INSNS } from "./constants.ts";
 import { VerifierReject } from "./errors.ts";
 import type { Log } from "./log.ts";
 import type { VMap } from "./map.ts";
-import type { RegState } from "./reg-state.ts";
+import type { LiveStack } from "./live-stack.ts";
+import { Backtrack } from "./precision.ts";
+import { RegState } from "./reg-state.ts";
 import type { SccInfo } from "./scc.ts";
 import type { FuncState, HistEntry, VerifierState } from "./state.ts";
 import type { CalleeStateSetter, KfuncDesc, SubprogArg } from "./types.ts";
@@ -155,14 +157,29 @@ export class Env {
   /** prog->aux->max_ctx_offset, tail_call_reachable, max_pkt_offset … */
   maxCtxOffset = 0;
   maxPktOffset = 0;
+  maxRdonlyAccess = 0;
+  maxRdwrAccess = 0;
+  maxTpAccess = 0;
   callsMayGoto = 0;
   prologueNeeded = false;
   dstNeedsZext = false;
 
   insnLimit = BPF_COMPLEXITY_LIMIT_INSNS;
 
+  // What the next printed state shows: registers and stack slots touched since the last one.
+  scratchedRegs = 0;
+  scratchedLo = 0;
+  scratchedHi = 0;
+  prevLogPos = 0;
+  prevInsnPrintPos = 0;
+  prevLinfo: LineInfo | null = null;
+  /** Text of each insn, made when first printed. */
+  readonly insnTexts: string[] = [];
+  liveStack!: LiveStack;
+  readonly bt = new Backtrack();
+
   /** Registers made for tests of a value: fake_reg[2] of the kernel. */
-  readonly fakeReg: RegState[] = [];
+  readonly fakeReg: readonly [RegState, RegState] = [new RegState(), new RegState()];
 
   constructor(load: ProgLoad, log: Log) {
     this.load = load;
@@ -197,6 +214,28 @@ export class Env {
   get frame(): FuncState {
     const st = this.state;
     return st.frames[st.curframe]!;
+  }
+
+  scratchReg(regno: number): void {
+    this.scratchedRegs |= 1 << regno;
+  }
+
+  scratchSlot(spi: number): void {
+    if (spi < 32) this.scratchedLo |= 1 << spi;
+    else this.scratchedHi |= 1 << (spi - 32);
+  }
+
+  /** Everything is to be printed with the next state. */
+  scratchAll(): void {
+    this.scratchedRegs = -1;
+    this.scratchedLo = -1;
+    this.scratchedHi = -1;
+  }
+
+  scratchNone(): void {
+    this.scratchedRegs = 0;
+    this.scratchedLo = 0;
+    this.scratchedHi = 0;
   }
 
   newId(): number {

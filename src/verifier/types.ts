@@ -63,7 +63,8 @@ export interface CtxAccess {
   btf: Btf | null;
   btfId: number;
   refObjId: number;
-  isRetval: boolean;
+  /** A hook's return value with a known range (LSM): [min, max], s32. */
+  retvalRange: readonly [number, number] | null;
 }
 
 // ---- calls/ implements (V2) --------------------------------------------------------------

@@ -1,0 +1,331 @@
+/**
+ * Which stack slots may still be read (kernel/bpf/liveness.c of 6.18): reads and writes are
+ * noted per call chain and insn while paths are explored, and spread backwards over the CFG
+ * whenever a path ends. A slot nobody reads any more is dropped from saved states.
+ */
+import { type Env, verifierBug } from "./env.ts";
+import { fallthroughOf, jumpTargetOf } from "./successors.ts";
+import type { VerifierState } from "./state.ts";
+
+// Words of an insn's record: 64-bit slot masks as (lo, hi).
+const READ = 0;
+const WRITE = 2;
+const WRITE_ACC = 4;
+const LIVE = 6;
+const WORDS = 8;
+
+/** What is known of one function called through one chain of call sites. */
+class FuncInstance {
+  readonly outer: FuncInstance | null;
+  /** Call insn in `outer` that leads here. */
+  readonly callsite: number;
+  readonly depth: number;
+  readonly start: number;
+  readonly insnCnt: number;
+  readonly poStart: number;
+  readonly poEnd: number;
+  updated = false;
+  mustWriteDropped = false;
+  readonly frames: (Int32Array | null)[];
+  readonly mustWriteSet: Uint8Array;
+  readonly inner = new Map<number, FuncInstance>();
+
+  constructor(env: Env, outer: FuncInstance | null, callsite: number, start: number) {
+    const subprog = env.subprogs.findIndex((s) => s.start === start);
+    if (subprog < 0) verifierBug(env, `live stack: no subprog at ${start}`);
+    this.outer = outer;
+    this.callsite = callsite;
+    this.depth = outer === null ? 0 : outer.depth + 1;
+    this.start = start;
+    const next = env.subprogs[subprog + 1];
+    this.insnCnt = (next === undefined ? env.len : next.start) - start;
+    this.poStart = env.subprogs[subprog]!.postorderStart;
+    this.poEnd = next === undefined ? env.postorder.length : next.postorderStart;
+    this.frames = new Array<Int32Array | null>(this.depth + 1).fill(null);
+    this.mustWriteSet = new Uint8Array(this.insnCnt);
+  }
+
+  masks(frame: number): Int32Array {
+    let m = this.frames[frame];
+    if (m === null || m === undefined) {
+      m = new Int32Array(this.insnCnt * WORDS);
+      this.frames[frame] = m;
+    }
+    return m;
+  }
+
+  /** "(callsite,…,start)" */
+  chain(): string {
+    let text = String(this.start);
+    for (let f: FuncInstance = this; f.outer !== null; f = f.outer) text = `${f.callsite},${text}`;
+    return `(${text})`;
+  }
+}
+
+function slotList(lo: number, hi: number): string {
+  const out: number[] = [];
+  for (let i = 0; i < 32; i++) if ((lo >>> i) & 1) out.push(-(i + 1) * 8);
+  for (let i = 0; i < 32; i++) if ((hi >>> i) & 1) out.push(-(i + 33) * 8);
+  return out.join(",");
+}
+
+/** The analysis of one verification run. */
+export class LiveStack {
+  readonly #env: Env;
+  readonly #roots = new Map<number, FuncInstance>();
+  #cur: FuncInstance | null = null;
+  readonly #accLo = new Int32Array(8);
+  readonly #accHi = new Int32Array(8);
+  #writeIdx = 0;
+  readonly #query: FuncInstance[] = [];
+  #queryFrame = 0;
+  #queryIdx = 0;
+
+  constructor(env: Env) {
+    this.#env = env;
+  }
+
+  #lookup(st: VerifierState, frameno: number): FuncInstance {
+    const env = this.#env;
+    const start0 = env.subprogs[st.frames[0]!.subprogno]!.start;
+    let inst = this.#roots.get(start0);
+    if (inst === undefined) {
+      inst = new FuncInstance(env, null, start0, start0);
+      this.#roots.set(start0, inst);
+    }
+    for (let i = 1; i <= frameno; i++) {
+      const f = st.frames[i]!;
+      const start = env.subprogs[f.subprogno]!.start;
+      const key = f.callsite * 0x100_0000 + start;
+      let next = inst.inner.get(key);
+      if (next === undefined) {
+        next = new FuncInstance(env, inst, f.callsite, start);
+        inst.inner.set(key, next);
+      }
+      inst = next;
+    }
+    return inst;
+  }
+
+  #current(): FuncInstance {
+    if (this.#cur === null) {
+      const st = this.#env.state;
+      this.#cur = this.#lookup(st, st.curframe);
+    }
+    return this.#cur;
+  }
+
+  /** The call chain changes: forget the cached instance. */
+  resetCallchain(): void {
+    this.#cur = null;
+  }
+
+  /** Slot `spi` of frame `frame` is read by the insn `idx`. */
+  markRead(frame: number, idx: number, spi: number): void {
+    const lo = spi < 32 ? 1 << spi : 0;
+    const hi = spi < 32 ? 0 : 1 << (spi - 32);
+    this.#markRead(this.#current(), frame, idx, lo, hi);
+  }
+
+  #markRead(inst: FuncInstance, frame: number, idx: number, lo: number, hi: number): void {
+    const m = inst.masks(frame);
+    const w = (idx - inst.start) * WORDS;
+    const newLo = m[w + READ]! | lo;
+    const newHi = m[w + READ + 1]! | hi;
+    if (
+      (newLo !== m[w + READ]! || newHi !== m[w + READ + 1]!) &&
+      ((newLo & ~m[w + LIVE]!) !== 0 || (newHi & ~m[w + LIVE + 1]!) !== 0)
+    ) {
+      inst.updated = true;
+    }
+    m[w + READ] = newLo;
+    m[w + READ + 1] = newHi;
+  }
+
+  /** A new insn begins: no slot written yet. */
+  beginInsn(idx: number): void {
+    this.#begin(this.#current(), idx);
+  }
+
+  #begin(inst: FuncInstance, idx: number): void {
+    this.#writeIdx = idx;
+    for (let i = 0; i <= inst.depth; i++) {
+      this.#accLo[i] = 0;
+      this.#accHi[i] = 0;
+    }
+  }
+
+  /** Slot `spi` of `frame` is surely overwritten, all eight bytes, by the insn begun last. */
+  markWrite(frame: number, spi: number): void {
+    if (spi < 32) this.#accLo[frame]! |= 1 << spi;
+    else this.#accHi[frame]! |= 1 << (spi - 32);
+  }
+
+  /** The insn is done: its writes join what other paths wrote there. */
+  commitInsn(): void {
+    if (this.#cur !== null) this.#commit(this.#cur);
+  }
+
+  #commit(inst: FuncInstance): void {
+    const idx = this.#writeIdx - inst.start;
+    const seen = inst.mustWriteSet[idx] === 1;
+    for (let frame = 0; frame <= inst.depth; frame++) {
+      let lo = this.#accLo[frame]!;
+      let hi = this.#accHi[frame]!;
+      if (lo === 0 && hi === 0 && !seen) continue;
+      const m = inst.masks(frame);
+      const w = idx * WORDS;
+      // 6.18 keeps the previous mask in 32 bits: slots below fp-256 are lost at a second visit.
+      const oldLo = m[w + WRITE]!;
+      if (seen) {
+        lo &= oldLo;
+        hi = 0;
+      }
+      if (oldLo !== lo || hi !== 0) {
+        m[w + WRITE] = lo;
+        m[w + WRITE + 1] = hi;
+        inst.updated = true;
+      }
+      if ((oldLo & ~lo) !== 0) inst.mustWriteDropped = true;
+    }
+    inst.mustWriteSet[idx] = 1;
+    this.#writeIdx = 0;
+  }
+
+  #logChange(inst: FuncInstance, what: string, frame: number, idx: number, oLo: number, oHi: number, nLo: number, nHi: number): void {
+    const cLo = oLo ^ nLo;
+    const cHi = oHi ^ nHi;
+    if (cLo === 0 && cHi === 0) return;
+    let text = `${inst.chain()} frame ${frame} insn ${idx} `;
+    if ((nLo & cLo) !== 0 || (nHi & cHi) !== 0) text += `+${what} ${slotList(nLo & cLo, nHi & cHi)} `;
+    if ((~nLo & cLo) !== 0 || (~nHi & cHi) !== 0) text += `-${what} ${slotList(~nLo & cLo, ~nHi & cHi)}`;
+    this.#env.log.write(`${text}\n`);
+  }
+
+  #updateInsn(inst: FuncInstance, frame: number, m: Int32Array, idx: number): boolean {
+    const env = this.#env;
+    const a = fallthroughOf(env, idx);
+    const b = jumpTargetOf(env, idx);
+    if (a < 0 && b < 0) return false;
+    let liveLo = 0;
+    let liveHi = 0;
+    let accLo = -1;
+    let accHi = -1;
+    if (a >= 0) {
+      const s = (a - inst.start) * WORDS;
+      liveLo |= m[s + LIVE]!;
+      liveHi |= m[s + LIVE + 1]!;
+      accLo &= m[s + WRITE_ACC]!;
+      accHi &= m[s + WRITE_ACC + 1]!;
+    }
+    if (b >= 0) {
+      const s = (b - inst.start) * WORDS;
+      liveLo |= m[s + LIVE]!;
+      liveHi |= m[s + LIVE + 1]!;
+      accLo &= m[s + WRITE_ACC]!;
+      accHi &= m[s + WRITE_ACC + 1]!;
+    }
+    const w = (idx - inst.start) * WORDS;
+    accLo |= m[w + WRITE]!;
+    accHi |= m[w + WRITE + 1]!;
+    liveLo = (liveLo & ~m[w + WRITE]!) | m[w + READ]!;
+    liveHi = (liveHi & ~m[w + WRITE + 1]!) | m[w + READ + 1]!;
+    const changed =
+      liveLo !== m[w + LIVE]! || liveHi !== m[w + LIVE + 1]! || accLo !== m[w + WRITE_ACC]! || accHi !== m[w + WRITE_ACC + 1]!;
+    if (!changed) return false;
+    if (
+      env.log.level2 &&
+      ((m[w + READ]! | m[w + READ + 1]! | m[w + WRITE]! | m[w + WRITE + 1]!) !== 0 ||
+        idx === inst.start ||
+        env.aux[idx]!.prunePoint)
+    ) {
+      this.#logChange(inst, "live", frame, idx, m[w + LIVE]!, m[w + LIVE + 1]!, liveLo, liveHi);
+      this.#logChange(inst, "written", frame, idx, m[w + WRITE_ACC]!, m[w + WRITE_ACC + 1]!, accLo, accHi);
+    }
+    m[w + LIVE] = liveLo;
+    m[w + LIVE + 1] = liveHi;
+    m[w + WRITE_ACC] = accLo;
+    m[w + WRITE_ACC + 1] = accHi;
+    return true;
+  }
+
+  #update(inst: FuncInstance): void {
+    const env = this.#env;
+    if (inst.mustWriteDropped) {
+      for (const m of inst.frames) {
+        if (m === null) continue;
+        for (let w = 0; w < m.length; w += WORDS) {
+          m[w + WRITE_ACC] = 0;
+          m[w + WRITE_ACC + 1] = 0;
+        }
+      }
+    }
+    let cnt = 0;
+    let changed: boolean;
+    do {
+      cnt++;
+      changed = false;
+      for (let frame = 0; frame <= inst.depth; frame++) {
+        const m = inst.frames[frame];
+        if (m === null || m === undefined) continue;
+        for (let i = inst.poStart; i < inst.poEnd; i++) {
+          if (this.#updateInsn(inst, frame, m, env.postorder[i]!)) changed = true;
+        }
+      }
+    } while (changed);
+    if (env.log.level2) env.log.write(`${inst.chain()} live stack update done in ${cnt} iterations\n`);
+    if (inst.outer !== null) this.#propagate(inst, inst.outer);
+  }
+
+  #propagate(inst: FuncInstance, outer: FuncInstance): void {
+    this.#begin(outer, inst.callsite);
+    for (let frame = 0; frame < inst.depth; frame++) {
+      const m = inst.frames[frame];
+      if (m === null || m === undefined) continue;
+      this.#accLo[frame]! |= m[WRITE_ACC]!;
+      this.#accHi[frame]! |= m[WRITE_ACC + 1]!;
+      this.#markRead(outer, frame, inst.callsite, m[LIVE]!, m[LIVE + 1]!);
+    }
+    this.#commit(outer);
+  }
+
+  /** A path ends or a function returns: spread what was noted, innermost frame first. */
+  update(): void {
+    this.#cur = null;
+    const st = this.#env.state;
+    for (let frame = st.curframe; frame >= 0; frame--) {
+      const inst = this.#lookup(st, frame);
+      if (!inst.updated) continue;
+      this.#update(inst);
+      inst.updated = false;
+      inst.mustWriteDropped = false;
+    }
+  }
+
+  /** Prepares `slotAlive` for the frames of `st` at its insn. */
+  queryInit(st: VerifierState): void {
+    for (let i = 0; i <= st.curframe; i++) this.#query[i] = this.#lookup(st, i);
+    this.#queryFrame = st.curframe;
+    this.#queryIdx = st.insnIdx;
+  }
+
+  /** May slot `spi` of frame `frameno` be read from here on? */
+  slotAlive(frameno: number, spi: number): boolean {
+    const cur = this.#query[this.#queryFrame]!;
+    if (liveBefore(cur, this.#queryIdx, frameno, spi)) return true;
+    for (let i = frameno; i < this.#queryFrame; i++) {
+      const inst = this.#query[i]!;
+      const callsite = this.#query[i + 1]!.callsite;
+      const at = this.#env.aux[callsite]!.callsCallback ? callsite : callsite + 1;
+      if (liveBefore(inst, at, frameno, spi)) return true;
+    }
+    return false;
+  }
+}
+
+function liveBefore(inst: FuncInstance, idx: number, frame: number, spi: number): boolean {
+  const m = inst.frames[frame];
+  if (m === null || m === undefined) return false;
+  const w = (idx - inst.start) * WORDS + LIVE;
+  return spi < 32 ? ((m[w]! >>> spi) & 1) !== 0 : ((m[w + 1]! >>> (spi - 32)) & 1) !== 0;
+}
