@@ -202,6 +202,7 @@ class DeadStores {
           const b = insts[j]!;
           if (!this.#isConstStore(b)) {
             // Only what cannot look at the slot may lie between the two.
+            if (b.op === "load" && rootOf(b.args[0]!).base.slot !== slot) continue;
             if (b.op === "load" || b.op === "call" || b.op === "atomic" || b.op === "memcpy" || b.op === "memset" || b.op === "start") break;
             if (b.op === "store") {
               const r = rootOf(b.args[0]!);

@@ -1,0 +1,94 @@
+/** The optimiser keeps a program's meaning: every random program evaluates the same before and after. */
+import fc from "fast-check";
+import { parseModule, printModule } from "../../../src/compiler/ir/index.ts";
+import { optimize } from "../../../src/compiler/opt/index.ts";
+import { evaluate } from "../codegen/evaluate.ts";
+import { CTX_SIZE, randomProgram } from "../codegen/random-program.ts";
+import { assert, suite } from "../../harness.ts";
+
+const test = suite("compiler opt");
+const RUNS = Number(process.env["FUZZ_RUNS"] ?? 200);
+
+test("optimised programs evaluate as before, and read back from their text", () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat(1 << 16), { minLength: 4, maxLength: 400, size: "max" }), fc.uint8Array({ minLength: 128, maxLength: 128 }), (choices, bytes) => {
+      const run = (m: ReturnType<typeof randomProgram>): string => {
+        const ctx = new Uint8Array(CTX_SIZE);
+        ctx.set(bytes);
+        const r = evaluate(m, ctx);
+        return `${BigInt.asUintN(64, r)} ${Buffer.from(ctx.subarray(128)).toString("hex")}`;
+      };
+      const expected = run(randomProgram(choices));
+      for (const level of [0, 1, 2] as const) {
+        for (const isa of [2, 4] as const) {
+          const m = randomProgram(choices);
+          optimize(m, { isa, endian: "little" }, level);
+          assert.is(run(m), expected, `level ${level} v${isa}`);
+          const text = printModule(m);
+          assert.is(run(parseModule(text)), expected, `level ${level} v${isa}, read back`);
+        }
+      }
+    }),
+    { numRuns: RUNS, includeErrorInReport: true, endOnFailure: true },
+  );
+}, { timeoutMs: 3_600_000 });
+
+function optimized(ir: string): string {
+  const m = parseModule(ir);
+  optimize(m, { isa: 3, endian: "little" });
+  return printModule(m);
+}
+
+test("a mask that bounds an index stays although the value cannot exceed it", () => {
+  // The verifier knows nothing about a remainder.
+  const text = optimized(`func @main(%0: ptr ctx) entry {
+entry:
+  %1 = load.u64 %0 + 0
+  %2 = umod %1, 10
+  %3 = and %2, 15
+  ret %3
+}`);
+  assert.match(text, /and %2, 15/);
+});
+
+test("a check that only the compiler knows to hold stays; one that the verifier knows goes", () => {
+  const checked = (index: string): string => `func @main(%0: ptr ctx) entry {
+entry:
+  %1 = load.u64 %0 + 0
+  ${index}
+  br.ult %2, 16, in, out
+in:
+  ret %2
+out:
+  ret 99
+}`;
+  assert.match(optimized(checked("%2 = umod %1, 10")), /br\.u/);
+  assert.not.match(optimized(checked("%2 = and %1, 15")), /br\.u/);
+  assert.match(optimized(checked("%3 = and %1, 15\n  %2 = opaque %3")), /br\.u/);
+});
+
+test("memory: a volatile access is never merged, a call that was not given a slot leaves it alone", () => {
+  const text = optimized(`func @main(%0: ptr ctx) entry {
+  slot $a 8 align 8
+  slot $b 8 align 8
+entry:
+  %1 = load.u64 %0 + 0
+  store.u64 $a + 0, %1
+  store.u64 $b + 0, 1
+  %2 = call helper 1(map "m", $a) : ptr map-value nullable [in 1 8]
+  %3 = load.u64 $a + 0
+  %4 = call helper 16($b, 8) : int [out 0 8]
+  %5 = load.u64 $b + 0
+  %6 = load.u64.volatile mapval "data" 0 + 0
+  %7 = load.u64.volatile mapval "data" 0 + 0
+  %8 = add %3, %5
+  %9 = add %8, %6
+  %10 = add %9, %7
+  ret %10
+}`);
+  assert.is(text.match(/volatile/g)?.length, 2);
+  assert.not.match(text, /load\.u64 \$a/);
+  assert.match(text, /load\.u64 \$b/);
+  // What the helper overwrites need not be stored before.
+  assert.not.match(text, /store\.u64 \$b/);
+});
