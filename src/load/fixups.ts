@@ -30,25 +30,28 @@ export interface Fixed {
   readonly insns: readonly Insn[];
   /** fds of module BTF that kfunc calls refer to, or undefined. */
   readonly fdArray: Int32Array | undefined;
+  /** Why instructions were poisoned: what to say when the verifier reaches one. */
+  readonly poisoned: ReadonlyMap<number, Diagnostic>;
 }
 
 /** The program's instructions as this kernel takes them. Throws `DiagnosticError` for CO-RE, code "KSYM" for kernel symbols. */
 export function fixup(prog: ProgSpec, context: FixupContext): Fixed {
   let insns: Insn[];
+  const poisoned = new Map<number, Diagnostic>();
   if (prog.coreRelos.length > 0) {
     const { resolver } = context.kernelBtf();
     const relocated = resolver.relocate({ insns: prog.insns, relos: prog.coreRelos, local: context.localBtf() });
-    reportCore(prog, relocated.results, context);
+    reportCore(prog, relocated.results, context, poisoned);
     insns = relocated.insns;
   } else {
     insns = [...prog.insns];
   }
   const modules: string[] = [];
   for (const ref of prog.refs) applyRef(prog, insns, ref, context, modules);
-  return { insns, fdArray: moduleFds(modules, context) };
+  return { insns, fdArray: moduleFds(modules, context), poisoned };
 }
 
-function reportCore(prog: ProgSpec, results: readonly CoreResult[], context: FixupContext): void {
+function reportCore(prog: ProgSpec, results: readonly CoreResult[], context: FixupContext, poisoned: Map<number, Diagnostic>): void {
   const errors: Diagnostic[] = [];
   for (const result of results) {
     if (result.status === "ok" || result.diagnostic === undefined) continue;
@@ -56,7 +59,10 @@ function reportCore(prog: ProgSpec, results: readonly CoreResult[], context: Fix
     const span = line?.span ?? (line === undefined ? undefined : { file: line.file, line: line.line, col: Math.max(1, line.col), endLine: line.line, endCol: line.text.length + 1 });
     const located = span === undefined ? result.diagnostic : { ...result.diagnostic, labels: [{ span }, ...result.diagnostic.labels] };
     if (result.status === "error") errors.push(located);
-    else context.note(`${prog.name}: ${result.diagnostic.message}; the code that uses it must not be reached`);
+    else {
+      poisoned.set(result.relo.insn, located);
+      context.note(`${prog.name}: ${result.diagnostic.message}; the code that uses it must not be reached`);
+    }
   }
   if (errors.length > 0) throw new DiagnosticError("CORE", errors);
 }

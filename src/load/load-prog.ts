@@ -1,6 +1,6 @@
 /** Loading one program: fix-ups, attach target, what older kernels lack, and the log when the kernel refuses. */
 import { encodeInsns } from "../asm/index.ts";
-import { BpfkitError, NotSupportedError } from "../core/index.ts";
+import { BpfkitError, type Diagnostic, NotSupportedError } from "../core/index.ts";
 import type { ProgSpec } from "../elf/spec.ts";
 import { type ProgLoadOptions, progLoad } from "../syscall/bpf.ts";
 import { syscallError } from "../syscall/errors.ts";
@@ -34,7 +34,7 @@ export function loadProgram(prog: ProgSpec, context: ProgContext): Fd {
   if (prog.type === BPF_PROG_TYPE.EXT) {
     throw new NotSupportedError("freplace", `program ${prog.name}: replacing functions of other programs (freplace) is not supported`);
   }
-  const { insns, fdArray } = fixup(prog, context);
+  const { insns, fdArray, poisoned } = fixup(prog, context);
   const target = attachTarget(prog, context);
   const records = context.btfFd === undefined ? undefined : context.records(prog);
   const options: ProgLoadOptions = {
@@ -59,11 +59,11 @@ export function loadProgram(prog: ProgSpec, context: ProgContext): Fd {
   const first = progLoad(kernel, context.logLevel === 0 ? options : { ...options, logLevel: context.logLevel });
   if (context.logLevel !== 0) context.log(prog.name, first.log);
   if (first.result >= 0) return new Fd(kernel, first.result, `program ${prog.name}`);
-  return retry(prog, options, first.result, context);
+  return retry(prog, options, first.result, context, poisoned);
 }
 
 /** The program was refused without a word being asked for: ask, and leave out what this kernel does not know. */
-function retry(prog: ProgSpec, given: ProgLoadOptions, firstResult: number, context: ProgContext): Fd {
+function retry(prog: ProgSpec, given: ProgLoadOptions, firstResult: number, context: ProgContext, poisoned: ReadonlyMap<number, Diagnostic>): Fd {
   const { kernel } = context;
   let options = given;
   let { result, log } = progLoad(kernel, { ...options, logLevel: 1 });
@@ -93,10 +93,23 @@ function retry(prog: ProgSpec, given: ProgLoadOptions, firstResult: number, cont
     throw syscallError(kernel, "BPF_PROG_LOAD", firstResult, {
       subject: `program ${prog.name} (${type}, ${prog.insns.length} instructions)`,
       progType: prog.type,
-      reasons: firstResult === -ERRNO.E2BIG ? ["the program has more instructions than this process may load (4096 without CAP_BPF, a million with)"] : [],
+      reasons: loadReasons(prog, firstResult),
     });
   }
-  throw new VerifierError(prog, -result, log);
+  throw new VerifierError(prog, -result, log, poisoned);
+}
+
+/** Attach types that need the kernel to patch functions: without that support it says EPERM. */
+const PATCHING: ReadonlySet<number> = new Set([
+  BPF_ATTACH_TYPE.TRACE_FENTRY, BPF_ATTACH_TYPE.TRACE_FEXIT, BPF_ATTACH_TYPE.MODIFY_RETURN, BPF_ATTACH_TYPE.LSM_MAC,
+]);
+
+function loadReasons(prog: ProgSpec, result: number): readonly string[] {
+  if (result === -ERRNO.E2BIG) return ["the program has more instructions than this process may load (4096 without CAP_BPF, a million with)"];
+  if (result === -ERRNO.EPERM && PATCHING.has(prog.expectedAttachType) && (prog.type === BPF_PROG_TYPE.TRACING || prog.type === BPF_PROG_TYPE.LSM)) {
+    return ["either a capability is lacking, or this kernel cannot attach to functions (it needs CONFIG_FUNCTION_TRACER with CONFIG_DYNAMIC_FTRACE, and CONFIG_BPF_LSM for lsm programs); tracepoints, tp_btf and uprobes work without"];
+  }
+  return [];
 }
 
 function omit(options: ProgLoadOptions, key: keyof ProgLoadOptions): ProgLoadOptions {

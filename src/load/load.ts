@@ -9,6 +9,7 @@ import { check } from "../syscall/errors.ts";
 import { olderThan } from "../syscall/explain.ts";
 import { Fd, Owned } from "../syscall/fd.ts";
 import type { Kernel } from "../syscall/kernel.ts";
+import { PROT, mapFile } from "../syscall/mmap.ts";
 import { realKernel } from "../syscall/kernel-real.ts";
 import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { bpf } from "../syscall/attr.ts";
@@ -122,7 +123,8 @@ class Loader {
     if (reused === undefined) {
       const context = { kernel, btfFd: btf.fd, pinDirectory: this.#options.pinDirectory ?? "/sys/fs/bpf", note: (text: string) => this.#note(text) };
       fd = this.#owned.own(createMap(spec, context));
-      writeData(kernel, fd, spec, this.#data(spec, btf), (text) => this.#note(text));
+      if (spec.type === BPF_MAP_TYPE.ARENA) this.#mapArena(fd, spec);
+      else writeData(kernel, fd, spec, this.#data(spec, btf), (text) => this.#note(text));
     } else {
       // A descriptor of our own, so that closing the collection leaves the caller's open.
       fd = this.#owned.own(new Fd(kernel, check(kernel, kernel.dup(reused.fd), "dup", { subject: `map ${given.name}` }), `map ${given.name}`));
@@ -142,6 +144,13 @@ class Loader {
     for (const variable of spec.variables) {
       this.#variables.set(variable.name, { map: spec.name, spec: variable, section: open, schema: this.#options.globals?.get(variable.name) });
     }
+  }
+
+  /** An arena has its user address before programs that use it are loaded. Its globals are at its start. */
+  #mapArena(fd: Fd, spec: MapSpec): void {
+    const length = spec.maxEntries * this.#kernel.pageSize;
+    const mapping = this.#owned.own(mapFile(this.#kernel, fd.fd, length, PROT.READ | PROT.WRITE, `map ${spec.name}`, { at: Number(spec.mapExtra) }));
+    if (spec.data !== undefined) new Uint8Array(mapping.buffer).set(spec.data);
   }
 
   /** Initial bytes of a data section, with the options' values put in. */

@@ -15,10 +15,13 @@ export class VerifierError extends BpfkitError {
   /** Instruction at which the verifier gave up; undefined when the log names none. */
   readonly insn: number | undefined;
 
-  constructor(prog: ProgSpec, errno: number, log: string) {
+  /** `poisoned`: instructions whose CO-RE relocation failed; reaching one is that failure's fault. */
+  constructor(prog: ProgSpec, errno: number, log: string, poisoned: ReadonlyMap<number, Diagnostic> = new Map()) {
     const summary = readLog(log);
-    const message = summary.reason === "" ? `the kernel refused the program (${errnoName(errno)}) and said nothing` : summary.reason;
-    const diagnostic = diagnose(prog, summary, message);
+    const core = summary.insn === undefined ? undefined : poisoned.get(summary.insn);
+    const message = core !== undefined ? core.message : summary.reason === "" ? `the kernel refused the program (${errnoName(errno)}) and said nothing` : summary.reason;
+    const found = diagnose(prog, summary, message);
+    const diagnostic = core === undefined ? found : { ...core, labels: found.labels, notes: [...core.notes, ...found.notes] };
     super("VERIFIER", `the kernel refused program ${prog.name}: ${message}${where(diagnostic)}`, { diagnostics: [diagnostic] });
     this.program = prog.name;
     this.log = log;

@@ -84,8 +84,8 @@ class RealKernel implements Kernel {
       : lib.syscall3(nr("ioctl"), fd, request, lib.address(arg));
   }
 
-  mmap(length: number, prot: number, flags: number, fd: number, offset: number): number {
-    return this.#ffi.syscall6(nr("mmap"), 0, length, prot, flags, fd, offset);
+  mmap(length: number, prot: number, flags: number, fd: number, offset: number, at = 0): number {
+    return this.#ffi.syscall6(nr("mmap"), at, length, prot, flags, fd, offset);
   }
   munmap(address: number, length: number): number {
     return this.#ffi.syscall3(nr("munmap"), address, length, 0);

@@ -26,8 +26,8 @@ export interface Kernel {
   perfEventOpen(attr: Uint8Array, pid: number, cpu: number, groupFd: number, flags: number): number;
   /** ioctl(2) with a number or a pointer as its argument. */
   ioctl(fd: number, request: number, arg: number | Uint8Array): number;
-  /** mmap(2): the address, or -errno. */
-  mmap(length: number, prot: number, flags: number, fd: number, offset: number): number;
+  /** mmap(2): the address, or -errno. `at` is where to put it (with MAP_FIXED), anywhere by default. */
+  mmap(length: number, prot: number, flags: number, fd: number, offset: number, at?: number): number;
   munmap(address: number, length: number): number;
   /** close(2). */
   close(fd: number): number;

@@ -4,7 +4,7 @@ import { check } from "./errors.ts";
 import type { Kernel } from "./kernel.ts";
 
 export const PROT = { READ: 1, WRITE: 2 } as const;
-export const MAP = { SHARED: 1, PRIVATE: 2 } as const;
+export const MAP = { SHARED: 1, PRIVATE: 2, FIXED_NOREPLACE: 0x10_0000 } as const;
 
 /**
  * A mapping that belongs to this object. `buffer` may be touched only until `close()`:
@@ -45,8 +45,10 @@ export class Mapping {
 }
 
 /** Maps `length` bytes of `fd` from `offset`, shared. Throws `SyscallError`. */
-export function mapFile(kernel: Kernel, fd: number, length: number, prot: number, what: string, offset = 0): Mapping {
-  const address = check(kernel, kernel.mmap(length, prot, MAP.SHARED, fd, offset), "mmap", { subject: what });
+export function mapFile(kernel: Kernel, fd: number, length: number, prot: number, what: string, options: { offset?: number; at?: number } = {}): Mapping {
+  const at = options.at ?? 0;
+  const flags = MAP.SHARED | (at === 0 ? 0 : MAP.FIXED_NOREPLACE);
+  const address = check(kernel, kernel.mmap(length, prot, flags, fd, options.offset ?? 0, at), "mmap", { subject: what });
   try {
     return new Mapping(kernel, address, length);
   } catch (error) {
