@@ -57,7 +57,9 @@ function narrate(d: Diagnostic, sources: RenderOptions["sources"]): string {
   const lines = [`${d.severity} ${d.code}: ${clean(d.message)}`];
   d.labels.forEach(({ span, message }, i) => {
     const end = span.endLine === span.line ? "" : ` to line ${span.endLine}`;
-    lines.push(`  ${i === 0 ? "at" : "see"} ${clean(span.file)} line ${span.line}, column ${span.col}${end}${message === undefined ? "" : `: ${clean(message)}`}`);
+    lines.push(
+      `  ${i === 0 ? "at" : "see"} ${clean(span.file)} line ${span.line}, column ${span.col}${end}${message === undefined ? "" : `: ${clean(message)}`}`,
+    );
     const text = sourceLine(sources, span.file, span.line);
     if (text !== undefined && text.trim() !== "") lines.push(`    source: ${clean(text.trim())}`);
   });
@@ -97,8 +99,20 @@ function columns(codePoint: number): number {
 }
 /** East Asian wide and full-width blocks (Unicode's EastAsianWidth.txt, W and F, by block). */
 const WIDE: readonly (readonly [number, number])[] = [
-  [0x1100, 0x115f], [0x2e80, 0x303e], [0x3041, 0x33ff], [0x3400, 0x4dbf], [0x4e00, 0x9fff], [0xa000, 0xa4cf], [0xa960, 0xa97f],
-  [0xac00, 0xd7a3], [0xf900, 0xfaff], [0xfe30, 0xfe6f], [0xff00, 0xff60], [0xffe0, 0xffe6], [0x1b000, 0x1b2ff], [0x20000, 0x3fffd],
+  [0x1100, 0x115f],
+  [0x2e80, 0x303e],
+  [0x3041, 0x33ff],
+  [0x3400, 0x4dbf],
+  [0x4e00, 0x9fff],
+  [0xa000, 0xa4cf],
+  [0xa960, 0xa97f],
+  [0xac00, 0xd7a3],
+  [0xf900, 0xfaff],
+  [0xfe30, 0xfe6f],
+  [0xff00, 0xff60],
+  [0xffe0, 0xffe6],
+  [0x1b000, 0x1b2ff],
+  [0x20000, 0x3fffd],
 ];
 
 /** A source line as shown, and the display column of every UTF-16 unit in it (one more for its end). */
@@ -148,12 +162,42 @@ interface Marks {
   readonly gap: string;
   readonly cut: string;
 }
-const ASCII: Marks = { arrow: "-->", bar: "|", primary: "^", secondary: "-", other: ":::", note: "=", open: "/", turn: "|", floor: "_", gap: "...", cut: "..." };
-const UNICODE: Marks = { arrow: "╭─▸", bar: "│", primary: "━", secondary: "─", other: "├─▸", note: "═", open: "╭", turn: "╰", floor: "─", gap: "⋮", cut: "…" };
+const ASCII: Marks = {
+  arrow: "-->",
+  bar: "|",
+  primary: "^",
+  secondary: "-",
+  other: ":::",
+  note: "=",
+  open: "/",
+  turn: "|",
+  floor: "_",
+  gap: "...",
+  cut: "...",
+};
+const UNICODE: Marks = {
+  arrow: "╭─▸",
+  bar: "│",
+  primary: "━",
+  secondary: "─",
+  other: "├─▸",
+  note: "═",
+  open: "╭",
+  turn: "╰",
+  floor: "─",
+  gap: "⋮",
+  cut: "…",
+};
 
 type Style = Severity | "bold" | "frame" | "secondary" | "help";
 const SGR: Readonly<Record<Style, string>> = {
-  error: "1;31", warning: "1;33", note: "1;36", bold: "1", frame: "1;34", secondary: "1;34", help: "1;36",
+  error: "1;31",
+  warning: "1;33",
+  note: "1;36",
+  bold: "1",
+  frame: "1;34",
+  secondary: "1;34",
+  help: "1;36",
 };
 
 interface Mark {
@@ -181,13 +225,20 @@ class Painter {
     const marks = d.labels.map((label, i): Mark => ({ label, primary: i === 0 }));
     const last = Math.max(0, ...d.labels.map(({ span }) => Math.max(span.line, span.endLine)));
     this.#gutter = String(last).length;
-    const out = [`${this.#paint(d.severity, `${d.severity}[${d.code}]`)}${this.#paint("bold", `: ${clean(d.message)}`)}`];
+    const out = [
+      `${this.#paint(d.severity, `${d.severity}[${d.code}]`)}${this.#paint("bold", `: ${clean(d.message)}`)}`,
+    ];
     for (const [i, [file, group]] of [...byFile(marks)].entries()) out.push(...this.#file(file, group, i === 0));
-    const footers = [...d.notes.map((text) => ["note", text] as const), ...(d.help === undefined ? [] : [["help", d.help] as const])];
+    const footers = [
+      ...d.notes.map((text) => ["note", text] as const),
+      ...(d.help === undefined ? [] : [["help", d.help] as const]),
+    ];
     if (footers.length > 0 && marks.length > 0) out.push(this.#row("", ""));
     for (const [kind, text] of footers) {
       const [first = "", ...rest] = clean(text).split("\n");
-      out.push(`${" ".repeat(this.#gutter)} ${this.#paint("frame", this.#marks.note)} ${this.#paint(kind === "help" ? "help" : "bold", kind)}: ${first}`);
+      out.push(
+        `${" ".repeat(this.#gutter)} ${this.#paint("frame", this.#marks.note)} ${this.#paint(kind === "help" ? "help" : "bold", kind)}: ${first}`,
+      );
       for (const line of rest) out.push(`${" ".repeat(this.#gutter + 3 + kind.length + 2)}${line}`.trimEnd());
     }
     return `${out.join("\n")}\n`;
@@ -204,7 +255,13 @@ class Painter {
     const out = [`${" ".repeat(this.#gutter)}${first ? "" : " "}${arrow} ${clean(file)}:${span.line}:${span.col}`];
     if (sourceLine(this.#options.sources, file, span.line) === undefined) {
       for (const { label } of marks) {
-        if (label.message !== undefined) out.push(this.#row("", `${marks.length === 1 ? "" : `${label.span.line}:${label.span.col}: `}${clean(label.message)}`));
+        if (label.message !== undefined)
+          out.push(
+            this.#row(
+              "",
+              `${marks.length === 1 ? "" : `${label.span.line}:${label.span.col}: `}${clean(label.message)}`,
+            ),
+          );
       }
       return out;
     }
@@ -215,7 +272,13 @@ class Painter {
       if (previous !== undefined && line > previous + 1) {
         const between = line === previous + 2 ? sourceLine(this.#options.sources, file, previous + 1) : undefined;
         if (between === undefined) out.push(this.#paint("frame", this.#marks.gap));
-        else out.push(this.#row(String(previous + 1), `${this.#margin(many, previous + 1, false)}${show(between).text}`.trimEnd()));
+        else
+          out.push(
+            this.#row(
+              String(previous + 1),
+              `${this.#margin(many, previous + 1, false)}${show(between).text}`.trimEnd(),
+            ),
+          );
       }
       out.push(...this.#line(file, line, marks, many));
       previous = line;
@@ -226,7 +289,9 @@ class Painter {
   /** The lines that labels touch; of a long span its first two and last two. */
   #linesToShow(marks: readonly Mark[]): number[] {
     const lines = new Set<number>();
-    for (const { label: { span } } of marks) {
+    for (const {
+      label: { span },
+    } of marks) {
       lines.add(span.line);
       if (span.endLine <= span.line) continue;
       lines.add(span.endLine);
@@ -261,22 +326,39 @@ class Painter {
       .map((mark) => ({ mark, ...range(mark.label.span, shown) }))
       .sort((a, b) => a.from - b.from || b.to - a.to);
     const ends = many.filter(({ label: { span } }) => span.endLine === line);
-    const focus = here[0]?.from ?? (ends[0] === undefined ? 0 : range({ ...ends[0].label.span, line, col: 1 }, shown).to);
+    const focus =
+      here[0]?.from ?? (ends[0] === undefined ? 0 : range({ ...ends[0].label.span, line, col: 1 }, shown).to);
     const cut = this.#cut(shown, focus, here.at(-1)?.to ?? focus);
     const out = [this.#row(String(line), `${this.#margin(many, line, false)}${cut.text}`.trimEnd())];
     if (here.length > 0) {
-      const moved = here.map((h) => ({ ...h, from: h.from - cut.shift, to: Math.max(h.to - cut.shift, h.from - cut.shift + 1) }));
-      for (const row of this.#underlines(moved)) out.push(this.#row("", `${this.#margin(many, line, true)}${row}`.trimEnd()));
+      const moved = here.map((h) => ({
+        ...h,
+        from: h.from - cut.shift,
+        to: Math.max(h.to - cut.shift, h.from - cut.shift + 1),
+      }));
+      for (const row of this.#underlines(moved))
+        out.push(this.#row("", `${this.#margin(many, line, true)}${row}`.trimEnd()));
     }
     for (const mark of ends) {
       const to = Math.max(1, range({ ...mark.label.span, line, col: 1 }, shown).to - cut.shift);
       const style = this.#style(mark);
       const index = many.indexOf(mark);
-      const open = many.map((m, i) => (i < index ? `${this.#paint(this.#style(m), m.label.span.endLine > line && m.label.span.line <= line ? this.#marks.bar : " ")} ` : "")).join("");
+      const open = many
+        .map((m, i) =>
+          i < index
+            ? `${this.#paint(this.#style(m), m.label.span.endLine > line && m.label.span.line <= line ? this.#marks.bar : " ")} `
+            : "",
+        )
+        .join("");
       const reach = (many.length - index) * 2 - 1 + to - 1;
       const head = mark.primary ? this.#marks.primary : this.#marks.secondary;
       const text = mark.label.message === undefined ? "" : ` ${clean(mark.label.message)}`;
-      out.push(this.#row("", `${open}${this.#paint(style, `${this.#marks.turn}${this.#marks.floor.repeat(reach)}${head}${text}`)}`.trimEnd()));
+      out.push(
+        this.#row(
+          "",
+          `${open}${this.#paint(style, `${this.#marks.turn}${this.#marks.floor.repeat(reach)}${head}${text}`)}`.trimEnd(),
+        ),
+      );
     }
     return out;
   }
@@ -305,15 +387,26 @@ class Painter {
   /** The row of underlines, and the messages hanging from it. */
   #underlines(here: readonly { readonly mark: Mark; readonly from: number; readonly to: number }[]): string[] {
     const width = Math.max(...here.map((h) => h.to));
-    const cells: { char: string; style: Style | undefined }[] = Array.from({ length: width }, () => ({ char: " ", style: undefined }));
+    const cells: { char: string; style: Style | undefined }[] = Array.from({ length: width }, () => ({
+      char: " ",
+      style: undefined,
+    }));
     // The primary label is drawn last, so that it is never hidden.
     for (const { mark, from, to } of [...here].sort((a, b) => Number(a.mark.primary) - Number(b.mark.primary))) {
-      for (let c = from; c < to; c++) cells[c] = { char: mark.primary ? this.#marks.primary : this.#marks.secondary, style: this.#style(mark) };
+      for (let c = from; c < to; c++)
+        cells[c] = { char: mark.primary ? this.#marks.primary : this.#marks.secondary, style: this.#style(mark) };
     }
     const said = here.filter(({ mark }) => mark.label.message !== undefined && mark.label.message !== "");
     const rightmost = said.at(-1);
-    const inline = rightmost !== undefined && here.every((h) => h === rightmost || h.to <= rightmost.from || (h.from <= rightmost.from && h.to <= rightmost.to)) && said.filter((h) => h.from === rightmost.from).length === 1;
-    const rows = [this.#cells(cells) + (inline ? this.#paint(this.#style(rightmost.mark), ` ${message(rightmost.mark)}`) : "")];
+    const inline =
+      rightmost !== undefined &&
+      here.every(
+        (h) => h === rightmost || h.to <= rightmost.from || (h.from <= rightmost.from && h.to <= rightmost.to),
+      ) &&
+      said.filter((h) => h.from === rightmost.from).length === 1;
+    const rows = [
+      this.#cells(cells) + (inline ? this.#paint(this.#style(rightmost.mark), ` ${message(rightmost.mark)}`) : ""),
+    ];
     const hanging = inline ? said.slice(0, -1) : said;
     if (hanging.length > 0) rows.push(this.#connectors(hanging));
     for (let i = hanging.length - 1; i >= 0; i--) {
@@ -327,14 +420,17 @@ class Painter {
 
   #connectors(hanging: readonly { readonly mark: Mark; readonly from: number }[], width?: number): string {
     const length = width ?? Math.max(0, ...hanging.map((h) => h.from + 1));
-    const cells: { char: string; style: Style | undefined }[] = Array.from({ length }, () => ({ char: " ", style: undefined }));
+    const cells: { char: string; style: Style | undefined }[] = Array.from({ length }, () => ({
+      char: " ",
+      style: undefined,
+    }));
     for (const { mark, from } of hanging) cells[from] = { char: this.#marks.bar, style: this.#style(mark) };
     return this.#cells(cells);
   }
 
   #cells(cells: readonly { char: string; style: Style | undefined }[]): string {
     let out = "";
-    for (let i = 0; i < cells.length; ) {
+    for (let i = 0; i < cells.length;) {
       const { style } = cells[i] as (typeof cells)[number];
       let text = "";
       while (i < cells.length && cells[i]?.style === style) text += cells[i++]?.char;

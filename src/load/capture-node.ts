@@ -1,9 +1,16 @@
 /** What capturing needs of Node: files, source maps, and the inspector (which sees into closures). */
 import { readFileSync } from "node:fs";
+import type * as nodeInspector from "node:inspector";
 import * as nodeModule from "node:module";
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { CaptureHost, FunctionLocation, FunctionScopes, Inspector, LoadedModule } from "../compiler/capture/types.ts";
+import type {
+  CaptureHost,
+  FunctionLocation,
+  FunctionScopes,
+  Inspector,
+  LoadedModule,
+} from "../compiler/capture/types.ts";
 
 type AnyFunction = (...args: never[]) => unknown;
 
@@ -71,7 +78,9 @@ const SLOT = Symbol.for("bpfkit.inspector");
 /** A session in which every request answers at once; undefined where Node forbids it or has none. */
 function connect(): Inspector | undefined {
   try {
-    const inspector = process.getBuiltinModule("node:inspector") as typeof import("node:inspector") & { [SLOT]?: Holder };
+    const inspector = process.getBuiltinModule("node:inspector") as typeof nodeInspector & {
+      [SLOT]?: Holder;
+    };
     const session = new inspector.Session();
     session.connect();
     return new NodeInspector(session, inspector);
@@ -86,29 +95,29 @@ interface Holder {
 }
 
 class NodeInspector implements Inspector {
-  readonly #session: import("node:inspector").Session;
+  readonly #session: nodeInspector.Session;
   readonly #holder: Holder = {};
   readonly #holderId: string;
   #scripts: Map<string, { url: string; sourceMapUrl: string }> | undefined;
 
-  constructor(session: import("node:inspector").Session, exchange: { [SLOT]?: Holder }) {
+  constructor(session: nodeInspector.Session, exchange: { [SLOT]?: Holder }) {
     this.#session = session;
     exchange[SLOT] = this.#holder;
-    const { result } = this.#post<{ result: RemoteValue }>("Runtime.evaluate", {
+    const { result } = this.#post("Runtime.evaluate", {
       expression: 'process.getBuiltinModule("node:inspector")[Symbol.for("bpfkit.inspector")]',
-    });
+    }) as { result: RemoteValue };
     delete exchange[SLOT];
     if (result.objectId === undefined) throw new Error("the inspector gives no object");
     this.#holderId = result.objectId;
   }
 
   /** Sends a request; the answer comes before `post` returns. */
-  #post<R>(method: string, params: object = {}): R {
-    let answer: R | undefined;
+  #post(method: string, params: object = {}): unknown {
+    let answer: unknown;
     let failure: Error | null = null;
     this.#session.post(method, params, (error, result) => {
       failure = error;
-      answer = result as R;
+      answer = result;
     });
     if (failure !== null) throw failure as Error;
     if (answer === undefined) throw new Error(`${method} did not answer at once`);
@@ -118,13 +127,13 @@ class NodeInspector implements Inspector {
   #internals(fn: AnyFunction): readonly Property[] {
     this.#holder.fn = fn;
     try {
-      const { result } = this.#post<{ result: RemoteValue }>("Runtime.callFunctionOn", {
+      const { result } = this.#post("Runtime.callFunctionOn", {
         objectId: this.#holderId,
         functionDeclaration: "function () { return this.fn }",
         objectGroup: "bpfkit",
-      });
+      }) as { result: RemoteValue };
       const params = { objectId: result.objectId, ownProperties: true };
-      return this.#post<Properties>("Runtime.getProperties", params).internalProperties ?? [];
+      return (this.#post("Runtime.getProperties", params) as Properties).internalProperties ?? [];
     } finally {
       this.#holder.fn = undefined;
     }
@@ -133,7 +142,11 @@ class NodeInspector implements Inspector {
   locate(fn: AnyFunction): FunctionLocation | undefined {
     const value = this.#internals(fn).find((p) => p.name === "[[FunctionLocation]]")?.value?.value;
     if (typeof value !== "object" || value === null) return undefined;
-    const { scriptId, lineNumber, columnNumber } = value as { scriptId: string; lineNumber: number; columnNumber: number };
+    const { scriptId, lineNumber, columnNumber } = value as {
+      scriptId: string;
+      lineNumber: number;
+      columnNumber: number;
+    };
     return { script: scriptId, line: lineNumber, col: columnNumber };
   }
 
@@ -141,7 +154,8 @@ class NodeInspector implements Inspector {
     const objectId = this.#internals(fn).find((p) => p.name === "[[Scopes]]")?.value?.objectId;
     if (objectId === undefined) return undefined;
     const scopes: Record<string, unknown>[] = [];
-    for (const { name, value } of this.#post<Properties>("Runtime.getProperties", { objectId, ownProperties: true }).result) {
+    for (const { name, value } of (this.#post("Runtime.getProperties", { objectId, ownProperties: true }) as Properties)
+      .result) {
       if (!/^\d+$/.test(name) || value?.objectId === undefined || value.description === "Global") continue;
       this.#post("Runtime.callFunctionOn", {
         objectId: value.objectId,
@@ -170,7 +184,11 @@ class NodeInspector implements Inspector {
     if (this.#scripts === undefined) {
       const scripts = new Map<string, { url: string; sourceMapUrl: string }>();
       this.#scripts = scripts;
-      const listen = ({ params }: { params: { scriptId: string; url: string; sourceMapURL?: string | undefined } }): void => {
+      const listen = ({
+        params,
+      }: {
+        params: { scriptId: string; url: string; sourceMapURL?: string | undefined };
+      }): void => {
         scripts.set(params.scriptId, { url: params.url, sourceMapUrl: params.sourceMapURL ?? "" });
       };
       // Stays enabled: the text of a script can only be asked for then.
@@ -179,7 +197,7 @@ class NodeInspector implements Inspector {
     }
     const known = this.#scripts.get(id);
     if (known === undefined) return undefined;
-    const { scriptSource } = this.#post<{ scriptSource: string }>("Debugger.getScriptSource", { scriptId: id });
+    const { scriptSource } = this.#post("Debugger.getScriptSource", { scriptId: id }) as { scriptSource: string };
     return { ...known, text: scriptSource };
   }
 }

@@ -76,8 +76,14 @@ export async function loadModule(path: string, options: LoadModuleOptions): Prom
     } else {
       // Several files import each other by name, perhaps in a circle: they need names before they have contents.
       directory = mkdtempSync(join(tmpdir(), "bpfkit-"));
-      const names = new Map([...units.values()].map((unit, i) => [unit, pathToFileURL(join(directory as string, `${i}.mjs`)).href]));
-      for (const [unit, name] of names) writeFileSync(fileURLToPath(name), link(unit, (target) => names.get(target) ?? ""));
+      const names = new Map(
+        [...units.values()].map((unit, i) => [unit, pathToFileURL(join(directory as string, `${i}.mjs`)).href]),
+      );
+      for (const [unit, name] of names)
+        writeFileSync(
+          fileURLToPath(name),
+          link(unit, (target) => names.get(target) ?? ""),
+        );
       runs = names.get(entry) as string;
     }
     return { exports: (await importModule(runs)) as Readonly<Record<string, unknown>>, modules };
@@ -101,7 +107,12 @@ function discard(directory: string, units: ReadonlyMap<string, Unit>): void {
   else remove();
 }
 
-async function read(url: string, importer: string | undefined, units: Map<string, Unit>, options: LoadModuleOptions): Promise<Unit> {
+async function read(
+  url: string,
+  importer: string | undefined,
+  units: Map<string, Unit>,
+  options: LoadModuleOptions,
+): Promise<Unit> {
   const known = units.get(url);
   if (known !== undefined) return known;
   let text: string;
@@ -109,7 +120,10 @@ async function read(url: string, importer: string | undefined, units: Map<string
     text = readFileSync(fileURLToPath(url), "utf8");
   } catch (error) {
     const by = importer === undefined ? "" : `, which ${displayPath(importer)} imports,`;
-    const why = (error as { code?: unknown }).code === "ENOENT" ? "does not exist" : `cannot be read: ${(error as Error).message}`;
+    const why =
+      (error as { code?: unknown }).code === "ENOENT"
+        ? "does not exist"
+        : `cannot be read: ${(error as Error).message}`;
     throw new BpfkitError("MODULE_NOT_FOUND", `${displayPath(url)}${by} ${why}`, { cause: error });
   }
   let prepared = options.cache?.get(text);
@@ -123,7 +137,9 @@ async function read(url: string, importer: string | undefined, units: Map<string
   units.set(url, unit);
   for (const { value } of prepared.specifiers) {
     const target = resolve(value, url, options);
-    unit.targets.push(isTypeScript(target) && /^(?:\.{0,2}\/|file:)/.test(value) ? await read(target, url, units, options) : target);
+    unit.targets.push(
+      isTypeScript(target) && /^(?:\.{0,2}\/|file:)/.test(value) ? await read(target, url, units, options) : target,
+    );
   }
   return unit;
 }
@@ -143,7 +159,9 @@ function link(unit: Unit, nameOf: (target: Unit) => string): string {
   if (usesImportMeta) {
     const path = fileURLToPath(unit.url);
     const own = JSON.stringify({ url: unit.url, filename: path, dirname: dirname(path) });
-    out = out.startsWith("#!") ? out.replace("\n", () => `\nObject.assign(import.meta, ${own});`) : `Object.assign(import.meta, ${own});${out}`;
+    out = out.startsWith("#!")
+      ? out.replace("\n", () => `\nObject.assign(import.meta, ${own});`)
+      : `Object.assign(import.meta, ${own});${out}`;
   }
   const cases = names.map((name) => `case ${JSON.stringify(name)}: return { value: ${name} };`).join(" ");
   return `${out}\n;globalThis[Symbol.for("bpfkit.module")]?.(${url}, (name) => { switch (name) { ${cases} } });\n//# sourceURL=${unit.url}\n`;
@@ -178,18 +196,27 @@ function resolvePackage(specifier: string, importer: string): string {
     return pathToFileURL(found).href;
   } catch (error) {
     const hint = specifier.startsWith("#") ? "" : `: install it with \`npm install ${name ?? specifier}\``;
-    throw new BpfkitError("MODULE_NOT_FOUND", `the package "${specifier}" that ${displayPath(importer)} imports cannot be found${hint}`, { cause: error });
+    throw new BpfkitError(
+      "MODULE_NOT_FOUND",
+      `the package "${specifier}" that ${displayPath(importer)} imports cannot be found${hint}`,
+      { cause: error },
+    );
   }
 }
 
 /** The file that `exports` of a package gives for "." or "./sub" under Node's conditions for `import`. */
 function exported(exports: unknown, subpath: string): string | undefined {
   const table: Record<string, unknown> =
-    typeof exports === "object" && exports !== null && !Array.isArray(exports) && Object.keys(exports).every((k) => k.startsWith("."))
+    typeof exports === "object" &&
+    exports !== null &&
+    !Array.isArray(exports) &&
+    Object.keys(exports).every((k) => k.startsWith("."))
       ? (exports as Record<string, unknown>)
       : { ".": exports };
   if (Object.hasOwn(table, subpath)) return condition(table[subpath], "");
-  const patterns = Object.keys(table).filter((k) => k.includes("*")).sort((a, b) => b.indexOf("*") - a.indexOf("*"));
+  const patterns = Object.keys(table)
+    .filter((k) => k.includes("*"))
+    .sort((a, b) => b.indexOf("*") - a.indexOf("*"));
   for (const key of patterns) {
     const [before = "", after = ""] = key.split("*");
     if (subpath.startsWith(before) && subpath.endsWith(after) && subpath.length >= key.length - 1) {
@@ -213,9 +240,16 @@ function condition(target: unknown, star: string): string | undefined {
 
 /** Node's message for a name that a module lacks, with the usual cause: a type imported as a value. */
 function explained(error: unknown): unknown {
-  const missing = error instanceof SyntaxError ? /module '([^']*)' does not provide an export named '([^']+)'/.exec(error.message) : null;
+  const missing =
+    error instanceof SyntaxError
+      ? /module '([^']*)' does not provide an export named '([^']+)'/.exec(error.message)
+      : null;
   if (missing === null) return error;
   const [, module = "", name = ""] = missing;
   const where = module.startsWith("file:") ? displayPath(module) : module.length > 200 ? "the imported module" : module;
-  return new BpfkitError("IMPORT", `${where} exports nothing named '${name}'. If it is a type, write \`import { type ${name} }\``, { cause: error });
+  return new BpfkitError(
+    "IMPORT",
+    `${where} exports nothing named '${name}'. If it is a type, write \`import { type ${name} }\``,
+    { cause: error },
+  );
 }

@@ -1,6 +1,6 @@
 /** `bpf`, the second parameter of a program body: what the program may ask of the kernel. */
 import type { CString, KernelStruct, Loose, Pointer } from "./kernel-types.ts";
-import type { HelperFunctions, HelpersOf } from "./helper-types.gen.ts";
+import type { HelperFunctions, HelpersOf } from "./helper-types.generated.ts";
 import type { StackTrace } from "./map-types.ts";
 import type { ProgramType } from "./program-types.ts";
 import type { Body, Schema } from "./schema-types.ts";

@@ -17,27 +17,45 @@ export interface SleepableOptions extends ProgramOptions {
 
 /** A sealed program handle. `declaredBy` is the public function: its caller is the declaration's place. */
 export function program<P extends ProgramType, C>(
-  type: P, section: string, attach: Attach, fn: (ctx: C, bpf: never) => Verdict, options: SleepableOptions,
+  type: P,
+  section: string,
+  attach: Attach,
+  fn: (ctx: C, bpf: never) => Verdict,
+  options: SleepableOptions,
   declaredBy: (...args: never[]) => unknown,
 ): ProgramHandle<P, C> {
   if (typeof fn !== "function") {
-    throw new ArgumentError(`${declaredBy.name}(fn)`, `expected the program's body, a function (ctx, bpf) => {…}, got ${fn === null ? "null" : typeof fn}`);
+    throw new ArgumentError(
+      `${declaredBy.name}(fn)`,
+      `expected the program's body, a function (ctx, bpf) => {…}, got ${fn === null ? "null" : typeof fn}`,
+    );
   }
   return seal({
-    kind: "program" as const, type, section, attach, sleepable: options.sleepable ?? false, name: options.name, fn, site: callSite(declaredBy),
+    kind: "program" as const,
+    type,
+    section,
+    attach,
+    sleepable: options.sleepable ?? false,
+    name: options.name,
+    fn,
+    site: callSite(declaredBy),
   });
 }
 
 /** `value`, which must be a non-empty string without white space. */
 export function word(argument: string, value: unknown): string {
   if (typeof value !== "string" || !/^\S+$/.test(value)) {
-    throw new ArgumentError(argument, `expected a name without spaces, got ${typeof value === "string" ? JSON.stringify(value) : typeof value}`);
+    throw new ArgumentError(
+      argument,
+      `expected a name without spaces, got ${typeof value === "string" ? JSON.stringify(value) : typeof value}`,
+    );
   }
   return value;
 }
 
 /** `value`, which must be one of `allowed`. */
 export function oneOf<T extends string>(argument: string, value: T, allowed: readonly T[]): T {
-  if (!allowed.includes(value)) throw new ArgumentError(argument, `expected one of ${allowed.join(", ")}, got ${String(value)}`);
+  if (!allowed.includes(value))
+    throw new ArgumentError(argument, `expected one of ${allowed.join(", ")}, got ${value}`);
   return value;
 }

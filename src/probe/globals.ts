@@ -31,16 +31,30 @@ export interface Config<S extends Schema> extends GlobalHandle {
 const outside: object = Object.create(null, {
   value: {
     get: () => outsideProgram(".value of a global", "use the loaded collection: `app.global(handle).value`"),
-    set: () => outsideProgram(".value of a global", "use the loaded collection: `app.global(handle).value`"),
+    set() {
+      outsideProgram(".value of a global", "use the loaded collection: `app.global(handle).value`");
+    },
   },
 });
 
-function declare<H extends GlobalHandle>(
-  section: "data" | "rodata", schema: Schema, initial: unknown, name: string | undefined, declaredBy: (...args: never[]) => unknown,
-): H {
-  if (!isSchema(schema)) throw new ArgumentError(`${declaredBy.name}(schema)`, `expected a schema such as u32, got ${String(schema)}`);
-  const handle = Object.assign(Object.create(outside) as object, { kind: "global", section, schema, initial, name, site: callSite(declaredBy) });
-  return seal(handle) as unknown as H;
+function declare(
+  section: "data" | "rodata",
+  schema: Schema,
+  initial: unknown,
+  name: string | undefined,
+  declaredBy: (...args: never[]) => unknown,
+): unknown {
+  if (!isSchema(schema))
+    throw new ArgumentError(`${declaredBy.name}(schema)`, `expected a schema such as u32, got ${String(schema)}`);
+  const handle = Object.assign(Object.create(outside) as object, {
+    kind: "global",
+    section,
+    schema,
+    initial,
+    name,
+    site: callSite(declaredBy),
+  });
+  return seal(handle);
 }
 
 /**
@@ -49,8 +63,12 @@ function declare<H extends GlobalHandle>(
  * import { global, u64 } from "bpfkit";
  * export const drops = global(u64, 0);   // in a program: drops.value += 1
  */
-export function global<S extends Schema>(schema: S, initial: Input<S>, options: { readonly name?: string } = {}): Global<S> {
-  return declare("data", schema, initial, options.name, global);
+export function global<S extends Schema>(
+  schema: S,
+  initial: Input<S>,
+  options: { readonly name?: string } = {},
+): Global<S> {
+  return declare("data", schema, initial, options.name, global) as Global<S>;
 }
 
 /**
@@ -59,6 +77,10 @@ export function global<S extends Schema>(schema: S, initial: Input<S>, options: 
  * import { config, u32 } from "bpfkit";
  * export const onlyUid = config(u32, 0xffff_ffff);
  */
-export function config<S extends Schema>(schema: S, initial: Input<S>, options: { readonly name?: string } = {}): Config<S> {
-  return declare("rodata", schema, initial, options.name, config);
+export function config<S extends Schema>(
+  schema: S,
+  initial: Input<S>,
+  options: { readonly name?: string } = {},
+): Config<S> {
+  return declare("rodata", schema, initial, options.name, config) as Config<S>;
 }

@@ -5,10 +5,39 @@ import type { AnyProgram } from "./program-types.ts";
 
 /** Map types by their kernel names, `BPF_MAP_TYPE_*` in lower case. */
 export type MapTypeName =
-  | "hash" | "array" | "prog_array" | "perf_event_array" | "percpu_hash" | "percpu_array" | "stack_trace" | "cgroup_array"
-  | "lru_hash" | "lru_percpu_hash" | "lpm_trie" | "array_of_maps" | "hash_of_maps" | "devmap" | "sockmap" | "cpumap" | "xskmap"
-  | "sockhash" | "cgroup_storage" | "reuseport_sockarray" | "percpu_cgroup_storage" | "queue" | "stack" | "sk_storage"
-  | "devmap_hash" | "struct_ops" | "ringbuf" | "inode_storage" | "task_storage" | "bloom_filter" | "user_ringbuf" | "cgrp_storage" | "arena";
+  | "hash"
+  | "array"
+  | "prog_array"
+  | "perf_event_array"
+  | "percpu_hash"
+  | "percpu_array"
+  | "stack_trace"
+  | "cgroup_array"
+  | "lru_hash"
+  | "lru_percpu_hash"
+  | "lpm_trie"
+  | "array_of_maps"
+  | "hash_of_maps"
+  | "devmap"
+  | "sockmap"
+  | "cpumap"
+  | "xskmap"
+  | "sockhash"
+  | "cgroup_storage"
+  | "reuseport_sockarray"
+  | "percpu_cgroup_storage"
+  | "queue"
+  | "stack"
+  | "sk_storage"
+  | "devmap_hash"
+  | "struct_ops"
+  | "ringbuf"
+  | "inode_storage"
+  | "task_storage"
+  | "bloom_filter"
+  | "user_ringbuf"
+  | "cgrp_storage"
+  | "arena";
 
 /** What the compiler and the loader read of every map. */
 export interface MapHandle extends Handle {
@@ -36,7 +65,9 @@ export interface MapHandle extends Handle {
 }
 
 /** How a histogram sorts values: by power of two, or in steps of `step` from `min` (included) to `max` (excluded). */
-export type Buckets = { readonly scale: "log2" } | { readonly scale: "linear"; readonly min: number; readonly max: number; readonly step: number };
+export type Buckets =
+  | { readonly scale: "log2" }
+  | { readonly scale: "linear"; readonly min: number; readonly max: number; readonly step: number };
 
 /** Options of every map. */
 export interface MapOptions {
@@ -93,13 +124,17 @@ interface Insertable<K extends Schema, V extends Schema> {
 }
 
 /** `hash`, `lruHash` and their per-CPU forms. */
-export type HashMap<K extends Schema, V extends Schema> = Keyed<K, V> & Deletable<K> & Insertable<K, V> & CountingOf<K, V>;
+export type HashMap<K extends Schema, V extends Schema> = Keyed<K, V> &
+  Deletable<K> &
+  Insertable<K, V> &
+  CountingOf<K, V>;
 
 /** `arrayMap` and `percpuArray`: keys from 0 to `maxEntries - 1`, all present from the start. */
 export type ArrayMap<V extends Schema> = Keyed<IntSchema<number>, V> & CountingOf<IntSchema<number>, V>;
 
 /** Longest-prefix match; the key is a struct whose first field is the prefix length in bits, a `u32`. Kernel 4.11+. */
-export type LpmTrie<K extends Schema, V extends Schema> = Omit<Keyed<K, V>, "forEach" | typeof Symbol.iterator> & Deletable<K>;
+export type LpmTrie<K extends Schema, V extends Schema> = Omit<Keyed<K, V>, "forEach" | typeof Symbol.iterator> &
+  Deletable<K>;
 
 /** A ring buffer of samples for user space. Kernel 5.8+. */
 export interface RingBuf<V extends Schema> extends MapHandle {

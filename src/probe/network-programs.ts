@@ -2,8 +2,19 @@
 import { ArgumentError } from "../core/errors.ts";
 import type { Bpf } from "./bpf.ts";
 import type {
-  CgroupDeviceContext, LircContext, NetfilterContext, SkBuffContext, SkLookupContext, SkMsgContext, SkReuseportContext, SockAddrContext,
-  SockContext, SockoptContext, SockOpsContext, SysctlContext, XdpContext,
+  CgroupDeviceContext,
+  LircContext,
+  NetfilterContext,
+  SkBuffContext,
+  SkLookupContext,
+  SkMsgContext,
+  SkReuseportContext,
+  SockAddrContext,
+  SockContext,
+  SockoptContext,
+  SockOpsContext,
+  SysctlContext,
+  XdpContext,
 } from "./contexts.ts";
 import { oneOf, program, type ProgramOptions } from "./declare.ts";
 import { type Handle, seal } from "./handle.ts";
@@ -17,7 +28,16 @@ const atLoad: Attach = { how: "target" };
 export const XDP = Object.freeze({ ABORTED: 0, DROP: 1, PASS: 2, TX: 3, REDIRECT: 4 } as const);
 /** Results of a traffic-control program; `NEXT` goes on to the next one of a tcx chain. */
 export const TC = Object.freeze({
-  NEXT: -1, OK: 0, RECLASSIFY: 1, SHOT: 2, PIPE: 3, STOLEN: 4, QUEUED: 5, REPEAT: 6, REDIRECT: 7, TRAP: 8,
+  NEXT: -1,
+  OK: 0,
+  RECLASSIFY: 1,
+  SHOT: 2,
+  PIPE: 3,
+  STOLEN: 4,
+  QUEUED: 5,
+  REPEAT: 6,
+  REDIRECT: 7,
+  TRAP: 8,
 } as const);
 /** Results of socket programs (`skMsg`, `skSkb`, `skLookup`, `skReuseport`). */
 export const SK = Object.freeze({ DROP: 0, PASS: 1 } as const);
@@ -38,7 +58,10 @@ export interface XdpOptions extends ProgramOptions {
  * export const packets = percpuArray(u64, 1);
  * export const count = xdp((ctx) => { packets.add(0, 1); return XDP.PASS; });
  */
-export function xdp(fn: (ctx: XdpContext, bpf: Bpf<"xdp">) => number, options: XdpOptions = {}): ProgramHandle<"xdp", XdpContext> {
+export function xdp(
+  fn: (ctx: XdpContext, bpf: Bpf<"xdp">) => number,
+  options: XdpOptions = {},
+): ProgramHandle<"xdp", XdpContext> {
   const at = oneOf("xdp(at)", options.at ?? "interface", ["interface", "devmap", "cpumap"]);
   const section = `xdp${options.frags === true ? ".frags" : ""}${at === "interface" ? "" : `/${at}`}`;
   return program("xdp", section, at === "interface" ? atLoad : { how: "none" }, fn, options, xdp);
@@ -50,27 +73,42 @@ export interface TcOptions extends ProgramOptions {
   readonly at?: "ingress" | "egress" | "netkit-primary" | "netkit-peer";
 }
 /** Traffic control: sees packets on their way in or out of an interface. Kernel 4.1+. */
-export function tc(fn: (ctx: SkBuffContext, bpf: Bpf<"sched_cls">) => number, options: TcOptions = {}): ProgramHandle<"sched_cls", SkBuffContext> {
-  const sections = { ingress: "tcx/ingress", egress: "tcx/egress", "netkit-primary": "netkit/primary", "netkit-peer": "netkit/peer" } as const;
-  const section = options.at === undefined ? "tc" : sections[oneOf("tc(at)", options.at, ["ingress", "egress", "netkit-primary", "netkit-peer"])];
+export function tc(
+  fn: (ctx: SkBuffContext, bpf: Bpf<"sched_cls">) => number,
+  options: TcOptions = {},
+): ProgramHandle<"sched_cls", SkBuffContext> {
+  const sections = {
+    ingress: "tcx/ingress",
+    egress: "tcx/egress",
+    "netkit-primary": "netkit/primary",
+    "netkit-peer": "netkit/peer",
+  } as const;
+  const section =
+    options.at === undefined
+      ? "tc"
+      : sections[oneOf("tc(at)", options.at, ["ingress", "egress", "netkit-primary", "netkit-peer"])];
   return program("sched_cls", section, atLoad, fn, options, tc);
 }
 /** A traffic-control action. Kernel 4.1+. */
 export function tcAction(
-  fn: (ctx: SkBuffContext, bpf: Bpf<"sched_act">) => number, options: ProgramOptions = {},
+  fn: (ctx: SkBuffContext, bpf: Bpf<"sched_act">) => number,
+  options: ProgramOptions = {},
 ): ProgramHandle<"sched_act", SkBuffContext> {
   return program("sched_act", "action", atLoad, fn, options, tcAction);
 }
 
 /** Filters the packets of a socket: the number of bytes to keep, 0 to drop. Kernel 3.19+. */
 export function socketFilter(
-  fn: (ctx: SkBuffContext, bpf: Bpf<"socket_filter">) => number, options: ProgramOptions = {},
+  fn: (ctx: SkBuffContext, bpf: Bpf<"socket_filter">) => number,
+  options: ProgramOptions = {},
 ): ProgramHandle<"socket_filter", SkBuffContext> {
   return program("socket_filter", "socket", atLoad, fn, options, socketFilter);
 }
 /** Packets of a cgroup's sockets: 1 lets through, 0 drops. Kernel 4.10+. */
 export function cgroupSkb(
-  direction: "ingress" | "egress", fn: (ctx: SkBuffContext, bpf: Bpf<"cgroup_skb">) => Verdict, options: ProgramOptions = {},
+  direction: "ingress" | "egress",
+  fn: (ctx: SkBuffContext, bpf: Bpf<"cgroup_skb">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_skb", SkBuffContext> {
   oneOf("cgroupSkb(direction)", direction, ["ingress", "egress"]);
   return program("cgroup_skb", `cgroup_skb/${direction}`, atLoad, fn, options, cgroupSkb);
@@ -79,54 +117,109 @@ export function cgroupSkb(
 const SOCK_HOOKS = ["sock_create", "sock_release", "post_bind4", "post_bind6"] as const;
 /** Sockets of a cgroup when they are made, bound or released. Kernel 4.10+. */
 export function cgroupSock(
-  hook: (typeof SOCK_HOOKS)[number], fn: (ctx: SockContext, bpf: Bpf<"cgroup_sock">) => Verdict, options: ProgramOptions = {},
+  hook: (typeof SOCK_HOOKS)[number],
+  fn: (ctx: SockContext, bpf: Bpf<"cgroup_sock">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_sock", SockContext> {
-  return program("cgroup_sock", `cgroup/${oneOf("cgroupSock(hook)", hook, SOCK_HOOKS)}`, atLoad, fn, options, cgroupSock);
+  return program(
+    "cgroup_sock",
+    `cgroup/${oneOf("cgroupSock(hook)", hook, SOCK_HOOKS)}`,
+    atLoad,
+    fn,
+    options,
+    cgroupSock,
+  );
 }
 const ADDR_HOOKS = [
-  "bind4", "bind6", "connect4", "connect6", "connect_unix", "sendmsg4", "sendmsg6", "sendmsg_unix", "recvmsg4", "recvmsg6", "recvmsg_unix",
-  "getpeername4", "getpeername6", "getpeername_unix", "getsockname4", "getsockname6", "getsockname_unix",
+  "bind4",
+  "bind6",
+  "connect4",
+  "connect6",
+  "connect_unix",
+  "sendmsg4",
+  "sendmsg6",
+  "sendmsg_unix",
+  "recvmsg4",
+  "recvmsg6",
+  "recvmsg_unix",
+  "getpeername4",
+  "getpeername6",
+  "getpeername_unix",
+  "getsockname4",
+  "getsockname6",
+  "getsockname_unix",
 ] as const;
 /** Addresses that a cgroup's sockets bind, connect and send to. Kernel 4.17+. */
 export function cgroupSockAddr(
-  hook: (typeof ADDR_HOOKS)[number], fn: (ctx: SockAddrContext, bpf: Bpf<"cgroup_sock_addr">) => Verdict, options: ProgramOptions = {},
+  hook: (typeof ADDR_HOOKS)[number],
+  fn: (ctx: SockAddrContext, bpf: Bpf<"cgroup_sock_addr">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_sock_addr", SockAddrContext> {
-  return program("cgroup_sock_addr", `cgroup/${oneOf("cgroupSockAddr(hook)", hook, ADDR_HOOKS)}`, atLoad, fn, options, cgroupSockAddr);
+  return program(
+    "cgroup_sock_addr",
+    `cgroup/${oneOf("cgroupSockAddr(hook)", hook, ADDR_HOOKS)}`,
+    atLoad,
+    fn,
+    options,
+    cgroupSockAddr,
+  );
 }
 /** Socket options of a cgroup. Kernel 5.3+. */
 export function cgroupSockopt(
-  hook: "get" | "set", fn: (ctx: SockoptContext, bpf: Bpf<"cgroup_sockopt">) => Verdict, options: ProgramOptions = {},
+  hook: "get" | "set",
+  fn: (ctx: SockoptContext, bpf: Bpf<"cgroup_sockopt">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_sockopt", SockoptContext> {
-  return program("cgroup_sockopt", `cgroup/${oneOf("cgroupSockopt(hook)", hook, ["get", "set"])}sockopt`, atLoad, fn, options, cgroupSockopt);
+  return program(
+    "cgroup_sockopt",
+    `cgroup/${oneOf("cgroupSockopt(hook)", hook, ["get", "set"])}sockopt`,
+    atLoad,
+    fn,
+    options,
+    cgroupSockopt,
+  );
 }
 /** Reads and writes of sysctls by a cgroup. Kernel 5.2+. */
 export function cgroupSysctl(
-  fn: (ctx: SysctlContext, bpf: Bpf<"cgroup_sysctl">) => Verdict, options: ProgramOptions = {},
+  fn: (ctx: SysctlContext, bpf: Bpf<"cgroup_sysctl">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_sysctl", SysctlContext> {
   return program("cgroup_sysctl", "cgroup/sysctl", atLoad, fn, options, cgroupSysctl);
 }
 /** Device accesses of a cgroup. Kernel 4.15+. */
 export function cgroupDevice(
-  fn: (ctx: CgroupDeviceContext, bpf: Bpf<"cgroup_device">) => Verdict, options: ProgramOptions = {},
+  fn: (ctx: CgroupDeviceContext, bpf: Bpf<"cgroup_device">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_device", CgroupDeviceContext> {
   return program("cgroup_device", "cgroup/dev", atLoad, fn, options, cgroupDevice);
 }
 /** TCP events of a cgroup's sockets. Kernel 4.13+. */
 export function sockOps(
-  fn: (ctx: SockOpsContext, bpf: Bpf<"sock_ops">) => Verdict, options: ProgramOptions = {},
+  fn: (ctx: SockOpsContext, bpf: Bpf<"sock_ops">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"sock_ops", SockOpsContext> {
   return program("sock_ops", "sockops", atLoad, fn, options, sockOps);
 }
 
 /** Data of the sockets of a sockmap: parses it (`stream_parser`) or rules on it. Kernel 4.14+; `verdict` 5.13+. */
 export function skSkb(
-  hook: "stream_parser" | "stream_verdict" | "verdict", fn: (ctx: SkBuffContext, bpf: Bpf<"sk_skb">) => number, options: ProgramOptions = {},
+  hook: "stream_parser" | "stream_verdict" | "verdict",
+  fn: (ctx: SkBuffContext, bpf: Bpf<"sk_skb">) => number,
+  options: ProgramOptions = {},
 ): ProgramHandle<"sk_skb", SkBuffContext> {
-  return program("sk_skb", `sk_skb/${oneOf("skSkb(hook)", hook, ["stream_parser", "stream_verdict", "verdict"])}`, atLoad, fn, options, skSkb);
+  return program(
+    "sk_skb",
+    `sk_skb/${oneOf("skSkb(hook)", hook, ["stream_parser", "stream_verdict", "verdict"])}`,
+    atLoad,
+    fn,
+    options,
+    skSkb,
+  );
 }
 /** Messages that the sockets of a sockmap send. Kernel 4.17+. */
 export function skMsg(
-  fn: (ctx: SkMsgContext, bpf: Bpf<"sk_msg">) => number, options: ProgramOptions = {},
+  fn: (ctx: SkMsgContext, bpf: Bpf<"sk_msg">) => number,
+  options: ProgramOptions = {},
 ): ProgramHandle<"sk_msg", SkMsgContext> {
   return program("sk_msg", "sk_msg", atLoad, fn, options, skMsg);
 }
@@ -137,19 +230,29 @@ export interface SkReuseportOptions extends ProgramOptions {
 }
 /** Picks the listener of a SO_REUSEPORT group. Kernel 4.19+. */
 export function skReuseport(
-  fn: (ctx: SkReuseportContext, bpf: Bpf<"sk_reuseport">) => number, options: SkReuseportOptions = {},
+  fn: (ctx: SkReuseportContext, bpf: Bpf<"sk_reuseport">) => number,
+  options: SkReuseportOptions = {},
 ): ProgramHandle<"sk_reuseport", SkReuseportContext> {
-  return program("sk_reuseport", options.migrate === true ? "sk_reuseport/migrate" : "sk_reuseport", atLoad, fn, options, skReuseport);
+  return program(
+    "sk_reuseport",
+    options.migrate === true ? "sk_reuseport/migrate" : "sk_reuseport",
+    atLoad,
+    fn,
+    options,
+    skReuseport,
+  );
 }
 /** Picks the socket that a new connection goes to, for a network namespace. Kernel 5.9+. */
 export function skLookup(
-  fn: (ctx: SkLookupContext, bpf: Bpf<"sk_lookup">) => number, options: ProgramOptions = {},
+  fn: (ctx: SkLookupContext, bpf: Bpf<"sk_lookup">) => number,
+  options: ProgramOptions = {},
 ): ProgramHandle<"sk_lookup", SkLookupContext> {
   return program("sk_lookup", "sk_lookup", atLoad, fn, options, skLookup);
 }
 /** Dissects packets into flow keys, for a network namespace. Kernel 4.20+. */
 export function flowDissector(
-  fn: (ctx: SkBuffContext, bpf: Bpf<"flow_dissector">) => number, options: ProgramOptions = {},
+  fn: (ctx: SkBuffContext, bpf: Bpf<"flow_dissector">) => number,
+  options: ProgramOptions = {},
 ): ProgramHandle<"flow_dissector", SkBuffContext> {
   return program("flow_dissector", "flow_dissector", atLoad, fn, options, flowDissector);
 }
@@ -165,7 +268,9 @@ export interface NetfilterPlace {
 }
 /** Packets at a netfilter hook. Kernel 6.4+. */
 export function netfilter(
-  at: NetfilterPlace, fn: (ctx: NetfilterContext, bpf: Bpf<"netfilter">) => number, options: ProgramOptions = {},
+  at: NetfilterPlace,
+  fn: (ctx: NetfilterContext, bpf: Bpf<"netfilter">) => number,
+  options: ProgramOptions = {},
 ): ProgramHandle<"netfilter", NetfilterContext> {
   const family = oneOf("netfilter(family)", at?.family, ["ipv4", "ipv6"]);
   const hook = oneOf("netfilter(hook)", at.hook, ["prerouting", "input", "forward", "output", "postrouting"]);
@@ -174,28 +279,37 @@ export function netfilter(
 }
 
 /** Packets that a lightweight tunnel receives. Kernel 4.10+. */
-export function lwtIn(fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_in">) => number, options: ProgramOptions = {}): ProgramHandle<"lwt_in", SkBuffContext> {
+export function lwtIn(
+  fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_in">) => number,
+  options: ProgramOptions = {},
+): ProgramHandle<"lwt_in", SkBuffContext> {
   return program("lwt_in", "lwt_in", atLoad, fn, options, lwtIn);
 }
 /** Packets routed into a lightweight tunnel. Kernel 4.10+. */
-export function lwtOut(fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_out">) => number, options: ProgramOptions = {}): ProgramHandle<"lwt_out", SkBuffContext> {
+export function lwtOut(
+  fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_out">) => number,
+  options: ProgramOptions = {},
+): ProgramHandle<"lwt_out", SkBuffContext> {
   return program("lwt_out", "lwt_out", atLoad, fn, options, lwtOut);
 }
 /** Packets that a lightweight tunnel sends. Kernel 4.10+. */
 export function lwtXmit(
-  fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_xmit">) => number, options: ProgramOptions = {},
+  fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_xmit">) => number,
+  options: ProgramOptions = {},
 ): ProgramHandle<"lwt_xmit", SkBuffContext> {
   return program("lwt_xmit", "lwt_xmit", atLoad, fn, options, lwtXmit);
 }
 /** Packets at an IPv6 segment-routing endpoint. Kernel 4.18+. */
 export function lwtSeg6local(
-  fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_seg6local">) => number, options: ProgramOptions = {},
+  fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_seg6local">) => number,
+  options: ProgramOptions = {},
 ): ProgramHandle<"lwt_seg6local", SkBuffContext> {
   return program("lwt_seg6local", "lwt_seg6local", atLoad, fn, options, lwtSeg6local);
 }
 /** Infrared samples. Kernel 4.18+. */
 export function lircMode2(
-  fn: (ctx: LircContext, bpf: Bpf<"lirc_mode2">) => Verdict, options: ProgramOptions = {},
+  fn: (ctx: LircContext, bpf: Bpf<"lirc_mode2">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"lirc_mode2", LircContext> {
   return program("lirc_mode2", "lirc_mode2", atLoad, fn, options, lircMode2);
 }
@@ -211,7 +325,11 @@ export interface StructOpsHandle extends Handle {
   readonly programs: Readonly<Record<string, AnyProgram>>;
   readonly name: string | undefined;
 }
-type StructOpsMember = number | bigint | string | ((ctx: KernelStruct<"bpf_struct_ops_args">, bpf: Bpf<"struct_ops">) => Verdict);
+type StructOpsMember =
+  | number
+  | bigint
+  | string
+  | ((ctx: KernelStruct<"bpf_struct_ops_args">, bpf: Bpf<"struct_ops">) => Verdict);
 /**
  * Implements a kernel interface: function members are programs whose `ctx` has the arguments by name. Kernel 5.6+.
  * @example
@@ -219,17 +337,33 @@ type StructOpsMember = number | bigint | string | ((ctx: KernelStruct<"bpf_struc
  * export const reno = structOps("tcp_congestion_ops", { name: "my_reno", ssthresh: (ctx) => 2, undo_cwnd: (ctx) => ctx.sk.snd_cwnd });
  */
 export function structOps(
-  struct: string, members: Readonly<Record<string, StructOpsMember>>, options: ProgramOptions = {},
+  struct: string,
+  members: Readonly<Record<string, StructOpsMember>>,
+  options: ProgramOptions = {},
 ): StructOpsHandle {
-  if (typeof members !== "object" || members === null) throw new ArgumentError("structOps(members)", "expected an object of members");
+  if (typeof members !== "object" || members === null)
+    throw new ArgumentError("structOps(members)", "expected an object of members");
   const values: Record<string, number | bigint | string> = {};
   const programs: Record<string, AnyProgram> = {};
   const none: Attach = { how: "none" };
   for (const [member, value] of Object.entries(members)) {
     if (typeof value !== "function") values[member] = value;
-    else programs[member] = program<ProgramType, never>("struct_ops", `struct_ops/${member}`, none, value, { name: member }, structOps);
+    else
+      programs[member] = program<ProgramType, never>(
+        "struct_ops",
+        `struct_ops/${member}`,
+        none,
+        value,
+        { name: member },
+        structOps,
+      );
   }
   return seal({
-    kind: "struct-ops" as const, struct, values: Object.freeze(values), programs: Object.freeze(programs), name: options.name, site: callSite(structOps),
+    kind: "struct-ops" as const,
+    struct,
+    values: Object.freeze(values),
+    programs: Object.freeze(programs),
+    name: options.name,
+    site: callSite(structOps),
   });
 }

@@ -3,10 +3,38 @@ import type { Handle } from "./handle.ts";
 
 /** Program types by their kernel names, `BPF_PROG_TYPE_*` in lower case. */
 export type ProgramType =
-  | "socket_filter" | "kprobe" | "sched_cls" | "sched_act" | "tracepoint" | "xdp" | "perf_event" | "cgroup_skb" | "cgroup_sock"
-  | "lwt_in" | "lwt_out" | "lwt_xmit" | "sock_ops" | "sk_skb" | "cgroup_device" | "sk_msg" | "raw_tracepoint" | "cgroup_sock_addr"
-  | "lwt_seg6local" | "lirc_mode2" | "sk_reuseport" | "flow_dissector" | "cgroup_sysctl" | "raw_tracepoint_writable" | "cgroup_sockopt"
-  | "tracing" | "struct_ops" | "ext" | "lsm" | "sk_lookup" | "syscall" | "netfilter";
+  | "socket_filter"
+  | "kprobe"
+  | "sched_cls"
+  | "sched_act"
+  | "tracepoint"
+  | "xdp"
+  | "perf_event"
+  | "cgroup_skb"
+  | "cgroup_sock"
+  | "lwt_in"
+  | "lwt_out"
+  | "lwt_xmit"
+  | "sock_ops"
+  | "sk_skb"
+  | "cgroup_device"
+  | "sk_msg"
+  | "raw_tracepoint"
+  | "cgroup_sock_addr"
+  | "lwt_seg6local"
+  | "lirc_mode2"
+  | "sk_reuseport"
+  | "flow_dissector"
+  | "cgroup_sysctl"
+  | "raw_tracepoint_writable"
+  | "cgroup_sockopt"
+  | "tracing"
+  | "struct_ops"
+  | "ext"
+  | "lsm"
+  | "sk_lookup"
+  | "syscall"
+  | "netfilter";
 
 /** A place in a binary: exactly one of `symbol`, `address` (virtual) and `offset` (in the file); `symbol` may add `plus` bytes. */
 export interface BinaryPlace {
@@ -24,17 +52,39 @@ export interface BinaryPlace {
 export type Attach =
   | { readonly how: "tracepoint"; readonly category: string; readonly name: string }
   | { readonly how: "raw_tracepoint"; readonly name: string; readonly writable: boolean }
-  | { readonly how: "trace"; readonly at: "tp_btf" | "fentry" | "fexit" | "fmod_ret"; readonly target: string; readonly module: string | undefined }
+  | {
+      readonly how: "trace";
+      readonly at: "tp_btf" | "fentry" | "fexit" | "fmod_ret";
+      readonly target: string;
+      readonly module: string | undefined;
+    }
   | { readonly how: "kprobe"; readonly target: string; readonly plus: number; readonly ret: boolean }
-  | { readonly how: "kprobe_multi"; readonly patterns: readonly string[]; readonly ret: boolean; readonly session: boolean }
+  | {
+      readonly how: "kprobe_multi";
+      readonly patterns: readonly string[];
+      readonly ret: boolean;
+      readonly session: boolean;
+    }
   | { readonly how: "ksyscall"; readonly name: string; readonly ret: boolean }
   | ({ readonly how: "uprobe"; readonly ret: boolean } & BinaryPlace)
-  | { readonly how: "usdt"; readonly binary: string; readonly provider: string; readonly name: string; readonly pid?: number }
+  | {
+      readonly how: "usdt";
+      readonly binary: string;
+      readonly provider: string;
+      readonly name: string;
+      readonly pid?: number;
+    }
   | PerfEventAttach
   | { readonly how: "iter"; readonly target: string }
   | { readonly how: "lsm"; readonly hook: string }
   | { readonly how: "freplace"; readonly function: string }
-  | { readonly how: "netfilter"; readonly family: "ipv4" | "ipv6"; readonly hook: NetfilterHook; readonly priority: number; readonly defrag: boolean }
+  | {
+      readonly how: "netfilter";
+      readonly family: "ipv4" | "ipv6";
+      readonly hook: NetfilterHook;
+      readonly priority: number;
+      readonly defrag: boolean;
+    }
   /** By hand, to an interface, cgroup, socket, … named at load. */
   | { readonly how: "target" }
   /** Never attached: run by PROG_TEST_RUN or a tail call. */

@@ -4,7 +4,16 @@ import type { Bpf } from "./bpf.ts";
 import type { PerfEventContext, RawTracepointContext } from "./contexts.ts";
 import { oneOf, program, type ProgramOptions, type SleepableOptions, word } from "./declare.ts";
 import type {
-  FunctionContext, IterContext, IterName, Loose, LsmContext, LsmName, TpBtfContext, TpBtfName, TracepointContext, TracepointName,
+  FunctionContext,
+  IterContext,
+  IterName,
+  Loose,
+  LsmContext,
+  LsmName,
+  TpBtfContext,
+  TpBtfName,
+  TracepointContext,
+  TracepointName,
 } from "./kernel-types.ts";
 import type { Attach, BinaryPlace, ProgramHandle, Verdict } from "./program-types.ts";
 
@@ -20,13 +29,25 @@ import type { Attach, BinaryPlace, ProgramHandle, Verdict } from "./program-type
  * });
  */
 export function tracepoint<const N extends TracepointName>(
-  target: N, fn: (ctx: TracepointContext<N>, bpf: Bpf<"tracepoint">) => Verdict, options: ProgramOptions = {},
+  target: N,
+  fn: (ctx: TracepointContext<N>, bpf: Bpf<"tracepoint">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"tracepoint", TracepointContext<N>> {
   const [, category, name] = /^([^\s:/]+)[:/]([^\s:/]+)$/.exec(target) ?? [];
   if (category === undefined || name === undefined) {
-    throw new ArgumentError("tracepoint(target)", `expected "category:name" such as "sched:sched_switch", got ${JSON.stringify(target)}`);
+    throw new ArgumentError(
+      "tracepoint(target)",
+      `expected "category:name" such as "sched:sched_switch", got ${JSON.stringify(target)}`,
+    );
   }
-  return program("tracepoint", `tracepoint/${category}/${name}`, { how: "tracepoint", category, name }, fn, options, tracepoint);
+  return program(
+    "tracepoint",
+    `tracepoint/${category}/${name}`,
+    { how: "tracepoint", category, name },
+    fn,
+    options,
+    tracepoint,
+  );
 }
 
 /**
@@ -34,15 +55,26 @@ export function tracepoint<const N extends TracepointName>(
  * @param name the tracepoint's name without category
  */
 export function rawTracepoint(
-  name: string, fn: (ctx: RawTracepointContext, bpf: Bpf<"raw_tracepoint">) => Verdict, options: ProgramOptions = {},
+  name: string,
+  fn: (ctx: RawTracepointContext, bpf: Bpf<"raw_tracepoint">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"raw_tracepoint", RawTracepointContext> {
   word("rawTracepoint(name)", name);
-  return program("raw_tracepoint", `raw_tracepoint/${name}`, { how: "raw_tracepoint", name, writable: false }, fn, options, rawTracepoint);
+  return program(
+    "raw_tracepoint",
+    `raw_tracepoint/${name}`,
+    { how: "raw_tracepoint", name, writable: false },
+    fn,
+    options,
+    rawTracepoint,
+  );
 }
 
 /** {@link rawTracepoint} on a tracepoint whose buffer may be written. Kernel 5.2+. */
 export function rawTracepointWritable(
-  name: string, fn: (ctx: RawTracepointContext, bpf: Bpf<"raw_tracepoint_writable">) => Verdict, options: ProgramOptions = {},
+  name: string,
+  fn: (ctx: RawTracepointContext, bpf: Bpf<"raw_tracepoint_writable">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"raw_tracepoint_writable", RawTracepointContext> {
   word("rawTracepointWritable(name)", name);
   const attach = { how: "raw_tracepoint", name, writable: true } as const;
@@ -57,10 +89,19 @@ export function rawTracepointWritable(
  * export const onSwitch = tpBtf("sched_switch", (ctx, bpf) => { bpf.printk("%d", ctx.next.pid); });
  */
 export function tpBtf<const N extends TpBtfName>(
-  name: N, fn: (ctx: TpBtfContext<N>, bpf: Bpf<"tracing">) => Verdict, options: ProgramOptions = {},
+  name: N,
+  fn: (ctx: TpBtfContext<N>, bpf: Bpf<"tracing">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"tracing", TpBtfContext<N>> {
   word("tpBtf(name)", name);
-  return program("tracing", `tp_btf/${name}`, { how: "trace", at: "tp_btf", target: name, module: undefined }, fn, options, tpBtf);
+  return program(
+    "tracing",
+    `tp_btf/${name}`,
+    { how: "trace", at: "tp_btf", target: name, module: undefined },
+    fn,
+    options,
+    tpBtf,
+  );
 }
 
 /** Options of programs on kernel functions. */
@@ -71,23 +112,50 @@ export interface FunctionOptions extends SleepableOptions {
 
 /** Runs when a kernel function is entered; `ctx` has its arguments by name. Kernel 5.5+. */
 export function fentry<const N extends string>(
-  target: N, fn: (ctx: FunctionContext<N>, bpf: Bpf<"tracing">) => Verdict, options: FunctionOptions = {},
+  target: N,
+  fn: (ctx: FunctionContext<N>, bpf: Bpf<"tracing">) => Verdict,
+  options: FunctionOptions = {},
 ): ProgramHandle<"tracing", FunctionContext<N>> {
-  return program("tracing", traceSection("fentry", target, options), trace("fentry", target, options), fn, options, fentry);
+  return program(
+    "tracing",
+    traceSection("fentry", target, options),
+    trace("fentry", target, options),
+    fn,
+    options,
+    fentry,
+  );
 }
 
 /** Runs when a kernel function returns: `bpf.ret()` is its result, `ctx` its arguments by name. Kernel 5.5+. */
 export function fexit<const N extends string>(
-  target: N, fn: (ctx: FunctionContext<N>, bpf: Bpf<"tracing">) => Verdict, options: FunctionOptions = {},
+  target: N,
+  fn: (ctx: FunctionContext<N>, bpf: Bpf<"tracing">) => Verdict,
+  options: FunctionOptions = {},
 ): ProgramHandle<"tracing", FunctionContext<N>> {
-  return program("tracing", traceSection("fexit", target, options), trace("fexit", target, options), fn, options, fexit);
+  return program(
+    "tracing",
+    traceSection("fexit", target, options),
+    trace("fexit", target, options),
+    fn,
+    options,
+    fexit,
+  );
 }
 
 /** Runs before a function that allows error injection, or a security hook; a non-zero result replaces the call. Kernel 5.7+. */
 export function fmodRet<const N extends string>(
-  target: N, fn: (ctx: FunctionContext<N>, bpf: Bpf<"tracing">) => Verdict, options: FunctionOptions = {},
+  target: N,
+  fn: (ctx: FunctionContext<N>, bpf: Bpf<"tracing">) => Verdict,
+  options: FunctionOptions = {},
 ): ProgramHandle<"tracing", FunctionContext<N>> {
-  return program("tracing", traceSection("fmod_ret", target, options), trace("fmod_ret", target, options), fn, options, fmodRet);
+  return program(
+    "tracing",
+    traceSection("fmod_ret", target, options),
+    trace("fmod_ret", target, options),
+    fn,
+    options,
+    fmodRet,
+  );
 }
 
 function traceSection(at: "fentry" | "fexit" | "fmod_ret", target: string, options: FunctionOptions): string {
@@ -105,20 +173,32 @@ export interface KprobeOptions extends ProgramOptions {
 }
 /** Runs when a kernel function is entered, by a breakpoint: `bpf.arg(0)`. Kernel 4.1+. */
 export function kprobe(
-  target: string, fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict, options: KprobeOptions = {},
+  target: string,
+  fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict,
+  options: KprobeOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   word("kprobe(target)", target);
   const plus = options.plus ?? 0;
-  if (!Number.isInteger(plus) || plus < 0) throw new ArgumentError("kprobe(plus)", `expected a whole number of bytes, got ${String(plus)}`);
+  if (!Number.isInteger(plus) || plus < 0)
+    throw new ArgumentError("kprobe(plus)", `expected a whole number of bytes, got ${String(plus)}`);
   const section = `kprobe/${target}${plus === 0 ? "" : `+${plus}`}`;
   return program("kprobe", section, { how: "kprobe", target, plus, ret: false }, fn, options, kprobe);
 }
 /** Runs when a kernel function returns: `bpf.ret()`. Kernel 4.1+. */
 export function kretprobe(
-  target: string, fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict, options: ProgramOptions = {},
+  target: string,
+  fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   word("kretprobe(target)", target);
-  return program("kprobe", `kretprobe/${target}`, { how: "kprobe", target, plus: 0, ret: true }, fn, options, kretprobe);
+  return program(
+    "kprobe",
+    `kretprobe/${target}`,
+    { how: "kprobe", target, plus: 0, ret: true },
+    fn,
+    options,
+    kretprobe,
+  );
 }
 /** Options of {@link kprobeMulti}. */
 export interface KprobeMultiOptions extends ProgramOptions {
@@ -127,7 +207,9 @@ export interface KprobeMultiOptions extends ProgramOptions {
 }
 /** {@link kprobe} on many functions at once, by names or patterns with `*` and `?`. Kernel 5.18+. */
 export function kprobeMulti(
-  patterns: string | readonly string[], fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict, options: KprobeMultiOptions = {},
+  patterns: string | readonly string[],
+  fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict,
+  options: KprobeMultiOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   const list = typeof patterns === "string" ? [patterns] : [...patterns];
   if (list.length === 0) throw new ArgumentError("kprobeMulti(patterns)", "expected at least one name or pattern");
@@ -139,14 +221,18 @@ export function kprobeMulti(
 }
 /** Runs when a system call is entered, whatever this architecture calls its function: `ksyscall("execve", …)`. */
 export function ksyscall(
-  name: string, fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict, options: ProgramOptions = {},
+  name: string,
+  fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   word("ksyscall(name)", name);
   return program("kprobe", `ksyscall/${name}`, { how: "ksyscall", name, ret: false }, fn, options, ksyscall);
 }
 /** Runs when a system call returns. See {@link ksyscall}. */
 export function kretsyscall(
-  name: string, fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict, options: ProgramOptions = {},
+  name: string,
+  fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   word("kretsyscall(name)", name);
   return program("kprobe", `kretsyscall/${name}`, { how: "ksyscall", name, ret: true }, fn, options, kretsyscall);
@@ -156,7 +242,10 @@ function place(argument: string, at: BinaryPlace): string {
   word(`${argument}(binary)`, at?.binary);
   const ways = (["symbol", "address", "offset"] as const).filter((k) => at[k] !== undefined);
   if (ways.length !== 1) {
-    throw new ArgumentError(argument, `expected exactly one of symbol, address and offset, got ${ways.length === 0 ? "none" : ways.join(" and ")}`);
+    throw new ArgumentError(
+      argument,
+      `expected exactly one of symbol, address and offset, got ${ways.length === 0 ? "none" : ways.join(" and ")}`,
+    );
   }
   const where = at.symbol ?? `0x${(at.address ?? at.offset ?? 0).toString(16)}`;
   return `${at.binary}:${where}${at.plus === undefined ? "" : `+${at.plus}`}`;
@@ -168,14 +257,18 @@ function place(argument: string, at: BinaryPlace): string {
  * export const onMalloc = uprobe({ binary: "libc.so.6", symbol: "malloc" }, (ctx, bpf) => { bpf.printk("%d", bpf.arg(0)); });
  */
 export function uprobe(
-  at: BinaryPlace, fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict, options: SleepableOptions = {},
+  at: BinaryPlace,
+  fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict,
+  options: SleepableOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   const section = `uprobe${options.sleepable === true ? ".s" : ""}/${place("uprobe", at)}`;
   return program("kprobe", section, { ...at, how: "uprobe", ret: false }, fn, options, uprobe);
 }
 /** Runs when a function of a user program returns: `bpf.ret()`. Kernel 4.1+. See {@link uprobe}. */
 export function uretprobe(
-  at: BinaryPlace, fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict, options: SleepableOptions = {},
+  at: BinaryPlace,
+  fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict,
+  options: SleepableOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   const section = `uretprobe${options.sleepable === true ? ".s" : ""}/${place("uretprobe", at)}`;
   return program("kprobe", section, { ...at, how: "uprobe", ret: true }, fn, options, uretprobe);
@@ -189,7 +282,9 @@ export interface UsdtPlace {
 }
 /** Runs at a static probe (USDT) of a user program. */
 export function usdt(
-  at: UsdtPlace, fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict, options: SleepableOptions = {},
+  at: UsdtPlace,
+  fn: (ctx: Loose, bpf: Bpf<"kprobe">) => Verdict,
+  options: SleepableOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   for (const part of ["binary", "provider", "name"] as const) word(`usdt(${part})`, at?.[part]);
   const section = `usdt${options.sleepable === true ? ".s" : ""}/${at.binary}:${at.provider}:${at.name}`;
@@ -210,14 +305,23 @@ export interface PerfEventPlace {
 }
 /** Runs each time a perf event overflows. Kernel 4.9+. */
 export function perfEvent(
-  event: PerfEventPlace, fn: (ctx: PerfEventContext, bpf: Bpf<"perf_event">) => Verdict, options: ProgramOptions = {},
+  event: PerfEventPlace,
+  fn: (ctx: PerfEventContext, bpf: Bpf<"perf_event">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"perf_event", PerfEventContext> {
   if ((event.period === undefined) === (event.hz === undefined)) {
     throw new ArgumentError("perfEvent(event)", "expected exactly one of period and hz");
   }
   positive("perfEvent(period, hz)", event.period ?? event.hz);
   const { type, config, period, hz, cpu = -1, pid } = event;
-  return program("perf_event", "perf_event", { how: "perf_event", type, config, period, hz, cpu, pid }, fn, options, perfEvent);
+  return program(
+    "perf_event",
+    "perf_event",
+    { how: "perf_event", type, config, period, hz, cpu, pid },
+    fn,
+    options,
+    perfEvent,
+  );
 }
 /**
  * Samples every CPU `hz` times a second. Kernel 4.9+.
@@ -228,22 +332,37 @@ export function perfEvent(
  * export const onSample = profile({ hz: 99 }, (ctx, bpf) => { counts.add(bpf.kernelStack(stacks), 1); });
  */
 export function profile(
-  rate: { readonly hz: number; readonly pid?: number }, fn: (ctx: PerfEventContext, bpf: Bpf<"perf_event">) => Verdict,
+  rate: { readonly hz: number; readonly pid?: number },
+  fn: (ctx: PerfEventContext, bpf: Bpf<"perf_event">) => Verdict,
   options: ProgramOptions = {},
 ): ProgramHandle<"perf_event", PerfEventContext> {
   positive("profile(hz)", rate?.hz);
   const attach = {
-    how: "perf_event", type: PERF_TYPE_SOFTWARE, config: PERF_COUNT_SW_CPU_CLOCK, period: undefined, hz: rate.hz, cpu: -1, pid: rate.pid,
+    how: "perf_event",
+    type: PERF_TYPE_SOFTWARE,
+    config: PERF_COUNT_SW_CPU_CLOCK,
+    period: undefined,
+    hz: rate.hz,
+    cpu: -1,
+    pid: rate.pid,
   } as const;
   return program("perf_event", "perf_event", attach, fn, options, profile);
 }
 /** Runs every `ms` milliseconds, on one CPU. Kernel 4.9+. */
 export function interval(
-  every: { readonly ms: number }, fn: (ctx: PerfEventContext, bpf: Bpf<"perf_event">) => Verdict, options: ProgramOptions = {},
+  every: { readonly ms: number },
+  fn: (ctx: PerfEventContext, bpf: Bpf<"perf_event">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"perf_event", PerfEventContext> {
   positive("interval(ms)", every?.ms);
   const attach = {
-    how: "perf_event", type: PERF_TYPE_SOFTWARE, config: PERF_COUNT_SW_CPU_CLOCK, period: Math.round(every.ms * 1e6), hz: undefined, cpu: 0, pid: undefined,
+    how: "perf_event",
+    type: PERF_TYPE_SOFTWARE,
+    config: PERF_COUNT_SW_CPU_CLOCK,
+    period: Math.round(every.ms * 1e6),
+    hz: undefined,
+    cpu: 0,
+    pid: undefined,
   } as const;
   return program("perf_event", "perf_event", attach, fn, options, interval);
 }
@@ -255,14 +374,18 @@ function positive(argument: string, value: unknown): void {
 
 /** Runs at a security hook, named without `bpf_lsm_`; 0 allows, a negative errno denies. Kernel 5.7+. */
 export function lsm<const N extends LsmName>(
-  hook: N, fn: (ctx: LsmContext<N>, bpf: Bpf<"lsm">) => Verdict, options: SleepableOptions = {},
+  hook: N,
+  fn: (ctx: LsmContext<N>, bpf: Bpf<"lsm">) => Verdict,
+  options: SleepableOptions = {},
 ): ProgramHandle<"lsm", LsmContext<N>> {
   word("lsm(hook)", hook);
   return program("lsm", `lsm${options.sleepable === true ? ".s" : ""}/${hook}`, { how: "lsm", hook }, fn, options, lsm);
 }
 /** {@link lsm} for the tasks of one cgroup, named at load. Kernel 6.0+. */
 export function lsmCgroup<const N extends LsmName>(
-  hook: N, fn: (ctx: LsmContext<N>, bpf: Bpf<"lsm">) => Verdict, options: ProgramOptions = {},
+  hook: N,
+  fn: (ctx: LsmContext<N>, bpf: Bpf<"lsm">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"lsm", LsmContext<N>> {
   word("lsmCgroup(hook)", hook);
   return program("lsm", `lsm_cgroup/${hook}`, { how: "lsm", hook }, fn, options, lsmCgroup);
@@ -270,15 +393,26 @@ export function lsmCgroup<const N extends LsmName>(
 
 /** Runs once per object of a kind ("task", "bpf_map", "tcp", …) when its iterator is read. Kernel 5.8+. */
 export function iter<const N extends IterName>(
-  target: N, fn: (ctx: IterContext<N>, bpf: Bpf<"tracing">) => Verdict, options: SleepableOptions = {},
+  target: N,
+  fn: (ctx: IterContext<N>, bpf: Bpf<"tracing">) => Verdict,
+  options: SleepableOptions = {},
 ): ProgramHandle<"tracing", IterContext<N>> {
   word("iter(target)", target);
-  return program("tracing", `iter${options.sleepable === true ? ".s" : ""}/${target}`, { how: "iter", target }, fn, options, iter);
+  return program(
+    "tracing",
+    `iter${options.sleepable === true ? ".s" : ""}/${target}`,
+    { how: "iter", target },
+    fn,
+    options,
+    iter,
+  );
 }
 
 /** Replaces a global function of a loaded program, named at load. Kernel 5.6+. */
 export function freplace(
-  target: string, fn: (ctx: Loose, bpf: Bpf<"ext">) => Verdict, options: ProgramOptions = {},
+  target: string,
+  fn: (ctx: Loose, bpf: Bpf<"ext">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"ext", Loose> {
   word("freplace(target)", target);
   return program("ext", `freplace/${target}`, { how: "freplace", function: target }, fn, options, freplace);
@@ -286,7 +420,8 @@ export function freplace(
 
 /** Runs when user space says so (BPF_PROG_RUN) and may call bpf(2) itself. Kernel 5.14+. */
 export function syscallProg(
-  fn: (ctx: Loose, bpf: Bpf<"syscall">) => Verdict, options: ProgramOptions = {},
+  fn: (ctx: Loose, bpf: Bpf<"syscall">) => Verdict,
+  options: ProgramOptions = {},
 ): ProgramHandle<"syscall", Loose> {
   return program("syscall", "syscall", { how: "none" }, fn, { ...options, sleepable: true }, syscallProg);
 }

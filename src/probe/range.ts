@@ -13,7 +13,8 @@ export function range(start: number, end: number, step?: number): IterableIterat
 export function range(first: number, second?: number, step = 1): IterableIterator<number> {
   const [start, end] = second === undefined ? [0, first] : [first, second];
   for (const [argument, value] of Object.entries({ start, end, step })) {
-    if (!Number.isSafeInteger(value)) throw new ArgumentError(`range(${argument})`, `expected an integer, got ${String(value)}`);
+    if (!Number.isSafeInteger(value))
+      throw new ArgumentError(`range(${argument})`, `expected an integer, got ${String(value)}`);
   }
   if (step === 0) throw new ArgumentError("range(step)", "expected a step other than 0");
   return count(start, end, step);

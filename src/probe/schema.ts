@@ -4,7 +4,18 @@
  */
 import { ArgumentError } from "../core/errors.ts";
 import type {
-  ArraySchema, Body, BoolSchema, BytesSchema, CharSchema, EnumSchema, FieldSchema, Infer, Input, IntSchema, Schema, StructSchema,
+  ArraySchema,
+  Body,
+  BoolSchema,
+  BytesSchema,
+  CharSchema,
+  EnumSchema,
+  FieldSchema,
+  Infer,
+  Input,
+  IntSchema,
+  Schema,
+  StructSchema,
 } from "./schema-types.ts";
 
 type Convertible = number | bigint | boolean;
@@ -45,8 +56,10 @@ export type EnumOf<M extends Readonly<Record<string, number>>> = EnumSchema<keyo
 
 export type Fields = Readonly<Record<string, Schema>>;
 /** A struct (or union) schema; called, it makes a value whose missing fields are zero. */
-export interface Struct<F extends Fields>
-  extends StructSchema<{ -readonly [K in keyof F]: Infer<F[K]> }, { -readonly [K in keyof F]: Body<F[K]> }> {
+export interface Struct<F extends Fields> extends StructSchema<
+  { -readonly [K in keyof F]: Infer<F[K]> },
+  { -readonly [K in keyof F]: Body<F[K]> }
+> {
   (value?: { readonly [K in keyof F]?: Input<F[K]> }): { -readonly [K in keyof F]: Body<F[K]> };
 }
 
@@ -57,15 +70,15 @@ export function isSchema(value: unknown): value is Schema {
   return typeof value === "function" && (value as { [brand]?: unknown })[brand] === true;
 }
 
-function make<S>(convert: (value: never) => unknown, properties: object): S {
+function make(convert: (value: never) => unknown, properties: object): unknown {
   const schema = (value: unknown): unknown => convert(value as never);
   for (const [key, value] of Object.entries({ name: undefined, length: undefined, ...properties }))
     Object.defineProperty(schema, key, { value, enumerable: value !== undefined, configurable: false });
   Object.defineProperty(schema, brand, { value: true });
-  return Object.freeze(schema) as S;
+  return Object.freeze(schema);
 }
 
-function int<S>(name: string, bits: 8 | 16 | 32 | 64, signed: boolean, bigEndian = false): S {
+function int(name: string, bits: 8 | 16 | 32 | 64, signed: boolean, bigEndian = false): unknown {
   const wrap = signed ? BigInt.asIntN : BigInt.asUintN;
   const convert = (value: Convertible): number => {
     if (typeof value === "number" && !Number.isInteger(value)) {
@@ -79,33 +92,33 @@ function int<S>(name: string, bits: 8 | 16 | 32 | 64, signed: boolean, bigEndian
     // Above 2^53 only a bigint is exact; the compiler takes either for a captured constant.
     return Number.isSafeInteger(narrow) ? narrow : (wide as unknown as number);
   };
-  return make<S>(convert, { kind: "int", name, bits, signed, bigEndian, size: bits / 8, align: bits / 8 });
+  return make(convert, { kind: "int", name, bits, signed, bigEndian, size: bits / 8, align: bits / 8 });
 }
 
 /** Unsigned 8-bit integer. */
-export const u8: U8 = int("u8", 8, false);
+export const u8 = int("u8", 8, false) as U8;
 /** Unsigned 16-bit integer. */
-export const u16: U16 = int("u16", 16, false);
+export const u16 = int("u16", 16, false) as U16;
 /** Unsigned 32-bit integer. */
-export const u32: U32 = int("u32", 32, false);
+export const u32 = int("u32", 32, false) as U32;
 /** Unsigned 64-bit integer: `number` inside a program body (computed exactly), `bigint` when decoded. */
-export const u64: U64 = int("u64", 64, false);
+export const u64 = int("u64", 64, false) as U64;
 /** Signed 8-bit integer. */
-export const s8: S8 = int("s8", 8, true);
+export const s8 = int("s8", 8, true) as S8;
 /** Signed 16-bit integer. */
-export const s16: S16 = int("s16", 16, true);
+export const s16 = int("s16", 16, true) as S16;
 /** Signed 32-bit integer. */
-export const s32: S32 = int("s32", 32, true);
+export const s32 = int("s32", 32, true) as S32;
 /** Signed 64-bit integer: `number` inside a program body (computed exactly), `bigint` when decoded. */
-export const s64: S64 = int("s64", 64, true);
+export const s64 = int("s64", 64, true) as S64;
 /** Unsigned 16-bit integer stored in network byte order. */
-export const be16: Be16 = int("be16", 16, false, true);
+export const be16 = int("be16", 16, false, true) as Be16;
 /** Unsigned 32-bit integer stored in network byte order. */
-export const be32: Be32 = int("be32", 32, false, true);
+export const be32 = int("be32", 32, false, true) as Be32;
 /** Unsigned 64-bit integer stored in network byte order. */
-export const be64: Be64 = int("be64", 64, false, true);
+export const be64 = int("be64", 64, false, true) as Be64;
 /** One byte, 0 or 1. */
-export const bool: Bool = make<Bool>((value: Convertible) => Boolean(value), { kind: "bool", size: 1, align: 1 });
+export const bool: Bool = make((value: Convertible) => Boolean(value), { kind: "bool", size: 1, align: 1 }) as Bool;
 
 function count(argument: string, length: unknown): asserts length is number {
   if (!Number.isInteger(length) || (length as number) < 1 || (length as number) > 0x1000_0000) {
@@ -114,13 +127,15 @@ function count(argument: string, length: unknown): asserts length is number {
 }
 
 function checkSchema(argument: string, schema: unknown): asserts schema is Schema {
-  if (!isSchema(schema)) throw new ArgumentError(argument, `expected a schema such as u32 or struct({…}), got ${describe(schema)}`);
+  if (!isSchema(schema))
+    throw new ArgumentError(argument, `expected a schema such as u32 or struct({…}), got ${describe(schema)}`);
 }
 
 function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === "function") return value.name === "" ? "a function" : `the function ${value.name}`;
-  return typeof value === "object" ? "an object" : `${typeof value} ${String(value)}`;
+  if (typeof value === "object") return "an object";
+  return typeof value === "symbol" ? "a symbol" : `${typeof value} ${value as string | number | bigint | boolean}`;
 }
 
 /**
@@ -133,7 +148,7 @@ function describe(value: unknown): string {
  */
 export function char(length: number): Char {
   count("char(length)", length);
-  return make<Char>((value: string) => value, { kind: "char", length, size: length, align: 1 });
+  return make((value: string) => value, { kind: "char", length, size: length, align: 1 }) as Char;
 }
 
 /**
@@ -148,7 +163,7 @@ export function bytes(length: number): Bytes {
     out.set((value ?? []).slice(0, length));
     return out;
   };
-  return make<Bytes>(convert, { kind: "bytes", length, size: length, align: 1 });
+  return make(convert, { kind: "bytes", length, size: length, align: 1 }) as Bytes;
 }
 
 /**
@@ -159,8 +174,15 @@ export function bytes(length: number): Bytes {
 export function array<S extends Schema>(element: S, length: number): ArrayOf<S> {
   checkSchema("array(element)", element);
   count("array(length)", length);
-  const convert = (values: readonly unknown[] = []): unknown[] => Array.from({ length }, (_, i) => construct(element, values[i]));
-  return make<ArrayOf<S>>(convert, { kind: "array", element, length, size: element.size * length, align: element.align });
+  const convert = (values: readonly unknown[] = []): unknown[] =>
+    Array.from({ length }, (_, i) => construct(element, values[i]));
+  return make(convert, {
+    kind: "array",
+    element,
+    length,
+    size: element.size * length,
+    align: element.align,
+  }) as ArrayOf<S>;
 }
 
 /**
@@ -173,19 +195,30 @@ export function array<S extends Schema>(element: S, length: number): ArrayOf<S> 
  * const State = enumOf({ CLOSED: 0, OPEN: 1 });
  * console.log(State.OPEN); // 1
  */
-export function enumOf<const M extends Readonly<Record<string, number>>>(members: M, options: { name?: string } = {}): EnumOf<M> {
+export function enumOf<const M extends Readonly<Record<string, number>>>(
+  members: M,
+  options: { name?: string } = {},
+): EnumOf<M> {
   const values = new Map(Object.entries(members));
   const taken = ["kind", "name", "values", "signed", "size", "align", "length", "prototype"];
   for (const [name, value] of values) {
-    if (!Number.isSafeInteger(value)) throw new ArgumentError(`enumOf(${name})`, `expected an integer, got ${String(value)}`);
-    if (taken.includes(name)) throw new ArgumentError(`enumOf(${name})`, `the name is taken by a property of the schema: choose another`);
+    if (!Number.isSafeInteger(value))
+      throw new ArgumentError(`enumOf(${name})`, `expected an integer, got ${String(value)}`);
+    if (taken.includes(name))
+      throw new ArgumentError(`enumOf(${name})`, `the name is taken by a property of the schema: choose another`);
   }
   const all = [...values.values()];
   const signed = all.some((v) => v < 0);
   const size = all.every((v) => v >= -0x8000_0000 && v <= (signed ? 0x7fff_ffff : 0xffff_ffff)) ? 4 : 8;
-  return make<EnumOf<M>>((value: Convertible) => Number(value), {
-    ...members, kind: "enum", name: options.name, values, signed, size, align: size,
-  });
+  return make((value: Convertible) => Number(value), {
+    ...members,
+    kind: "enum",
+    name: options.name,
+    values,
+    signed,
+    size,
+    align: size,
+  }) as EnumOf<M>;
 }
 
 /**
@@ -212,7 +245,12 @@ export function union<F extends Fields>(fields: F, options: { name?: string } = 
   return layOut("union", fields, false, options.name);
 }
 
-function layOut<F extends Fields>(kind: "struct" | "union", fields: F, isPacked: boolean, name: string | undefined): Struct<F> {
+function layOut<F extends Fields>(
+  kind: "struct" | "union",
+  fields: F,
+  isPacked: boolean,
+  name: string | undefined,
+): Struct<F> {
   const laid: FieldSchema[] = [];
   let end = 0;
   let align = 1;
@@ -227,7 +265,10 @@ function layOut<F extends Fields>(kind: "struct" | "union", fields: F, isPacked:
   if (laid.length === 0) throw new ArgumentError(`${kind}(fields)`, "expected at least one field");
   const size = Math.ceil(end / align) * align;
   const properties = { kind, name, packed: isPacked, fields: Object.freeze(laid), size, align };
-  const schema: Struct<F> = make<Struct<F>>((value: object | undefined): unknown => construct(schema, value), properties);
+  const schema: Struct<F> = make(
+    (value: object | undefined): unknown => construct(schema, value),
+    properties,
+  ) as Struct<F>;
   return schema;
 }
 
@@ -237,7 +278,8 @@ function construct(schema: Schema, value: unknown): unknown {
     case "struct": {
       const given = (value ?? {}) as Readonly<Record<string, unknown>>;
       for (const key of Object.keys(given)) {
-        if (!schema.fields.some((f) => f.name === key)) throw new ArgumentError(`${schema.name ?? "struct"}({ ${key} })`, "no such field");
+        if (!schema.fields.some((f) => f.name === key))
+          throw new ArgumentError(`${schema.name ?? "struct"}({ ${key} })`, "no such field");
       }
       return Object.fromEntries(schema.fields.map((f) => [f.name, construct(f.schema, given[f.name])]));
     }
@@ -246,6 +288,8 @@ function construct(schema: Schema, value: unknown): unknown {
     case "char":
       return value ?? "";
     default:
-      return (schema as unknown as (value: unknown) => unknown)(value ?? (schema.kind === "array" || schema.kind === "bytes" ? [] : 0));
+      return (schema as unknown as (value: unknown) => unknown)(
+        value ?? (schema.kind === "array" || schema.kind === "bytes" ? [] : 0),
+      );
   }
 }

@@ -42,7 +42,9 @@ export function callSite(upTo: (...args: never[]) => unknown): CallSite | undefi
     const url = site.getScriptNameOrSourceURL?.() ?? site.getFileName();
     const line = site.getLineNumber();
     const col = site.getColumnNumber();
-    return url == null || line === null || col === null ? undefined : Object.freeze({ url, line, col });
+    return url === undefined || url === null || line === null || col === null
+      ? undefined
+      : Object.freeze({ url, line, col });
   } finally {
     if (stackTraceLimit !== undefined) V8.stackTraceLimit = stackTraceLimit;
     V8.prepareStackTrace = prepareStackTrace;

@@ -15,7 +15,10 @@ test.after(() => rmSync(dir, { recursive: true, force: true }));
 
 let own = 0;
 /** Writes `files` to a fresh folder and loads the first. */
-async function load(files: Record<string, string>, options: { cache?: Map<string, PreparedModule> } = {}): Promise<ModuleResult & { folder: string }> {
+async function load(
+  files: Record<string, string>,
+  options: { cache?: Map<string, PreparedModule> } = {},
+): Promise<ModuleResult & { folder: string }> {
   const folder = join(dir, String(own++));
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(dirname(join(folder, name)), { recursive: true });
@@ -26,7 +29,14 @@ async function load(files: Record<string, string>, options: { cache?: Map<string
   const { cache } = options;
   const result = await loadModule(join(folder, Object.keys(files)[0] ?? ""), {
     resolveOwn: (specifier) => `${pathToFileURL(kit).href}?${specifier}`,
-    ...(cache === undefined ? {} : { cache: { get: (text: string) => cache.get(text), set: (text: string, p: PreparedModule) => void cache.set(text, p) } }),
+    ...(cache === undefined
+      ? {}
+      : {
+          cache: {
+            get: (text: string) => cache.get(text),
+            set: (text: string, p: PreparedModule) => void cache.set(text, p),
+          },
+        }),
   });
   return { ...result, folder };
 }
@@ -59,7 +69,9 @@ test("types are gone, exports are there, names can be asked for at any time", as
 });
 
 test("stack traces name the TypeScript file, line and column", async () => {
-  const r = await load({ "main.ts": `interface A {\n  x: number;\n}\nexport const fail = (a: A): never => { throw new Error(String(a)); };` });
+  const r = await load({
+    "main.ts": `interface A {\n  x: number;\n}\nexport const fail = (a: A): never => { throw new Error(String(a)); };`,
+  });
   try {
     (r.exports["fail"] as (a: object) => never)({});
     assert.unreachable();
@@ -97,12 +109,30 @@ test("imports: built in, JavaScript, JSON, packages, types only, import.meta", a
       type X = OnlyType | Def | Other;
       export const all = [typeof fs.readFileSync === typeof readFileSync, path.sep, js, data.n, cjs, esm, scoped, import.meta.url, import.meta.dirname, (globalThis as any).effect];
       export const lazy = (): Promise<unknown> => import("./lazy.ts");`,
-    "plain.mjs": "export const js = 'js';", "data.json": '{"n": 7}', "effect.ts": "(globalThis as { effect?: number }).effect = 9;", "lazy.ts": "export const lazy: string = 'lazy';",
-    "node_modules/old/package.json": '{"main": "./i.js"}', "node_modules/old/i.js": "exports.cjs = 'cjs';",
-    "node_modules/new/package.json": '{"type": "module", "exports": {"./sub/*": {"types": "./x.d.ts", "import": "./dist/*.js"}}}', "node_modules/new/dist/deep.js": "export const esm = 'esm';",
-    "node_modules/@s/pkg/package.json": '{"type": "module", "exports": ["./a.js"]}', "node_modules/@s/pkg/a.js": "export default 'scoped';",
+    "plain.mjs": "export const js = 'js';",
+    "data.json": '{"n": 7}',
+    "effect.ts": "(globalThis as { effect?: number }).effect = 9;",
+    "lazy.ts": "export const lazy: string = 'lazy';",
+    "node_modules/old/package.json": '{"main": "./i.js"}',
+    "node_modules/old/i.js": "exports.cjs = 'cjs';",
+    "node_modules/new/package.json":
+      '{"type": "module", "exports": {"./sub/*": {"types": "./x.d.ts", "import": "./dist/*.js"}}}',
+    "node_modules/new/dist/deep.js": "export const esm = 'esm';",
+    "node_modules/@s/pkg/package.json": '{"type": "module", "exports": ["./a.js"]}',
+    "node_modules/@s/pkg/a.js": "export default 'scoped';",
   });
-  assert.equal(r.exports["all"], [true, "/", "js", 7, "cjs", "esm", "scoped", pathToFileURL(join(r.folder, "main.ts")).href, r.folder, 9]);
+  assert.equal(r.exports["all"], [
+    true,
+    "/",
+    "js",
+    7,
+    "cjs",
+    "esm",
+    "scoped",
+    pathToFileURL(join(r.folder, "main.ts")).href,
+    r.folder,
+    9,
+  ]);
   assert.is(((await (r.exports["lazy"] as () => Promise<unknown>)()) as { lazy: string }).lazy, "lazy");
 });
 
@@ -111,16 +141,34 @@ test("errors say what to do", async () => {
     try {
       await load(files);
     } catch (error) {
-      assert.throwsCode(() => { throw error; }, code, message);
+      assert.throwsCode(
+        () => {
+          throw error;
+        },
+        code,
+        message,
+      );
       return;
     }
     assert.unreachable(`expected ${code}`);
   };
-  await fails({ "main.ts": "import { x } from './gone.ts'; x;" }, "MODULE_NOT_FOUND", /gone\.ts, which .*main\.ts imports, does not exist/);
-  await fails({ "main.ts": "import { x } from 'no-such-package'; x;" }, "MODULE_NOT_FOUND", /"no-such-package" that .*main\.ts imports cannot be found: install it with `npm install no-such-package`/);
+  await fails(
+    { "main.ts": "import { x } from './gone.ts'; x;" },
+    "MODULE_NOT_FOUND",
+    /gone\.ts, which .*main\.ts imports, does not exist/,
+  );
+  await fails(
+    { "main.ts": "import { x } from 'no-such-package'; x;" },
+    "MODULE_NOT_FOUND",
+    /"no-such-package" that .*main\.ts imports cannot be found: install it with `npm install no-such-package`/,
+  );
   await fails({ "main.ts": "const a = ;" }, "BPF7003", /unexpected ';'/);
   await fails({ "main.ts": "enum E { A }" }, "BPF7012", /an enum is not only a type/);
-  await fails({ "main.ts": "import { u64 } from 'bpfkit'; u64;" }, "IMPORT", /kit\.mjs exports nothing named 'u64'. If it is a type/);
+  await fails(
+    { "main.ts": "import { u64 } from 'bpfkit'; u64;" },
+    "IMPORT",
+    /kit\.mjs exports nothing named 'u64'. If it is a type/,
+  );
   await fails({ "main.ts": "throw Object.assign(new Error('mine'), { code: 'MINE' });" }, "MINE", /mine/);
   assert.is(Object.getOwnPropertySymbols(globalThis).includes(Symbol.for("bpfkit.module")), false, "the hook is gone");
 });

@@ -4,19 +4,42 @@ import { assert, suite } from "../harness.ts";
 import * as kit from "../../src/probe/index.ts";
 import { sectionFor } from "../../src/uapi/index.ts";
 
-const { arrayMap, bloomFilter, config, global, hash, histogram, isHandle, profile, range, ringbuf, stackTrace, struct, tracepoint, u32, u64, uprobe } = kit;
+const {
+  arrayMap,
+  bloomFilter,
+  config,
+  global,
+  hash,
+  histogram,
+  isHandle,
+  profile,
+  range,
+  ringbuf,
+  stackTrace,
+  struct,
+  tracepoint,
+  u32,
+  u64,
+  uprobe,
+} = kit;
 const test = suite("probe handles");
 const nothing = (): void => {};
 
 test("a handle is plain, frozen data with the place of its declaration", () => {
   const Event = struct({ pid: u32, at: u64 });
   const events = ringbuf(Event, { size: 4096 });
-  assert.equal([events.kind, events.type, events.value, events.maxEntries, events.key], ["map", "ringbuf", Event, 4096, undefined]);
+  assert.equal(
+    [events.kind, events.type, events.value, events.maxEntries, events.key],
+    ["map", "ringbuf", Event, 4096, undefined],
+  );
   assert.ok(isHandle(events) && Object.isFrozen(events));
   assert.match(events.site?.url ?? "", /handles\.test\.ts$/);
   assert.ok((events.site?.line ?? 0) > 0 && (events.site?.col ?? 0) > 0);
   const counts = hash(u32, u64, { maxEntries: 7, flags: 1, name: "counts", pinned: true });
-  assert.equal([counts.type, counts.maxEntries, counts.flags, counts.name, counts.pinned], ["hash", 7, 1, "counts", true]);
+  assert.equal(
+    [counts.type, counts.maxEntries, counts.flags, counts.name, counts.pinned],
+    ["hash", 7, 1, "counts", true],
+  );
 });
 
 test("the place is the caller's, whatever hook formats stack traces", () => {
@@ -36,7 +59,11 @@ test("the place is the caller's, whatever hook formats stack traces", () => {
 
 test("methods of the language say that they are compiled", () => {
   const counts = hash(u32, u64);
-  assert.throwsCode(() => counts.add(1, 1), "OUTSIDE_PROGRAM", /add\(\) of a map exists only inside a program body.*app\.map\(handle\)/);
+  assert.throwsCode(
+    () => counts.add(1, 1),
+    "OUTSIDE_PROGRAM",
+    /add\(\) of a map exists only inside a program body.*app\.map\(handle\)/,
+  );
   assert.throwsCode(() => [...counts], "OUTSIDE_PROGRAM", /iterating/);
   assert.throwsCode(() => ringbuf(u32).emit(1), "OUTSIDE_PROGRAM", /emit\(\)/);
   assert.throwsCode(() => global(u64, 0).value, "OUTSIDE_PROGRAM", /app\.global\(handle\)\.value/);
@@ -56,38 +83,106 @@ test("histograms choose their map", () => {
 });
 
 test("wrong map arguments are named", () => {
-  assert.throwsCode(() => hash(u32, undefined as never), "ARGUMENT", "hash(value): expected a schema such as u32 or struct({…}), got undefined");
+  assert.throwsCode(
+    () => hash(u32, undefined as never),
+    "ARGUMENT",
+    "hash(value): expected a schema such as u32 or struct({…}), got undefined",
+  );
   assert.throwsCode(() => arrayMap(u64, -1), "ARGUMENT", /arrayMap\(maxEntries\).*got -1/);
   assert.throwsCode(() => stackTrace({ depth: 128 }), "ARGUMENT", /1 to 127, got 128/);
   assert.throwsCode(() => bloomFilter(u32, { hashes: 0 }), "ARGUMENT", /1 to 15, got 0/);
 });
 
 test("wrong program arguments are named", () => {
-  assert.throwsCode(() => tracepoint("sys_enter" as never, nothing), "ARGUMENT", /expected "category:name" such as "sched:sched_switch", got "sys_enter"/);
-  assert.throwsCode(() => tracepoint("a:b", undefined as never), "ARGUMENT", /tracepoint\(fn\): expected the program's body, a function \(ctx, bpf\) => \{…\}, got undefined/);
-  assert.throwsCode(() => uprobe({ binary: "bash" }, nothing), "ARGUMENT", /exactly one of symbol, address and offset, got none/);
-  assert.throwsCode(() => uprobe({ binary: "bash", symbol: "a", offset: 1 }, nothing), "ARGUMENT", /got symbol and offset/);
+  assert.throwsCode(
+    () => tracepoint("sys_enter" as never, nothing),
+    "ARGUMENT",
+    /expected "category:name" such as "sched:sched_switch", got "sys_enter"/,
+  );
+  assert.throwsCode(
+    () => tracepoint("a:b", undefined as never),
+    "ARGUMENT",
+    /tracepoint\(fn\): expected the program's body, a function \(ctx, bpf\) => \{…\}, got undefined/,
+  );
+  assert.throwsCode(
+    () => uprobe({ binary: "bash" }, nothing),
+    "ARGUMENT",
+    /exactly one of symbol, address and offset, got none/,
+  );
+  assert.throwsCode(
+    () => uprobe({ binary: "bash", symbol: "a", offset: 1 }, nothing),
+    "ARGUMENT",
+    /got symbol and offset/,
+  );
   assert.throwsCode(() => profile({ hz: 0 }, nothing), "ARGUMENT", /positive number, got 0/);
-  assert.throwsCode(() => kit.kprobe("two words", nothing), "ARGUMENT", /expected a name without spaces, got "two words"/);
+  assert.throwsCode(
+    () => kit.kprobe("two words", nothing),
+    "ARGUMENT",
+    /expected a name without spaces, got "two words"/,
+  );
   assert.throwsCode(() => kit.cgroupSkb("up" as never, () => 1), "ARGUMENT", /one of ingress, egress, got up/);
 });
 
 /** One declaration of every kind. */
 const one = (): number => 0;
 const DECLARED = [
-  tracepoint("sched:sched_switch", one), kit.rawTracepoint("sys_enter", one), kit.rawTracepointWritable("nbd_send_request", one), kit.tpBtf("sched_switch", one),
-  kit.fentry("vfs_read", one), kit.fentry("vfs_read", one, { sleepable: true }), kit.fexit("vfs_read", one), kit.fmodRet("bpf_modify_return_test", one),
-  kit.kprobe("do_exit", one, { plus: 4 }), kit.kretprobe("do_exit", one), kit.kprobeMulti("tcp_*", one), kit.kprobeMulti(["a", "b"], one, { at: "return" }),
-  kit.kprobeMulti("x", one, { at: "session" }), kit.ksyscall("execve", one), kit.kretsyscall("execve", one),
-  uprobe({ binary: "/bin/bash", symbol: "readline", plus: 4 }, one), kit.uretprobe({ binary: "/bin/bash", address: 0x1234n }, one, { sleepable: true }),
-  kit.usdt({ binary: "/bin/x", provider: "p", name: "n" }, one), kit.perfEvent({ type: 1, config: 0, period: 5 }, one), profile({ hz: 99 }, one),
-  kit.interval({ ms: 100 }, one), kit.xdp(one), kit.xdp(one, { frags: true }), kit.xdp(one, { at: "devmap" }), kit.xdp(one, { at: "cpumap", frags: true }),
-  kit.tc(one), kit.tc(one, { at: "ingress" }), kit.tc(one, { at: "netkit-peer" }), kit.tcAction(one), kit.socketFilter(one), kit.cgroupSkb("ingress", one),
-  kit.cgroupSock("sock_release", one), kit.cgroupSock("post_bind6", one), kit.cgroupSockAddr("connect_unix", one), kit.cgroupSockAddr("getsockname4", one),
-  kit.cgroupSockopt("get", one), kit.cgroupSysctl(one), kit.cgroupDevice(one), kit.sockOps(one), kit.skSkb("stream_parser", one), kit.skSkb("verdict", one),
-  kit.skMsg(one), kit.skReuseport(one), kit.skReuseport(one, { migrate: true }), kit.skLookup(one), kit.flowDissector(one),
-  kit.netfilter({ family: "ipv6", hook: "output" }, one), kit.lwtIn(one), kit.lwtOut(one), kit.lwtXmit(one), kit.lwtSeg6local(one), kit.lircMode2(one),
-  kit.lsm("file_open", one), kit.lsm("file_open", one, { sleepable: true }), kit.lsmCgroup("socket_bind", one), kit.iter("task", one), kit.freplace("f", one),
+  tracepoint("sched:sched_switch", one),
+  kit.rawTracepoint("sys_enter", one),
+  kit.rawTracepointWritable("nbd_send_request", one),
+  kit.tpBtf("sched_switch", one),
+  kit.fentry("vfs_read", one),
+  kit.fentry("vfs_read", one, { sleepable: true }),
+  kit.fexit("vfs_read", one),
+  kit.fmodRet("bpf_modify_return_test", one),
+  kit.kprobe("do_exit", one, { plus: 4 }),
+  kit.kretprobe("do_exit", one),
+  kit.kprobeMulti("tcp_*", one),
+  kit.kprobeMulti(["a", "b"], one, { at: "return" }),
+  kit.kprobeMulti("x", one, { at: "session" }),
+  kit.ksyscall("execve", one),
+  kit.kretsyscall("execve", one),
+  uprobe({ binary: "/bin/bash", symbol: "readline", plus: 4 }, one),
+  kit.uretprobe({ binary: "/bin/bash", address: 0x1234n }, one, { sleepable: true }),
+  kit.usdt({ binary: "/bin/x", provider: "p", name: "n" }, one),
+  kit.perfEvent({ type: 1, config: 0, period: 5 }, one),
+  profile({ hz: 99 }, one),
+  kit.interval({ ms: 100 }, one),
+  kit.xdp(one),
+  kit.xdp(one, { frags: true }),
+  kit.xdp(one, { at: "devmap" }),
+  kit.xdp(one, { at: "cpumap", frags: true }),
+  kit.tc(one),
+  kit.tc(one, { at: "ingress" }),
+  kit.tc(one, { at: "netkit-peer" }),
+  kit.tcAction(one),
+  kit.socketFilter(one),
+  kit.cgroupSkb("ingress", one),
+  kit.cgroupSock("sock_release", one),
+  kit.cgroupSock("post_bind6", one),
+  kit.cgroupSockAddr("connect_unix", one),
+  kit.cgroupSockAddr("getsockname4", one),
+  kit.cgroupSockopt("get", one),
+  kit.cgroupSysctl(one),
+  kit.cgroupDevice(one),
+  kit.sockOps(one),
+  kit.skSkb("stream_parser", one),
+  kit.skSkb("verdict", one),
+  kit.skMsg(one),
+  kit.skReuseport(one),
+  kit.skReuseport(one, { migrate: true }),
+  kit.skLookup(one),
+  kit.flowDissector(one),
+  kit.netfilter({ family: "ipv6", hook: "output" }, one),
+  kit.lwtIn(one),
+  kit.lwtOut(one),
+  kit.lwtXmit(one),
+  kit.lwtSeg6local(one),
+  kit.lircMode2(one),
+  kit.lsm("file_open", one),
+  kit.lsm("file_open", one, { sleepable: true }),
+  kit.lsmCgroup("socket_bind", one),
+  kit.iter("task", one),
+  kit.freplace("f", one),
   kit.syscallProg(one),
 ];
 
@@ -95,10 +190,13 @@ test("every declaration has a section that means its program type", () => {
   for (const handle of DECLARED) {
     const row = sectionFor(handle.section);
     assert.ok(row !== undefined, `no section ${handle.section}`);
-    assert.is(String(row?.row?.progType ?? "").toLowerCase(), handle.type, handle.section);
+    assert.is((row?.row.progType ?? "").toLowerCase(), handle.type, handle.section);
   }
   const ops = kit.structOps("tcp_congestion_ops", { name: "mine", ssthresh: one });
-  assert.equal([ops.struct, ops.values, Object.keys(ops.programs), ops.programs["ssthresh"]?.type], ["tcp_congestion_ops", { name: "mine" }, ["ssthresh"], "struct_ops"]);
+  assert.equal(
+    [ops.struct, ops.values, Object.keys(ops.programs), ops.programs["ssthresh"]?.type],
+    ["tcp_congestion_ops", { name: "mine" }, ["ssthresh"], "struct_ops"],
+  );
   const types = new Set<string>([...DECLARED.map((h) => h.type), "struct_ops"]);
   assert.is(types.size, 32, "all 32 program types can be declared");
 });
@@ -113,7 +211,13 @@ test("range counts", () => {
 
 test("the entry is tiny: neither compiler, tables nor koffi", async () => {
   const { metafile, outputFiles } = await build({
-    entryPoints: [resolve(import.meta.dirname, "../../src/probe/index.ts")], bundle: true, format: "esm", platform: "neutral", minify: true, write: false, metafile: true,
+    entryPoints: [resolve(import.meta.dirname, "../../src/probe/index.ts")],
+    bundle: true,
+    format: "esm",
+    platform: "neutral",
+    minify: true,
+    write: false,
+    metafile: true,
   });
   const outside = Object.keys(metafile.inputs).filter((f) => !/^src\/(probe|core)\//.test(f));
   assert.equal(outside, []);

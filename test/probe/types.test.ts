@@ -134,45 +134,158 @@ const ACCEPTED: Record<string, string> = {
 
 /** A program, the TypeScript error it must give and what the message must say. */
 const REJECTED: Record<string, { code: string; error: number; says: RegExp; vmlinux?: true }> = {
-  missing_field: { code: `tracepoint("a:b", (ctx, bpf) => { events.emit({ pid: 1, at: 2 }); });`, error: 2741, says: /'comm' is missing/ },
-  extra_field: { code: `tracepoint("a:b", (ctx, bpf) => { events.emit({ pid: 1, at: 2, comm: "", uid: 3 }); });`, error: 2353, says: /'uid' does not exist/ },
-  wrong_field_type: { code: `tracepoint("a:b", (ctx, bpf) => { events.emit({ pid: "1", at: 2, comm: "" }); });`, error: 2322, says: /'string' is not assignable to type 'number \| bigint'/ },
-  unchecked_get: { code: `tracepoint("a:b", () => { const n = byUid.get(1); return n + 1; });`, error: 18048, says: /possibly 'undefined'/ },
-  unchecked_struct: { code: `tracepoint("a:b", () => { byPid.get(1).at = 2; });`, error: 2532, says: /possibly 'undefined'/ },
-  unchecked_ref: { code: `tracepoint("a:b", () => { byUid.ref(1).value += 1; });`, error: 2532, says: /possibly 'undefined'/ },
+  missing_field: {
+    code: `tracepoint("a:b", (ctx, bpf) => { events.emit({ pid: 1, at: 2 }); });`,
+    error: 2741,
+    says: /'comm' is missing/,
+  },
+  extra_field: {
+    code: `tracepoint("a:b", (ctx, bpf) => { events.emit({ pid: 1, at: 2, comm: "", uid: 3 }); });`,
+    error: 2353,
+    says: /'uid' does not exist/,
+  },
+  wrong_field_type: {
+    code: `tracepoint("a:b", (ctx, bpf) => { events.emit({ pid: "1", at: 2, comm: "" }); });`,
+    error: 2322,
+    says: /'string' is not assignable to type 'number \| bigint'/,
+  },
+  unchecked_get: {
+    code: `tracepoint("a:b", () => { const n = byUid.get(1); return n + 1; });`,
+    error: 18048,
+    says: /possibly 'undefined'/,
+  },
+  unchecked_struct: {
+    code: `tracepoint("a:b", () => { byPid.get(1).at = 2; });`,
+    error: 2532,
+    says: /possibly 'undefined'/,
+  },
+  unchecked_ref: {
+    code: `tracepoint("a:b", () => { byUid.ref(1).value += 1; });`,
+    error: 2532,
+    says: /possibly 'undefined'/,
+  },
   add_to_struct: { code: `tracepoint("a:b", () => { byPid.add(1, 1); });`, error: 2339, says: /'add' does not exist/ },
-  wrong_key: { code: `tracepoint("a:b", () => { byUid.get("root"); });`, error: 2345, says: /'string' is not assignable/ },
-  helper_of_other_type: { code: `tracepoint("a:b", (ctx, bpf) => { bpf.xdpAdjustHead(ctx, 0); });`, error: 2339, says: /'xdpAdjustHead' does not exist on type 'Bpf<"tracepoint">'/ },
-  short_name_of_other_type: { code: `tracepoint("a:b", (ctx, bpf) => bpf.arg(0));`, error: 2339, says: /'arg' does not exist/ },
-  misspelt_helper: { code: `tracepoint("a:b", (ctx, bpf) => bpf.ktimeGetNsec());`, error: 2551, says: /Did you mean 'ktimeGetNs'/ },
-  subroutine_for_others: { code: `const f = (bpf: Bpf<"xdp">) => bpf.xdpAdjustHead({}, 0); tracepoint("a:b", (ctx, bpf) => f(bpf));`, error: 2740, says: /missing the following properties from type 'Bpf<"xdp">'/ },
-  not_common: { code: `const f = (bpf: Bpf<"xdp" | "kprobe">) => bpf.xdpAdjustHead({}, 0);`, error: 2339, says: /'xdpAdjustHead' does not exist/ },
+  wrong_key: {
+    code: `tracepoint("a:b", () => { byUid.get("root"); });`,
+    error: 2345,
+    says: /'string' is not assignable/,
+  },
+  helper_of_other_type: {
+    code: `tracepoint("a:b", (ctx, bpf) => { bpf.xdpAdjustHead(ctx, 0); });`,
+    error: 2339,
+    says: /'xdpAdjustHead' does not exist on type 'Bpf<"tracepoint">'/,
+  },
+  short_name_of_other_type: {
+    code: `tracepoint("a:b", (ctx, bpf) => bpf.arg(0));`,
+    error: 2339,
+    says: /'arg' does not exist/,
+  },
+  misspelt_helper: {
+    code: `tracepoint("a:b", (ctx, bpf) => bpf.ktimeGetNsec());`,
+    error: 2551,
+    says: /Did you mean 'ktimeGetNs'/,
+  },
+  subroutine_for_others: {
+    code: `const f = (bpf: Bpf<"xdp">) => bpf.xdpAdjustHead({}, 0); tracepoint("a:b", (ctx, bpf) => f(bpf));`,
+    error: 2740,
+    says: /missing the following properties from type 'Bpf<"xdp">'/,
+  },
+  not_common: {
+    code: `const f = (bpf: Bpf<"xdp" | "kprobe">) => bpf.xdpAdjustHead({}, 0);`,
+    error: 2339,
+    says: /'xdpAdjustHead' does not exist/,
+  },
   no_category: { code: `tracepoint("sys_enter_execve", () => {});`, error: 2345, says: /not assignable/ },
   write_config: { code: `tracepoint("a:b", () => { onlyUid.value = 3; });`, error: 2540, says: /read-only/ },
   config_type: { code: `config(u32, "5");`, error: 2345, says: /'string' is not assignable/ },
-  global_type: { code: `tracepoint("a:b", () => { drops.value = "many"; });`, error: 2322, says: /'string' is not assignable to type 'number'/ },
+  global_type: {
+    code: `tracepoint("a:b", () => { drops.value = "many"; });`,
+    error: 2322,
+    says: /'string' is not assignable to type 'number'/,
+  },
   string_return: { code: `tracepoint("a:b", () => "done");`, error: 2322, says: /'string' is not assignable/ },
-  xdp_without_verdict: { code: `xdp((ctx) => { if (ctx.rx_queue_index > 1) return XDP.DROP; });`, error: 2345, says: /undefined/ },
-  unknown_ctx_field: { code: `xdp((ctx) => ctx.rx_queue);`, error: 2339, says: /'rx_queue' does not exist on type 'XdpContext'/ },
+  xdp_without_verdict: {
+    code: `xdp((ctx) => { if (ctx.rx_queue_index > 1) return XDP.DROP; });`,
+    error: 2345,
+    says: /undefined/,
+  },
+  unknown_ctx_field: {
+    code: `xdp((ctx) => ctx.rx_queue);`,
+    error: 2339,
+    says: /'rx_queue' does not exist on type 'XdpContext'/,
+  },
   readonly_ctx_field: { code: `tc((ctx) => { ctx.len = 3; return 0; });`, error: 2540, says: /read-only/ },
-  three_parameters: { code: `tracepoint("a:b", (ctx, bpf, more) => {});`, error: 2345, says: /Target signature provides too few arguments/ },
+  three_parameters: {
+    code: `tracepoint("a:b", (ctx, bpf, more) => {});`,
+    error: 2345,
+    says: /Target signature provides too few arguments/,
+  },
   bad_schema: { code: `hash(u32, Number);`, error: 2345, says: /not assignable/ },
   bad_struct_member: { code: `struct({ pid: "u32" });`, error: 2322, says: /not assignable to type 'Schema'/ },
-  unknown_struct_field: { code: `tracepoint("a:b", () => { const e = byPid.get(1); if (e) e.name = ""; });`, error: 2339, says: /'name' does not exist/ },
+  unknown_struct_field: {
+    code: `tracepoint("a:b", () => { const e = byPid.get(1); if (e) e.name = ""; });`,
+    error: 2339,
+    says: /'name' does not exist/,
+  },
   enum_member: { code: `State.HALF_OPEN;`, error: 2339, says: /'HALF_OPEN' does not exist/ },
   uprobe_without_binary: { code: `uprobe({ symbol: "malloc" }, () => {});`, error: 2741, says: /'binary' is missing/ },
   wrong_hook: { code: `cgroupSkb("sideways", () => 1);`, error: 2345, says: /"sideways"/ },
-  key_for_plain_histogram: { code: `const h = histogram(); tracepoint("a:b", () => { h.increment(1, 2); });`, error: 2554, says: /Expected 1 arguments/ },
-  no_key_for_keyed: { code: `const h = histogram(u32); tracepoint("a:b", () => { h.increment(1); });`, error: 2554, says: /Expected 2 arguments/ },
-  string_for_stack: { code: `profile({ hz: 99 }, (ctx, bpf) => { bpf.kernelStack(byUid); });`, error: 2345, says: /not assignable/ },
-  string_for_address: { code: `tracepoint("a:b", (ctx, bpf) => { bpf.str("text"); });`, error: 2345, says: /'string' is not assignable/ },
+  key_for_plain_histogram: {
+    code: `const h = histogram(); tracepoint("a:b", () => { h.increment(1, 2); });`,
+    error: 2554,
+    says: /Expected 1 arguments/,
+  },
+  no_key_for_keyed: {
+    code: `const h = histogram(u32); tracepoint("a:b", () => { h.increment(1); });`,
+    error: 2554,
+    says: /Expected 2 arguments/,
+  },
+  string_for_stack: {
+    code: `profile({ hz: 99 }, (ctx, bpf) => { bpf.kernelStack(byUid); });`,
+    error: 2345,
+    says: /not assignable/,
+  },
+  string_for_address: {
+    code: `tracepoint("a:b", (ctx, bpf) => { bpf.str("text"); });`,
+    error: 2345,
+    says: /'string' is not assignable/,
+  },
   ring_get: { code: `tracepoint("a:b", () => { events.get(1); });`, error: 2339, says: /'get' does not exist/ },
-  delete_from_array: { code: `const a = arrayMap(u32, 4); tracepoint("a:b", () => { a.delete(1); });`, error: 2339, says: /'delete' does not exist/ },
-  unknown_tracepoint: { code: `tracepoint("sched:sched_swich", () => {});`, error: 2345, says: /"sched:sched_swich"/, vmlinux: true },
-  unknown_argument: { code: `tracepoint("sched:sched_switch", (ctx) => ctx.prev_pidd);`, error: 2551, says: /Did you mean 'prev_pid'/, vmlinux: true },
-  unknown_kernel_field: { code: `tpBtf("sched_switch", (ctx) => ctx.next.real_parent.pidd);`, error: 2551, says: /Did you mean 'pid'/, vmlinux: true },
-  nullable_kernel_pointer: { code: `tpBtf("sched_switch", (ctx) => ctx.next.mm.total_vm);`, error: 18048, says: /possibly 'undefined'/, vmlinux: true },
-  unknown_task_field: { code: `kprobe("do_exit", (ctx, bpf) => bpf.task().realparent.pid);`, error: 2551, says: /Did you mean 'real_parent'/, vmlinux: true },
+  delete_from_array: {
+    code: `const a = arrayMap(u32, 4); tracepoint("a:b", () => { a.delete(1); });`,
+    error: 2339,
+    says: /'delete' does not exist/,
+  },
+  unknown_tracepoint: {
+    code: `tracepoint("sched:sched_swich", () => {});`,
+    error: 2345,
+    says: /"sched:sched_swich"/,
+    vmlinux: true,
+  },
+  unknown_argument: {
+    code: `tracepoint("sched:sched_switch", (ctx) => ctx.prev_pidd);`,
+    error: 2551,
+    says: /Did you mean 'prev_pid'/,
+    vmlinux: true,
+  },
+  unknown_kernel_field: {
+    code: `tpBtf("sched_switch", (ctx) => ctx.next.real_parent.pidd);`,
+    error: 2551,
+    says: /Did you mean 'pid'/,
+    vmlinux: true,
+  },
+  nullable_kernel_pointer: {
+    code: `tpBtf("sched_switch", (ctx) => ctx.next.mm.total_vm);`,
+    error: 18048,
+    says: /possibly 'undefined'/,
+    vmlinux: true,
+  },
+  unknown_task_field: {
+    code: `kprobe("do_exit", (ctx, bpf) => bpf.task().realparent.pid);`,
+    error: 2551,
+    says: /Did you mean 'real_parent'/,
+    vmlinux: true,
+  },
 };
 
 async function check(vmlinux: boolean): Promise<Map<string, { error: number; text: string }[]>> {
@@ -180,8 +293,18 @@ async function check(vmlinux: boolean): Promise<Map<string, { error: number; tex
   try {
     mkdirSync(join(dir, "node_modules"));
     const options = {
-      target: "es2023", lib: ["es2023"], module: "nodenext", moduleResolution: "nodenext", types: [], strict: true, noUncheckedIndexedAccess: true,
-      exactOptionalPropertyTypes: true, noEmit: true, skipLibCheck: true, allowImportingTsExtensions: true, paths: { bpfkit: [join(root, "src/probe/index.ts")] },
+      target: "es2023",
+      lib: ["es2023"],
+      module: "nodenext",
+      moduleResolution: "nodenext",
+      types: [],
+      strict: true,
+      noUncheckedIndexedAccess: true,
+      exactOptionalPropertyTypes: true,
+      noEmit: true,
+      skipLibCheck: true,
+      allowImportingTsExtensions: true,
+      paths: { bpfkit: [join(root, "src/probe/index.ts")] },
     };
     writeFileSync(join(dir, "tsconfig.json"), JSON.stringify({ compilerOptions: options, include: ["*.ts"] }));
     writeFileSync(join(dir, "package.json"), JSON.stringify({ type: "module" }));
@@ -193,7 +316,10 @@ async function check(vmlinux: boolean): Promise<Map<string, { error: number; tex
       writeFileSync(join(dir, `no_${name}.ts`), `${IMPORTS}${text}\n`);
     }
     const tsc = join(root, "node_modules/typescript/bin/tsc");
-    const stdout = await promisify(execFile)(process.execPath, [tsc, "-p", dir, "--pretty", "false"], { cwd: dir, maxBuffer: 1 << 24 }).then(
+    const stdout = await promisify(execFile)(process.execPath, [tsc, "-p", dir, "--pretty", "false"], {
+      cwd: dir,
+      maxBuffer: 1 << 24,
+    }).then(
       (r) => r.stdout,
       (error: { stdout: string }) => error.stdout,
     );
@@ -230,6 +356,9 @@ for (const vmlinux of [false, true]) {
       const errors = found.get(`no_${name}`) ?? [];
       return !errors.some((e) => e.error === row.error && row.says.test(e.text));
     });
-    assert.equal(wrong.map(([name, row]) => ({ name, wanted: row.error, got: found.get(`no_${name}`) })), []);
+    assert.equal(
+      wrong.map(([name, row]) => ({ name, wanted: row.error, got: found.get(`no_${name}`) })),
+      [],
+    );
   });
 }

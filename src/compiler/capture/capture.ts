@@ -8,7 +8,16 @@ import { fingerprint } from "./join.ts";
 import { moduleResolver, scopeResolver } from "./resolve.ts";
 import { type FunctionEntry, functionAt, SourceFile } from "./source.ts";
 import { dataUrlText, sourceMappingUrl, SourceMapV3 } from "./source-map.ts";
-import type { Capture, CaptureCode, CapturedFunction, CaptureHost, CaptureResult, FunctionLocation, LoadedModule, Resolved } from "./types.ts";
+import type {
+  Capture,
+  CaptureCode,
+  CapturedFunction,
+  CaptureHost,
+  CaptureResult,
+  FunctionLocation,
+  LoadedModule,
+  Resolved,
+} from "./types.ts";
 
 type AnyFunction = (...args: never[]) => unknown;
 interface Site {
@@ -64,28 +73,59 @@ class Capturer implements Capture {
     const name = own === "" ? "this function" : `'${own}'`;
     if (/\{\s*\[native code\]\s*\}\s*$/.test(text)) {
       const bound = fn.name.startsWith("bound ");
-      return this.#fail("BPF7004", `${bound ? `${name} is a bound function` : `${name} is a native function or a proxy`}: it has no source to compile`, site, {
-        help: bound ? "capture the function itself and pass its arguments" : "write it as a function in TypeScript, or use what `bpf` offers",
-      });
+      return this.#fail(
+        "BPF7004",
+        `${bound ? `${name} is a bound function` : `${name} is a native function or a proxy`}: it has no source to compile`,
+        site,
+        {
+          help: bound
+            ? "capture the function itself and pass its arguments"
+            : "write it as a function in TypeScript, or use what `bpf` offers",
+        },
+      );
     }
-    const kind = /^class\b/.test(text) ? "a class" : /^async\b(?!\s*(?:=>|\())/.test(text) || /^async\s*\(/.test(text) ? "an async function" : /^(?:function\s*\*|\*)/.test(text) ? "a generator" : undefined;
+    const kind = /^class\b/.test(text)
+      ? "a class"
+      : /^async\b(?!\s*(?:=>|\())/.test(text) || /^async\s*\(/.test(text)
+        ? "an async function"
+        : /^(?:function\s*\*|\*)/.test(text)
+          ? "a generator"
+          : undefined;
     if (kind === undefined) return undefined;
-    return this.#fail("BPF7011", `${name} is ${kind}, which cannot be compiled to BPF`, site, { help: "write a plain function or an arrow function" });
+    return this.#fail("BPF7011", `${name} is ${kind}, which cannot be compiled to BPF`, site, {
+      help: "write a plain function or an arrow function",
+    });
   }
 
   /** `this` and private names in the body, each at its own place. */
   #checkBody(fn: CapturedFunction): CaptureResult {
     const diagnostics: Diagnostic[] = [];
     const walk = (node: Ast | AnyNode): void => {
-      if (node.type === "ThisExpression" || node.type === "Super" || (node.type === "MetaProperty" && fn.node.type === "ArrowFunctionExpression")) {
+      if (
+        node.type === "ThisExpression" ||
+        node.type === "Super" ||
+        (node.type === "MetaProperty" && fn.node.type === "ArrowFunctionExpression")
+      ) {
         const word = node.type === "Super" ? "super" : node.type === "MetaProperty" ? "import.meta" : "this";
-        diagnostics.push(diagnostic("BPF7005", `\`${word}\` cannot be used in a program: the kernel runs it, no object does`, [{ span: fn.span(node) }],
-          "capture what it holds in a constant outside of the function"));
+        diagnostics.push(
+          diagnostic(
+            "BPF7005",
+            `\`${word}\` cannot be used in a program: the kernel runs it, no object does`,
+            [{ span: fn.span(node) }],
+            "capture what it holds in a constant outside of the function",
+          ),
+        );
         return;
       }
       if (node.type === "PrivateIdentifier") {
-        diagnostics.push(diagnostic("BPF7006", `the private member \`#${String((node as AnyNode)["name"])}\` cannot be used in a program`, [{ span: fn.span(node) }],
-          "capture its value in a constant outside of the function"));
+        diagnostics.push(
+          diagnostic(
+            "BPF7006",
+            `the private member \`#${String((node as AnyNode)["name"])}\` cannot be used in a program`,
+            [{ span: fn.span(node) }],
+            "capture its value in a constant outside of the function",
+          ),
+        );
         return;
       }
       if (node !== fn.node && isFunction(node) && node.type !== "ArrowFunctionExpression") return;
@@ -116,7 +156,13 @@ class Capturer implements Capture {
   }
 
   /** Which of several functions with the same text is `fn`: the one in the declaring call, else where the engine says. */
-  #tellApart(fn: AnyFunction, same: readonly FunctionEntry[], source: SourceFile, module: LoadedModule, site: Site | undefined): FunctionEntry | undefined {
+  #tellApart(
+    fn: AnyFunction,
+    same: readonly FunctionEntry[],
+    source: SourceFile,
+    module: LoadedModule,
+    site: Site | undefined,
+  ): FunctionEntry | undefined {
     if (site !== undefined && this.#host.module(site.url) === module) {
       const at = source.lines.offset(site.line, site.col);
       const next = same.find((f) => f.start >= at);
@@ -146,9 +192,23 @@ class Capturer implements Capture {
       if (found.k === "found") {
         this.#scripts.set(location.script, script.url);
         const scopes = inspector.scopes(fn) ?? { lookup: () => ({ found: false }) as const };
-        return { ok: true, fn: captured(fn, found.node, found.source, scopeResolver(found.source, found.node, scopes, found.running, found.original)) };
+        return {
+          ok: true,
+          fn: captured(
+            fn,
+            found.node,
+            found.source,
+            scopeResolver(found.source, found.node, scopes, found.running, found.original),
+          ),
+        };
       }
-      if (found.k === "edited") edited = this.#fail("BPF7002", `${found.path} was changed since it was loaded: '${fn.name}' no longer stands where it was`, undefined, { help: "start the program again" });
+      if (found.k === "edited")
+        edited = this.#fail(
+          "BPF7002",
+          `${found.path} was changed since it was loaded: '${fn.name}' no longer stands where it was`,
+          undefined,
+          { help: "start the program again" },
+        );
       else if (found.k === "error") edited = { ok: false, diagnostics: [found.diagnostic] };
       else tried.push(found.why);
     }
@@ -156,17 +216,33 @@ class Capturer implements Capture {
   }
 
   /** Scripts that may hold the function, cheapest first. */
-  *#candidates(location: FunctionLocation, site: Site | undefined): Generator<{ url: string; text: string | undefined; mapUrl: string | undefined }> {
+  *#candidates(
+    location: FunctionLocation,
+    site: Site | undefined,
+  ): Generator<{ url: string; text: string | undefined; mapUrl: string | undefined }> {
     const known = this.#scripts.get(location.script);
     if (known !== undefined) yield { url: known, text: undefined, mapUrl: undefined };
     if (site !== undefined && site.url !== known) yield { url: site.url, text: undefined, mapUrl: undefined };
     const script = this.#host.inspector?.script(location.script);
-    if (script !== undefined) yield { url: script.url, text: script.text, mapUrl: script.sourceMapUrl === "" ? undefined : script.sourceMapUrl };
+    if (script !== undefined)
+      yield {
+        url: script.url,
+        text: script.text,
+        mapUrl: script.sourceMapUrl === "" ? undefined : script.sourceMapUrl,
+      };
   }
 
-  #inScript(fn: AnyFunction, text: string, location: FunctionLocation, script: { url: string; text: string | undefined; mapUrl: string | undefined }): Found {
+  #inScript(
+    fn: AnyFunction,
+    text: string,
+    location: FunctionLocation,
+    script: { url: string; text: string | undefined; mapUrl: string | undefined },
+  ): Found {
     const running = parseRunning(text);
-    const arrow = running === undefined ? /^(?:\(|[\p{ID_Continue}$]+\s*=>)/u.test(text) : running.node.type === "ArrowFunctionExpression";
+    const arrow =
+      running === undefined
+        ? /^(?:\(|[\p{ID_Continue}$]+\s*=>)/u.test(text)
+        : running.node.type === "ArrowFunctionExpression";
     const header = arrow ? "" : text.slice(0, headerLength(text));
     const start = { line: location.line, col: location.col - header.length };
     if (header.includes("\n") || start.col < 0) return { k: "no", why: "its head spans several lines" };
@@ -176,37 +252,53 @@ class Capturer implements Capture {
   }
 
   /** The running text is what was written (JavaScript), or that with its types blanked. */
-  #unmapped(text: string, start: { line: number; col: number }, script: { url: string; text: string | undefined }): Found {
+  #unmapped(
+    text: string,
+    start: { line: number; col: number },
+    script: { url: string; text: string | undefined },
+  ): Found {
     const own = this.#host.readText(script.url) ?? script.text ?? dataUrlText(script.url);
     if (own === undefined) return { k: "no", why: `${script.url} cannot be read` };
     const source = this.#file(script.url, own);
     const offset = source.lines.offset(start.line + 1, start.col + 1);
     const parsed = source.parsed();
-    const entry = "code" in parsed ? functionAt(source, offset) : parsed.functions.find((f) => f.runs === offset || f.start === offset);
-    if (entry === undefined) return "code" in parsed ? { k: "error", diagnostic: parsed } : { k: "edited", path: source.path };
+    const entry =
+      "code" in parsed
+        ? functionAt(source, offset)
+        : parsed.functions.find((f) => f.runs === offset || f.start === offset);
+    if (entry === undefined)
+      return "code" in parsed ? { k: "error", diagnostic: parsed } : { k: "edited", path: source.path };
     if (own.slice(entry.start, entry.end) !== text && !("code" in parsed)) {
       const blanked = blankTypes(own, parsed.program as never, source.path);
-      if (!blanked.ok || squeeze(blanked.code.slice(entry.runs, entry.end)) !== squeeze(text)) return { k: "edited", path: source.path };
+      if (!blanked.ok || squeeze(blanked.code.slice(entry.runs, entry.end)) !== squeeze(text))
+        return { k: "edited", path: source.path };
     }
     return { k: "found", source, node: entry.node, running: undefined, original: (o) => o };
   }
 
   #mapped(
-    fn: AnyFunction, text: string, start: { line: number; col: number }, script: { url: string }, map: SourceMapV3,
+    fn: AnyFunction,
+    text: string,
+    start: { line: number; col: number },
+    script: { url: string },
+    map: SourceMapV3,
     running: { node: Ast; shift: number } | undefined,
   ): Found {
     const from = map.original(start.line, start.col);
-    if (from === undefined) return { k: "no", why: `the source map of ${script.url} says nothing about line ${start.line + 1}` };
+    if (from === undefined)
+      return { k: "no", why: `the source map of ${script.url} says nothing about line ${start.line + 1}` };
     const url = resolveUrl(from.source, script.url);
     const carried = map.content(from.source);
     const own = carried ?? this.#host.readText(url);
-    if (own === undefined) return { k: "no", why: `${url}, which the source map of ${script.url} names, cannot be read` };
+    if (own === undefined)
+      return { k: "no", why: `${url}, which the source map of ${script.url} names, cannot be read` };
     const source = this.#file(url, own);
     const parsed = source.parsed();
     const offset = source.lines.offset(from.line + 1, from.col + 1);
     const entry = "code" in parsed ? functionAt(source, offset) : nearest(parsed.functions, offset, fn, running?.node);
     if (entry === undefined && "code" in parsed) return { k: "error", diagnostic: parsed };
-    if (entry === undefined || (carried === undefined && running !== undefined && !resembles(entry.node, running.node))) return { k: "edited", path: source.path };
+    if (entry === undefined || (carried === undefined && running !== undefined && !resembles(entry.node, running.node)))
+      return { k: "edited", path: source.path };
     const lines = new LineTable(text);
     const original = (offset: number): number | undefined => {
       const at = lines.at(offset - (running?.shift ?? 0));
@@ -223,7 +315,8 @@ class Capturer implements Capture {
     if (map === undefined) {
       const own = text ?? this.#host.readText(url);
       const reference = mapUrl ?? (own === undefined ? undefined : sourceMappingUrl(own));
-      if (reference !== undefined) map = SourceMapV3.decode(dataUrlText(reference) ?? this.#host.readText(resolveUrl(reference, url)));
+      if (reference !== undefined)
+        map = SourceMapV3.decode(dataUrlText(reference) ?? this.#host.readText(resolveUrl(reference, url)));
     }
     this.#maps.set(url, map);
     return map;
@@ -240,11 +333,17 @@ class Capturer implements Capture {
   #notFound(fn: AnyFunction, site: Site | undefined, ...notes: string[]): CaptureResult {
     const name = fn.name === "" ? "this function" : `'${fn.name}'`;
     return this.#fail("BPF7001", `the source of ${name} cannot be found`, site, {
-      notes, help: "keep source maps (and the files they name) beside the running files, or start the file with `bpfkit run FILE.ts`",
+      notes,
+      help: "keep source maps (and the files they name) beside the running files, or start the file with `bpfkit run FILE.ts`",
     });
   }
 
-  #fail(code: CaptureCode, message: string, site: Site | undefined, more: { notes?: readonly string[]; help?: string }): CaptureResult {
+  #fail(
+    code: CaptureCode,
+    message: string,
+    site: Site | undefined,
+    more: { notes?: readonly string[]; help?: string },
+  ): CaptureResult {
     const labels: Label[] = [];
     if (site !== undefined) labels.push({ span: this.#siteSpan(site) });
     return { ok: false, diagnostics: [diagnostic(code, message, labels, more.help, more.notes)] };
@@ -254,27 +353,49 @@ class Capturer implements Capture {
   #siteSpan(site: Site): Label["span"] {
     const from = this.#map(site.url, undefined, undefined)?.original(site.line - 1, site.col - 1);
     const [file, line, col] =
-      from === undefined ? [this.#host.displayPath(site.url), site.line, site.col] : [this.#host.displayPath(resolveUrl(from.source, site.url)), from.line + 1, from.col + 1];
+      from === undefined
+        ? [this.#host.displayPath(site.url), site.line, site.col]
+        : [this.#host.displayPath(resolveUrl(from.source, site.url)), from.line + 1, from.col + 1];
     return { file, line, col, endLine: line, endCol: col + 1 };
   }
 }
 
 type Found =
-  | { readonly k: "found"; readonly source: SourceFile; readonly node: FunctionNode; readonly running: Ast | undefined; readonly original: (offset: number) => number | undefined }
+  | {
+      readonly k: "found";
+      readonly source: SourceFile;
+      readonly node: FunctionNode;
+      readonly running: Ast | undefined;
+      readonly original: (offset: number) => number | undefined;
+    }
   | { readonly k: "edited"; readonly path: string }
   | { readonly k: "error"; readonly diagnostic: Diagnostic }
   | { readonly k: "no"; readonly why: string };
 
-function captured(fn: AnyFunction, node: FunctionNode, source: SourceFile, resolve: (name: string, at: Ast) => Resolved): CapturedFunction {
+function captured(
+  fn: AnyFunction,
+  node: FunctionNode,
+  source: SourceFile,
+  resolve: (name: string, at: Ast) => Resolved,
+): CapturedFunction {
   return {
-    name: fn.name, node, file: source.path, text: source.text,
+    name: fn.name,
+    node,
+    file: source.path,
+    text: source.text,
     span: (n) => source.span(n.start, n.end),
     line: (line) => source.lines.line(line),
     resolve,
   };
 }
 
-function diagnostic(code: CaptureCode, message: string, labels: readonly Label[], help?: string, notes: readonly string[] = []): Diagnostic {
+function diagnostic(
+  code: CaptureCode,
+  message: string,
+  labels: readonly Label[],
+  help?: string,
+  notes: readonly string[] = [],
+): Diagnostic {
   return { code, severity: "error", message, labels, notes, ...(help === undefined ? {} : { help }) };
 }
 
@@ -300,7 +421,11 @@ function headerLength(text: string): number {
 
 /** Is `text` what the engine prints of this function of the blanked `code`? A type at the very end leaves blanks. */
 function runsAs(entry: FunctionEntry, code: string, text: string): boolean {
-  return code.startsWith(text, entry.runs) && /^\s*$/.test(code.slice(entry.runs + text.length, entry.end)) && entry.runs + text.length <= entry.end;
+  return (
+    code.startsWith(text, entry.runs) &&
+    /^\s*$/.test(code.slice(entry.runs + text.length, entry.end)) &&
+    entry.runs + text.length <= entry.end
+  );
 }
 
 function squeeze(text: string): string {
@@ -308,16 +433,22 @@ function squeeze(text: string): string {
 }
 
 /** The function that a mapped position means: it begins there, or is the next one with the same shape. */
-function nearest(functions: readonly FunctionEntry[], offset: number, fn: AnyFunction, running: Ast | undefined): FunctionEntry | undefined {
+function nearest(
+  functions: readonly FunctionEntry[],
+  offset: number,
+  fn: AnyFunction,
+  running: Ast | undefined,
+): FunctionEntry | undefined {
   const params = running === undefined ? undefined : ((running as AnyNode)["params"] as unknown[]).length;
   const fits = (f: FunctionEntry): boolean => {
-    if (params !== undefined && f.node.params.filter((p) => (p as { name?: string }).name !== "this").length !== params) return false;
+    if (params !== undefined && f.node.params.filter((p) => (p as { name?: string }).name !== "this").length !== params)
+      return false;
     const isArrow = f.node.type === "ArrowFunctionExpression";
     return running === undefined || isArrow === (running.type === "ArrowFunctionExpression") || isArrow;
   };
   const exact = functions.find((f) => (f.start === offset || f.runs === offset) && fits(f));
   if (exact !== undefined) return exact;
-  const named = functions.find((f) => f.start >= offset && f.node.id != null && f.node.id.name === fn.name && fits(f));
+  const named = functions.find((f) => f.start >= offset && f.node.id?.name === fn.name && fits(f));
   if (named !== undefined && named.start - offset < 200) return named;
   const next = functions.find((f) => f.start > offset && fits(f));
   if (next !== undefined && next.start - offset < 200) return next;
@@ -327,7 +458,8 @@ function nearest(functions: readonly FunctionEntry[], offset: number, fn: AnyFun
 /** Does every property that is named in the written function appear in the running one? */
 function resembles(written: Ast, running: Ast): boolean {
   const there = fingerprint(running);
-  for (const [key, count] of fingerprint(written)) if (key.startsWith(".") && (there.get(key) ?? 0) < count) return false;
+  for (const [key, count] of fingerprint(written))
+    if (key.startsWith(".") && (there.get(key) ?? 0) < count) return false;
   return true;
 }
 

@@ -39,10 +39,18 @@ function visit(node: AnyNode | Ast, out: Reference[]): void {
     if (n.type === "MemberExpression" && member === "property" && n["computed"] !== true) return;
     if (n.type === "Property" && member === "key" && n["computed"] !== true) return;
     if (n.type === "Property" && member === "value" && n["shorthand"] === true && child.type === "Identifier") {
-      out.push({ node: child as unknown as Ast & { name: string }, chain: { root: String(child["name"]), path: [] }, properties: [] });
+      out.push({
+        node: child as unknown as Ast & { name: string },
+        chain: { root: String(child["name"]), path: [] },
+        properties: [],
+      });
       return;
     }
-    if ((n.type === "LabeledStatement" || n.type === "BreakStatement" || n.type === "ContinueStatement") && member === "label") return;
+    if (
+      (n.type === "LabeledStatement" || n.type === "BreakStatement" || n.type === "ContinueStatement") &&
+      member === "label"
+    )
+      return;
     visit(child, out);
   });
 }
@@ -52,14 +60,22 @@ function chainOf(node: AnyNode | Ast): Reference | undefined {
   const n = node as AnyNode;
   switch (n.type) {
     case "Identifier":
-      return { node: n as unknown as Ast & { name: string }, chain: { root: String(n["name"]), path: [] }, properties: [] };
+      return {
+        node: n as unknown as Ast & { name: string },
+        chain: { root: String(n["name"]), path: [] },
+        properties: [],
+      };
     case "MemberExpression": {
       const property = n["property"] as AnyNode;
       if (n["computed"] === true && property.type !== "Literal") return undefined;
       const object = chainOf(n["object"] as AnyNode);
       if (object === undefined) return undefined;
       const name = String(property.type === "Literal" ? property["value"] : property["name"]);
-      return { node: object.node, chain: { root: object.chain.root, path: [...object.chain.path, name] }, properties: [...object.properties, property.start] };
+      return {
+        node: object.node,
+        chain: { root: object.chain.root, path: [...object.chain.path, name] },
+        properties: [...object.properties, property.start],
+      };
     }
     case "TSNonNullExpression":
     case "ParenthesizedExpression":
@@ -74,7 +90,11 @@ function chainOf(node: AnyNode | Ast): Reference | undefined {
  * For each reference of the original, by the offset of its identifier: the chain that gives the
  * same value in the text that runs. `original(offset)` gives the offset in the source for an offset in that text.
  */
-export function joinNames(written: Ast, running: Ast, original: (offset: number) => number | undefined): ReadonlyMap<number, Chain> {
+export function joinNames(
+  written: Ast,
+  running: Ast,
+  original: (offset: number) => number | undefined,
+): ReadonlyMap<number, Chain> {
   const byPosition = new Map<number, Reference[]>();
   for (const reference of references(running)) {
     for (const start of [reference.node.start, ...reference.properties]) {
@@ -107,7 +127,10 @@ function candidates(reference: Reference, byPosition: ReadonlyMap<number, Refere
 
 /** Where a bundler took `ns.name` apart: the chains of the members of namespace `name`, by member. */
 export function inlinedMembers(
-  written: Ast, running: Ast, name: string, original: (offset: number) => number | undefined,
+  written: Ast,
+  running: Ast,
+  name: string,
+  original: (offset: number) => number | undefined,
 ): ReadonlyMap<string, Chain> {
   const byPosition = new Map<number, Reference>();
   for (const reference of references(running)) {
@@ -132,7 +155,8 @@ export function fingerprint(fn: acorn.Node): ReadonlyMap<string, number> {
   const count = (key: string): void => void counts.set(key, (counts.get(key) ?? 0) + 1);
   const walk = (node: AnyNode | Ast): void => {
     const n = node as AnyNode;
-    if (n.type === "MemberExpression" && n["computed"] !== true) count(`.${String((n["property"] as AnyNode)["name"])}`);
+    if (n.type === "MemberExpression" && n["computed"] !== true)
+      count(`.${String((n["property"] as AnyNode)["name"])}`);
     if (n.type === "Literal" && typeof n["value"] === "string") count(JSON.stringify(n["value"]));
     eachChild(node, (child, member) => {
       if (!TYPE_ONLY.has(member)) walk(child);

@@ -48,9 +48,17 @@ export function prepareModule(text: string, file: string): PreparedModule {
   };
   for (const statement of program["body"] as AnyNode[]) {
     const source = statement["source"] as AnyNode | null | undefined;
-    if (source === null || source === undefined || statement["importKind"] === "type" || statement["exportKind"] === "type") continue;
+    if (
+      source === null ||
+      source === undefined ||
+      statement["importKind"] === "type" ||
+      statement["exportKind"] === "type"
+    )
+      continue;
     if (statement.type === "ImportDeclaration") {
-      const list = (statement["specifiers"] as AnyNode[]).filter((s) => s["importKind"] !== "type" || s.type !== "ImportSpecifier");
+      const list = (statement["specifiers"] as AnyNode[]).filter(
+        (s) => s["importKind"] !== "type" || s.type !== "ImportSpecifier",
+      );
       const kept = list.filter((s) => used.has(nameOf(s["local"])));
       for (const s of list) if (!kept.includes(s)) dropped.add(nameOf(s["local"]));
       const sideEffectsOnly = (statement["specifiers"] as AnyNode[]).length === 0;
@@ -64,7 +72,8 @@ export function prepareModule(text: string, file: string): PreparedModule {
   }
   const walk = (node: AnyNode | Ast): void => {
     const n = node as AnyNode;
-    if (n.type === "ImportExpression" && (n["source"] as AnyNode).type === "Literal") specifier(n["source"] as AnyNode, true);
+    if (n.type === "ImportExpression" && (n["source"] as AnyNode).type === "Literal")
+      specifier(n["source"] as AnyNode, true);
     if (n.type === "MetaProperty" && nameOf(n["meta"]) === "import") usesImportMeta = true;
     eachChild(node, walk);
   };
@@ -72,7 +81,8 @@ export function prepareModule(text: string, file: string): PreparedModule {
   specifiers.sort((a, b) => a.start - b.start);
 
   let code = blanked.code;
-  for (const { start, end } of unused) code = code.slice(0, start) + code.slice(start, end).replace(/[^\r\n]/g, " ") + code.slice(end);
+  for (const { start, end } of unused)
+    code = code.slice(0, start) + code.slice(start, end).replace(/[^\r\n]/g, " ") + code.slice(end);
   const names = [...new Scopes(parsed.node).top.keys()].filter((name) => !dropped.has(name));
   return { code, names, specifiers, usesImportMeta };
 }

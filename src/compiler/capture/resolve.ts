@@ -13,7 +13,12 @@ export function bindingOf(source: SourceFile, node: FunctionNode, name: string):
 
 function refusedBinding(source: SourceFile, binding: Binding | undefined): Resolved | undefined {
   const again = binding?.assigned[0];
-  if (binding === undefined || again === undefined || (binding.kind !== "let" && binding.kind !== "var" && binding.kind !== "param")) return undefined;
+  if (
+    binding === undefined ||
+    again === undefined ||
+    (binding.kind !== "let" && binding.kind !== "var" && binding.kind !== "param")
+  )
+    return undefined;
   const { line } = source.lines.at(again.start);
   return {
     k: "refused",
@@ -45,7 +50,7 @@ function unreadable(what: string): Resolved {
   return {
     k: "refused",
     code: "BPF7010",
-    why: `${what}`,
+    why: what,
     instead: "move it to the top level of the module, or run Node without --permission (or with --allow-inspector)",
   };
 }
@@ -56,7 +61,10 @@ function globalValue(name: string): Resolved {
 
 /** Values of a module that bpfkit loaded itself: names are the source's own. */
 export function moduleResolver(
-  source: SourceFile, node: FunctionNode, module: LoadedModule, scopes: () => FunctionScopes | undefined,
+  source: SourceFile,
+  node: FunctionNode,
+  module: LoadedModule,
+  scopes: () => FunctionScopes | undefined,
 ): (name: string) => Resolved {
   return (name) => {
     const binding = bindingOf(source, node, name);
@@ -95,7 +103,11 @@ function fromScope(scopes: FunctionScopes, chain: Chain): Resolved | undefined {
  * source itself runs), `original` maps an offset in that text to one in the source.
  */
 export function scopeResolver(
-  source: SourceFile, node: FunctionNode, scopes: FunctionScopes, running: Ast | undefined, original: (offset: number) => number | undefined,
+  source: SourceFile,
+  node: FunctionNode,
+  scopes: FunctionScopes,
+  running: Ast | undefined,
+  original: (offset: number) => number | undefined,
 ): (name: string, at: Ast) => Resolved {
   let joined: ReadonlyMap<number, Chain> | undefined;
   return (name, at) => {
@@ -113,13 +125,19 @@ export function scopeResolver(
     const namespace = running === undefined ? undefined : inlinedNamespace(node, running, name, original, scopes);
     if (namespace !== undefined) return { k: "value", value: namespace };
     if (binding === undefined) return globalValue(name);
-    return unreadable("no closure of this process holds it: the compiler that made the running text renamed or removed it");
+    return unreadable(
+      "no closure of this process holds it: the compiler that made the running text renamed or removed it",
+    );
   };
 }
 
 /** A bundler replaced `ns.name` by the variable `name`: the namespace again, with the members that are used. */
 function inlinedNamespace(
-  node: Ast, running: Ast, name: string, original: (offset: number) => number | undefined, scopes: FunctionScopes,
+  node: Ast,
+  running: Ast,
+  name: string,
+  original: (offset: number) => number | undefined,
+  scopes: FunctionScopes,
 ): object | undefined {
   const members = inlinedMembers(node, running, name, original);
   const namespace: Record<string, unknown> = {};

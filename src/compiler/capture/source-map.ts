@@ -52,11 +52,16 @@ export class SourceMapV3 {
     if (Array.isArray(raw.sections)) {
       return raw.sections.every((section: { offset?: { line?: unknown; column?: unknown }; map?: unknown } | null) => {
         const { line, column } = section?.offset ?? {};
-        return Number.isInteger(line) && Number.isInteger(column) && this.#add(section?.map, lineOffset + (line as number), colOffset + (column as number));
+        return (
+          Number.isInteger(line) &&
+          Number.isInteger(column) &&
+          this.#add(section?.map, lineOffset + (line as number), colOffset + (column as number))
+        );
       });
     }
     if (raw.version !== 3 || !Array.isArray(raw.sources) || typeof raw.mappings !== "string") return false;
-    const root = typeof raw.sourceRoot === "string" && raw.sourceRoot !== "" ? `${raw.sourceRoot.replace(/\/$/, "")}/` : "";
+    const root =
+      typeof raw.sourceRoot === "string" && raw.sourceRoot !== "" ? `${raw.sourceRoot.replace(/\/$/, "")}/` : "";
     const base = this.sources.length;
     const contents: readonly unknown[] = Array.isArray(raw.sourcesContent) ? raw.sourcesContent : [];
     raw.sources.forEach((source: unknown, i) => {
@@ -128,7 +133,12 @@ export class SourceMapV3 {
       }
     }
     if (found < 0) return undefined;
-    const [at, source, originalLine, originalCol] = mappings.slice(found * 4, found * 4 + 4) as [number, number, number, number];
+    const [at, source, originalLine, originalCol] = mappings.slice(found * 4, found * 4 + 4) as [
+      number,
+      number,
+      number,
+      number,
+    ];
     if (source < 0) return undefined;
     return { source: this.sources[source] ?? "", line: originalLine, col: originalCol, exact: at === col };
   }

@@ -19,7 +19,10 @@ export class SourceFile {
   readonly path: string;
   readonly text: string;
   readonly lines: LineTable;
-  #parsed: { readonly functions: readonly FunctionEntry[]; readonly scopes: Scopes; readonly program: AnyNode } | Diagnostic | undefined;
+  #parsed:
+    | { readonly functions: readonly FunctionEntry[]; readonly scopes: Scopes; readonly program: AnyNode }
+    | Diagnostic
+    | undefined;
 
   constructor(path: string, text: string) {
     this.path = path;
@@ -32,7 +35,9 @@ export class SourceFile {
   }
 
   /** Tree, functions in order of their start, and scopes; or why the text cannot be parsed. */
-  parsed(): { readonly functions: readonly FunctionEntry[]; readonly scopes: Scopes; readonly program: AnyNode } | Diagnostic {
+  parsed():
+    | { readonly functions: readonly FunctionEntry[]; readonly scopes: Scopes; readonly program: AnyNode }
+    | Diagnostic {
     if (this.#parsed !== undefined) return this.#parsed;
     const result = takeParsed(this.text, this.path);
     if (!result.ok) return (this.#parsed = result.diagnostic);
@@ -54,7 +59,9 @@ export function functionAt(source: SourceFile, offset: number): FunctionEntry | 
 function collect(node: Ast, text: string, out: FunctionEntry[]): void {
   if (isFunction(node)) out.push({ node, start: node.start, runs: runsFrom(node, text), end: node.end });
   const parent = node as AnyNode;
-  const isMethod = parent.type === "MethodDefinition" || (parent.type === "Property" && (parent["method"] === true || parent["kind"] !== "init"));
+  const isMethod =
+    parent.type === "MethodDefinition" ||
+    (parent.type === "Property" && (parent["method"] === true || parent["kind"] !== "init"));
   eachChild(node, (child) => {
     if (isMethod && isFunction(child) && parent["value"] === child) {
       out.push({ node: child, start: node.start, runs: node.start, end: node.end });

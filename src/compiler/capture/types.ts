@@ -38,7 +38,10 @@ export interface Capture {
   /**
    * @param site where a handle with this function was declared, if there is one
    */
-  capture(fn: (...args: never[]) => unknown, site?: { readonly url: string; readonly line: number; readonly col: number }): CaptureResult;
+  capture(
+    fn: (...args: never[]) => unknown,
+    site?: { readonly url: string; readonly line: number; readonly col: number },
+  ): CaptureResult;
 }
 
 /** Causes why a function or a value cannot be captured. */
@@ -68,7 +71,9 @@ export interface FunctionLocation {
 /** The values that a function's scopes hold, innermost scope first. */
 export interface FunctionScopes {
   /** `found: false` when no closure keeps the name; `uninitialised` in the temporal dead zone. */
-  lookup(name: string): { readonly found: true; readonly value: unknown } | { readonly found: false; readonly uninitialised?: boolean };
+  lookup(
+    name: string,
+  ): { readonly found: true; readonly value: unknown } | { readonly found: false; readonly uninitialised?: boolean };
 }
 
 /** A module that bpfkit loaded itself, from its TypeScript source: positions are the same in the text that runs. */

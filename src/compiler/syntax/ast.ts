@@ -19,7 +19,9 @@ export function isNode(value: unknown): value is AnyNode {
 }
 
 export function isFunction(node: Ast): node is FunctionNode {
-  return node.type === "ArrowFunctionExpression" || node.type === "FunctionExpression" || node.type === "FunctionDeclaration";
+  return (
+    node.type === "ArrowFunctionExpression" || node.type === "FunctionExpression" || node.type === "FunctionDeclaration"
+  );
 }
 
 /** Calls `visit` for every child node of `node`, in no particular order of members but in order within lists. */

@@ -7,7 +7,9 @@ import type { Diagnostic } from "../../core/diagnostic.ts";
 import { type AnyNode, type Ast, eachChild } from "./ast.ts";
 import { LineTable } from "./lines.ts";
 
-export type Blanked = { readonly ok: true; readonly code: string } | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
+export type Blanked =
+  | { readonly ok: true; readonly code: string }
+  | { readonly ok: false; readonly diagnostics: readonly Diagnostic[] };
 
 /** `text` with its types blanked. What types cannot be erased from (enums, namespaces, …) is an error. */
 export function blankTypes(text: string, program: acorn.Program, file: string): Blanked {
@@ -26,7 +28,14 @@ const NOT_ERASABLE: Readonly<Record<string, { what: string; instead: string }>> 
   Decorator: { what: "a decorator", instead: "call the function explicitly" },
 };
 
-const TYPE_MEMBERS = new Set(["typeAnnotation", "returnType", "typeParameters", "typeArguments", "superTypeParameters", "implements"]);
+const TYPE_MEMBERS = new Set([
+  "typeAnnotation",
+  "returnType",
+  "typeParameters",
+  "typeArguments",
+  "superTypeParameters",
+  "implements",
+]);
 
 class Blanker {
   readonly #text: string;
@@ -49,7 +58,10 @@ class Blanker {
       const from = Math.max(start, at);
       out += this.#text.slice(at, from);
       const gap = this.#text.slice(from, end).replace(/[^\r\n\u2028\u2029]/g, " ");
-      out += from === start && put.length <= gap.length && !/[\r\n\u2028\u2029]/.test(gap.slice(0, put.length)) ? put + gap.slice(put.length) : gap;
+      out +=
+        from === start && put.length <= gap.length && !/[\r\n\u2028\u2029]/.test(gap.slice(0, put.length))
+          ? put + gap.slice(put.length)
+          : gap;
       at = end;
     }
     return out + this.#text.slice(at);
@@ -182,9 +194,14 @@ class Blanker {
 
   /** `?` of an optional parameter. */
   #pattern(node: AnyNode): void {
-    if (node["optional"] !== true || (node.type !== "Identifier" && node.type !== "ObjectPattern" && node.type !== "ArrayPattern")) return;
+    if (
+      node["optional"] !== true ||
+      (node.type !== "Identifier" && node.type !== "ObjectPattern" && node.type !== "ArrayPattern")
+    )
+      return;
     const type = node["typeAnnotation"] as AnyNode | undefined;
-    const from = node.type === "Identifier" ? node.start + (node as unknown as { name: string }).name.length : node.start;
+    const from =
+      node.type === "Identifier" ? node.start + (node as unknown as { name: string }).name.length : node.start;
     const end = type?.start ?? node.end;
     const at = this.#text.lastIndexOf("?", end);
     if (at >= from) this.#blank(at, at + 1);
@@ -196,14 +213,18 @@ class Blanker {
   }
 
   #isTypeOnly(node: AnyNode): boolean {
-    return ["TSInterfaceDeclaration", "TSTypeAliasDeclaration", "TSDeclareFunction"].includes(node.type) || node["declare"] === true;
+    return (
+      ["TSInterfaceDeclaration", "TSTypeAliasDeclaration", "TSDeclareFunction"].includes(node.type) ||
+      node["declare"] === true
+    );
   }
 
   /** `type` specifiers among values, with their comma. */
   #specifiers(node: AnyNode, kind: string): void {
     const list = (node["specifiers"] ?? []) as AnyNode[];
     for (const specifier of list) {
-      if (specifier[kind] !== "type" && specifier["importKind"] !== "type" && specifier["exportKind"] !== "type") continue;
+      if (specifier[kind] !== "type" && specifier["importKind"] !== "type" && specifier["exportKind"] !== "type")
+        continue;
       const comma = this.#next(",", specifier.end);
       this.#blank(specifier.start, comma < 0 ? specifier.end : comma + 1);
     }
@@ -234,7 +255,11 @@ class Blanker {
     }
     const returnType = node["returnType"] as AnyNode | undefined;
     // `=>` must stay on the line of `)`: when the return type spans lines, `)` moves to its end.
-    if (returnType !== undefined && node.type === "ArrowFunctionExpression" && this.#text.slice(returnType.start, returnType.end).includes("\n")) {
+    if (
+      returnType !== undefined &&
+      node.type === "ArrowFunctionExpression" &&
+      this.#text.slice(returnType.start, returnType.end).includes("\n")
+    ) {
       const paren = this.#text.lastIndexOf(")", returnType.start);
       this.#blank(paren, paren + 1);
       this.#blank(returnType.start, returnType.end - 1);
@@ -266,7 +291,8 @@ class Blanker {
       const value = node[member];
       if (Array.isArray(value)) {
         const [first, last] = [value[0] as AnyNode | undefined, value.at(-1) as AnyNode | undefined];
-        if (first !== undefined && last !== undefined) this.#blank(this.#text.lastIndexOf("implements", first.start), last.end);
+        if (first !== undefined && last !== undefined)
+          this.#blank(this.#text.lastIndexOf("implements", first.start), last.end);
       } else if (value !== undefined && value !== null) this.#blank((value as AnyNode).start, (value as AnyNode).end);
     }
     for (const decorator of (node["decorators"] ?? []) as AnyNode[]) this.visit(decorator);
@@ -282,7 +308,9 @@ class Blanker {
   #member(node: AnyNode): void {
     const key = node["key"] as AnyNode;
     const value = node["value"] as AnyNode | null;
-    const bodiless = node.type === "MethodDefinition" && (value === null || value.type.startsWith("TS") || value["body"] == null);
+    const bodiless =
+      node.type === "MethodDefinition" &&
+      (value === null || value.type.startsWith("TS") || (value["body"] ?? null) === null);
     if (node["declare"] === true || node["abstract"] === true || bodiless) {
       this.#statement(node);
       return;

@@ -6,10 +6,17 @@ import type { Diagnostic } from "../../core/diagnostic.ts";
 import type { Expr } from "./ast.ts";
 import { LineTable } from "./lines.ts";
 
-const OPTIONS: Options = { ecmaVersion: "latest", sourceType: "module", allowHashBang: true, allowReturnOutsideFunction: true };
+const OPTIONS: Options = {
+  ecmaVersion: "latest",
+  sourceType: "module",
+  allowHashBang: true,
+  allowReturnOutsideFunction: true,
+};
 let typescript: typeof Parser | undefined;
 
-export type Parsed<N> = { readonly ok: true; readonly node: N } | { readonly ok: false; readonly diagnostic: Diagnostic };
+export type Parsed<N> =
+  | { readonly ok: true; readonly node: N }
+  | { readonly ok: false; readonly diagnostic: Diagnostic };
 
 /** A whole module or script in TypeScript. */
 export function parseModule(text: string, file: string): Parsed<acorn.Program> {
@@ -39,13 +46,20 @@ export function takeParsed(text: string, file: string): Parsed<acorn.Program> {
 /** The one expression that begins at `offset`: cheap in a long file. Of `a, b` it is `a`. */
 export function parseExpressionAt(text: string, offset: number, file: string): Parsed<Expr> {
   return guarded(text, file, () =>
-    firstOf((typescript ??= Parser.extend(tsPlugin())).parseExpressionAt(text, offset, { ...OPTIONS, allowAwaitOutsideFunction: true })),
+    firstOf(
+      (typescript ??= Parser.extend(tsPlugin())).parseExpressionAt(text, offset, {
+        ...OPTIONS,
+        allowAwaitOutsideFunction: true,
+      }),
+    ),
   );
 }
 
 /** JavaScript as an engine prints it (`fn.toString()`): an expression at `offset`. */
 export function parseJavaScriptAt(text: string, offset: number, file: string): Parsed<Expr> {
-  return guarded(text, file, () => firstOf(Parser.parseExpressionAt(text, offset, { ...OPTIONS, sourceType: "script" })));
+  return guarded(text, file, () =>
+    firstOf(Parser.parseExpressionAt(text, offset, { ...OPTIONS, sourceType: "script" })),
+  );
 }
 
 function firstOf(expression: Expr): Expr {
@@ -65,7 +79,10 @@ function syntaxError(text: string, file: string, error: unknown): Diagnostic {
   const { pos, message } = error as { pos?: unknown; message?: unknown };
   const start = typeof pos === "number" ? Math.min(pos, text.length) : 0;
   const word = /^[\p{ID_Continue}$]+|^\S/u.exec(text.slice(start, start + 64))?.[0] ?? "";
-  const reason = error instanceof RangeError || /stack space/.test(String(message)) ? "it is nested too deeply" : String(message).replace(/ \(\d+:\d+\)$/, "");
+  const reason =
+    error instanceof RangeError || /stack space/.test(String(message))
+      ? "it is nested too deeply"
+      : String(message).replace(/ \(\d+:\d+\)$/, "");
   return {
     code: "BPF7003",
     severity: "error",

@@ -21,7 +21,14 @@ interface Scope {
 }
 
 /** Members that hold types, which mention no values. */
-export const TYPE_ONLY = new Set(["typeAnnotation", "returnType", "typeParameters", "typeArguments", "superTypeParameters", "implements"]);
+export const TYPE_ONLY = new Set([
+  "typeAnnotation",
+  "returnType",
+  "typeParameters",
+  "typeArguments",
+  "superTypeParameters",
+  "implements",
+]);
 
 /** The scopes of a module. */
 export class Scopes {
@@ -65,13 +72,18 @@ export class Scopes {
       case "ImportDeclaration":
         if (statement["importKind"] === "type") return;
         for (const s of statement["specifiers"] as AnyNode[]) {
-          if (s["importKind"] !== "type" || s.type !== "ImportSpecifier") this.#declare(scope, s["local"] as AnyNode, "import");
+          if (s["importKind"] !== "type" || s.type !== "ImportSpecifier")
+            this.#declare(scope, s["local"] as AnyNode, "import");
         }
         return;
       case "FunctionDeclaration":
       case "ClassDeclaration":
         if (statement["id"] !== null) {
-          this.#declare(scope, statement["id"] as AnyNode, statement.type === "ClassDeclaration" ? "class" : "function");
+          this.#declare(
+            scope,
+            statement["id"] as AnyNode,
+            statement.type === "ClassDeclaration" ? "class" : "function",
+          );
         }
         return;
       case "TSEnumDeclaration":
@@ -80,7 +92,8 @@ export class Scopes {
       case "VariableDeclaration": {
         const kind = statement["kind"] as "var" | "let" | "const";
         const names = kind === "var" ? owner : scope;
-        for (const d of statement["declarations"] as AnyNode[]) this.#declare(names, d["id"] as AnyNode, kind === "var" ? "var" : kind === "let" ? "let" : "const");
+        for (const d of statement["declarations"] as AnyNode[])
+          this.#declare(names, d["id"] as AnyNode, kind === "var" ? "var" : kind === "let" ? "let" : "const");
         return;
       }
       default:
@@ -94,7 +107,8 @@ export class Scopes {
     if (node.type === "VariableDeclaration" && node["kind"] === "var") {
       for (const d of node["declarations"] as AnyNode[]) this.#declare(owner, d["id"] as AnyNode, "var");
     }
-    if (/Statement$|^SwitchCase$|^CatchClause$/.test(node.type)) eachChild(node, (child) => this.#hoistVars(child, owner));
+    if (/Statement$|^SwitchCase$|^CatchClause$/.test(node.type))
+      eachChild(node, (child) => this.#hoistVars(child, owner));
   }
 
   #visit(node: AnyNode, scope: Scope): void {
@@ -121,7 +135,8 @@ export class Scopes {
       case "SwitchStatement":
         inner = child(scope, false);
         for (const c of node["cases"] as AnyNode[]) {
-          for (const statement of c["consequent"] as AnyNode[]) this.#hoistStatement(statement, inner, functionScope(inner));
+          for (const statement of c["consequent"] as AnyNode[])
+            this.#hoistStatement(statement, inner, functionScope(inner));
         }
         break;
       case "CatchClause":
@@ -148,7 +163,8 @@ export class Scopes {
   #function(node: AnyNode, scope: Scope): void {
     this.#around.set(node, scope);
     const own = child(scope, true);
-    if (node.type === "FunctionExpression" && node["id"] != null) this.#declare(own, node["id"] as AnyNode, "function");
+    if (node.type === "FunctionExpression" && node["id"] !== null && node["id"] !== undefined)
+      this.#declare(own, node["id"] as AnyNode, "function");
     for (const param of node["params"] as AnyNode[]) this.#declare(own, param, "param");
     const body = node["body"] as AnyNode;
     if (body.type === "BlockStatement") this.#hoist(body, own, own);

@@ -16,7 +16,10 @@ const run = promisify(execFile);
 const tsxLoader = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 const test = suite("capture matrix");
 
-type Rows = Record<string, { text?: string; at?: string; codes?: string[]; names?: Record<string, string> | undefined }>;
+type Rows = Record<
+  string,
+  { text?: string; at?: string; codes?: string[]; names?: Record<string, string> | undefined }
+>;
 let dir = "";
 let own = "";
 let expected: Rows = {};
@@ -31,7 +34,10 @@ test.before(async () => {
   await build({ ...common, entryPoints: [join(data, "driver.ts")], format: "esm", outfile: join(dir, "driver.mjs") });
   writeFileSync(
     join(kit, "package.json"),
-    JSON.stringify({ name: "bpfkit", exports: { ".": { types: "./types/index.ts", import: "./index.mjs", require: "./index.cjs" } } }),
+    JSON.stringify({
+      name: "bpfkit",
+      exports: { ".": { types: "./types/index.ts", import: "./index.mjs", require: "./index.cjs" } },
+    }),
   );
   symlinkSync(join(root, "src/probe"), join(kit, "types"));
   own = pathToFileURL(join(kit, "index.mjs")).href;
@@ -43,7 +49,10 @@ test.after(() => rmSync(dir, { recursive: true, force: true }));
 
 /** Runs the driver in a fresh process. */
 async function describe(node: string, flags: string[], file: string, how: "loader" | "import"): Promise<Rows> {
-  const { stdout } = await run(node, [...flags, join(dir, "driver.mjs"), join(dir, file), how, own], { cwd: dir, maxBuffer: 1 << 24 });
+  const { stdout } = await run(node, [...flags, join(dir, "driver.mjs"), join(dir, file), how, own], {
+    cwd: dir,
+    maxBuffer: 1 << 24,
+  });
   return rowsOf(stdout);
 }
 function rowsOf(stdout: string): Rows {
@@ -54,7 +63,11 @@ function rowsOf(stdout: string): Rows {
 function same(actual: Rows): void {
   const norm = (rows: Rows): string => {
     const entries = Object.entries(rows).sort(([a], [b]) => (a < b ? -1 : 1));
-    return JSON.stringify(entries.map(([key, row]) => [key, { ...row, names: sorted(row.names) }]), null, 1);
+    return JSON.stringify(
+      entries.map(([key, row]) => [key, { ...row, names: sorted(row.names) }]),
+      null,
+      1,
+    );
   };
   assert.fixture(norm(actual), norm(expected));
 }
@@ -66,8 +79,14 @@ test("bpfkit's own loader: the source as written, every value", () => {
   assert.ok(expected["onExec"]?.text?.includes("uid as number"), "the text has its types");
   assert.is(expected["onExec"]?.at, "probe.ts:21:63");
   assert.equal(expected["onExec"]?.names, {
-    onlyUid: "global rodata", byUid: "map hash", BIG: "number 18446744073709552000", settings: '{"name":"probe","mask":"18446744073709551615n"}',
-    LIMIT: "1152921504606846976n", events: "map ringbuf", local: "function", parentPid: "function",
+    onlyUid: "global rodata",
+    byUid: "map hash",
+    BIG: "number 18446744073709552000",
+    settings: '{"name":"probe","mask":"18446744073709551615n"}',
+    LIMIT: "1152921504606846976n",
+    events: "map ringbuf",
+    local: "function",
+    parentPid: "function",
   });
   assert.equal(expected["onExec>local"]?.names, { kit: "namespace" });
   assert.is(expected["onExec>local"]?.at, "probe.ts:19:15");
@@ -81,20 +100,36 @@ test("bpfkit's own loader: the source as written, every value", () => {
 test("tsx", async () => same(await describe(process.execPath, ["--import", tsxLoader], "probe.ts", "import")));
 
 test("node --test with tsx", async () => {
-  writeFileSync(join(dir, "in.test.mjs"), `
+  writeFileSync(
+    join(dir, "in.test.mjs"),
+    `
     import { writeFileSync } from "node:fs";
     import test from "node:test";
     import { describe } from "./driver.mjs";
     test("capture", async () => { writeFileSync("rows.json", "@@" + JSON.stringify(await describe(${JSON.stringify(join(dir, "probe.ts"))}, "import", "")) + "@@"); });
-  `);
+  `,
+  );
   await run(process.execPath, ["--import", tsxLoader, "--test", join(dir, "in.test.mjs")], { cwd: dir });
   same(rowsOf(readFileSync(join(dir, "rows.json"), "utf8")));
 });
 
 async function tsc(out: string, ...options: string[]): Promise<void> {
-  await run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--noCheck", "--rewriteRelativeImportExtensions", "--target", "es2022",
-    "--outDir", out, ...options, join(dir, "probe.ts")], { cwd: dir }).catch((error: { stdout?: string }) => {
-    throw new Error(error.stdout ?? String(error));
+  await run(
+    process.execPath,
+    [
+      join(root, "node_modules/typescript/bin/tsc"),
+      "--noCheck",
+      "--rewriteRelativeImportExtensions",
+      "--target",
+      "es2022",
+      "--outDir",
+      out,
+      ...options,
+      join(dir, "probe.ts"),
+    ],
+    { cwd: dir },
+  ).catch((error: { stdout?: string }) => {
+    throw new Error(error.stdout ?? "tsc failed");
   });
 }
 test("tsc, ESM with a map beside it", async () => {
@@ -109,19 +144,37 @@ test("tsc, CommonJS with a map", async () => {
   mkdirSync(join(dir, "cjs"));
   writeFileSync(join(dir, "cjs/package.json"), "{}");
   await tsc(join(dir, "cjs"), "--module", "esnext", "--moduleResolution", "bundler", "--sourceMap", "--rootDir", dir);
-  await build({ entryPoints: [join(dir, "cjs/probe.js"), join(dir, "cjs/helper.js")], outdir: join(dir, "cjs"), allowOverwrite: true, format: "cjs", sourcemap: true });
+  await build({
+    entryPoints: [join(dir, "cjs/probe.js"), join(dir, "cjs/helper.js")],
+    outdir: join(dir, "cjs"),
+    allowOverwrite: true,
+    format: "cjs",
+    sourcemap: true,
+  });
   same(await describe(process.execPath, [], "cjs/probe.js", "import"));
 });
 
 async function esbuild(outfile: string, options: BuildOptions): Promise<Rows> {
-  await build({ absWorkingDir: dir, bundle: true, external: ["bpfkit"], platform: "node", logLevel: "error", outfile: join(dir, outfile), entryPoints: ["probe.ts"], ...options });
+  await build({
+    absWorkingDir: dir,
+    bundle: true,
+    external: ["bpfkit"],
+    platform: "node",
+    logLevel: "error",
+    outfile: join(dir, outfile),
+    entryPoints: ["probe.ts"],
+    ...options,
+  });
   return describe(process.execPath, [], outfile, "import");
 }
 test("esbuild, ESM with a map", async () => same(await esbuild("es.mjs", { format: "esm", sourcemap: true })));
-test("esbuild, ESM with an inline map", async () => same(await esbuild("esi.mjs", { format: "esm", sourcemap: "inline" })));
+test("esbuild, ESM with an inline map", async () =>
+  same(await esbuild("esi.mjs", { format: "esm", sourcemap: "inline" })));
 test("esbuild, CommonJS with a map", async () => same(await esbuild("es.cjs", { format: "cjs", sourcemap: true })));
-test("esbuild, minified with a map", async () => same(await esbuild("min.mjs", { format: "esm", sourcemap: true, minify: true })));
-test("esbuild, bpfkit bundled too", async () => same(await esbuild("all.mjs", { format: "esm", sourcemap: true, external: [] })));
+test("esbuild, minified with a map", async () =>
+  same(await esbuild("min.mjs", { format: "esm", sourcemap: true, minify: true })));
+test("esbuild, bpfkit bundled too", async () =>
+  same(await esbuild("all.mjs", { format: "esm", sourcemap: true, external: [] })));
 test("esbuild without a map: the JavaScript is compiled", async () => {
   const rows = await esbuild("nomap.mjs", { format: "esm", target: "es2022" });
   assert.is(rows["onExec"]?.text?.includes("as number"), false);
@@ -132,7 +185,10 @@ test("esbuild without a map: the JavaScript is compiled", async () => {
 test("a file that was edited since it was loaded is refused", async () => {
   await tsc(join(dir, "edited"), "--module", "nodenext", "--sourceMap");
   cpSync(join(dir, "probe.ts"), join(dir, "kept.ts"));
-  writeFileSync(join(dir, "probe.ts"), "// nothing like it\n".repeat(60) + "export const onExec = 1;\nconst f = (x) => x.other.thing;\n");
+  writeFileSync(
+    join(dir, "probe.ts"),
+    "// nothing like it\n".repeat(60) + "export const onExec = 1;\nconst f = (x) => x.other.thing;\n",
+  );
   try {
     const rows = await describe(process.execPath, [], "edited/probe.js", "import");
     assert.equal(rows["onExec"]?.codes, ["BPF7002"]);

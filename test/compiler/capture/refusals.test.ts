@@ -21,7 +21,11 @@ const resolved = (fn: AnyFunction, name: string): string => {
   const at = references(result.fn.node).find((r) => r.node.name === name);
   if (at === undefined) throw new Error(`${name} is not used`);
   const found = result.fn.resolve(name, at.node);
-  return found.k === "refused" ? `${found.code}: ${found.why} (${found.instead})` : found.k === "value" ? String(found.value) : found.k;
+  return found.k === "refused"
+    ? `${found.code}: ${found.why} (${found.instead})`
+    : found.k === "value"
+      ? String(found.value)
+      : found.k;
 };
 
 class Counter {
@@ -34,37 +38,76 @@ class Counter {
 
 test("kinds of functions", () => {
   const plain = (): number => 1;
-  assert.is(failed(plain.bind(undefined)), "BPF7004: 'plain' is a bound function: it has no source to compile (capture the function itself and pass its arguments)");
-  assert.is(failed(Math.max), "BPF7004: 'max' is a native function or a proxy: it has no source to compile (write it as a function in TypeScript, or use what `bpf` offers)");
+  assert.is(
+    failed(plain.bind(undefined)),
+    "BPF7004: 'plain' is a bound function: it has no source to compile (capture the function itself and pass its arguments)",
+  );
+  assert.is(
+    failed(Math.max),
+    "BPF7004: 'max' is a native function or a proxy: it has no source to compile (write it as a function in TypeScript, or use what `bpf` offers)",
+  );
   assert.match(failed(new Proxy(plain, {})), /^BPF7004/);
-  assert.is(failed(async () => 1), "BPF7011: this function is an async function, which cannot be compiled to BPF (write a plain function or an arrow function)");
-  assert.match(failed(async function named() {}), /^BPF7011: 'named' is an async function/);
-  assert.match(failed(function* gen() {}), /^BPF7011: 'gen' is a generator/);
+  assert.is(
+    failed(async () => 1),
+    "BPF7011: this function is an async function, which cannot be compiled to BPF (write a plain function or an arrow function)",
+  );
+  assert.match(
+    failed(async function named() {}),
+    /^BPF7011: 'named' is an async function/,
+  );
+  assert.match(
+    failed(function* gen() {}),
+    /^BPF7011: 'gen' is a generator/,
+  );
   assert.match(failed(Counter as never), /^BPF7011: 'Counter' is a class/);
 });
 
 test("this and private names, at their places", () => {
   const result = capture.capture(new Counter().body);
   const text = result.ok ? "" : renderDiagnostics(result.diagnostics);
-  assert.match(text, /error\[BPF7005\]: `this` cannot be used in a program: the kernel runs it, no object does\n *--> test\/compiler\/capture\/refusals\.test\.ts:\d+:33/);
-  assert.match(text, /error\[BPF7006\]: the private member `#n` cannot be used in a program\n *--> test\/compiler\/capture\/refusals\.test\.ts:\d+:38/);
+  assert.match(
+    text,
+    /error\[BPF7005\]: `this` cannot be used in a program: the kernel runs it, no object does\n *--> test\/compiler\/capture\/refusals\.test\.ts:\d+:33/,
+  );
+  assert.match(
+    text,
+    /error\[BPF7006\]: the private member `#n` cannot be used in a program\n *--> test\/compiler\/capture\/refusals\.test\.ts:\d+:38/,
+  );
 });
 
 let reassigned = 1;
 const setReassigned = (): void => void (reassigned = 2);
 let kept = 5;
-kept;
-let unset: number | undefined;
+kept; // oxlint-disable-line no-unused-expressions
+let unset: number | undefined; // oxlint-disable-line no-unassigned-vars
 
 test("values", () => {
   setReassigned();
-  assert.match(resolved(() => reassigned, "reassigned"), /^BPF7007: it is assigned again on line \d+, and a program keeps only the value it had when it was compiled \(make it a `const`, or a `global\(…\)` or `config\(…\)` whose `\.value` changes\)$/);
-  assert.is(resolved(() => kept, "kept"), "5");
-  assert.is(resolved(() => unset, "unset"), "BPF7008: its value is undefined when the program is compiled (give it its value before the program is loaded)");
-  assert.match(resolved(() => later, "later"), /^BPF700[89]: /);
-  assert.is(resolved(() => Math, "Math"), "[object Math]");
+  assert.match(
+    resolved(() => reassigned, "reassigned"),
+    /^BPF7007: it is assigned again on line \d+, and a program keeps only the value it had when it was compiled \(make it a `const`, or a `global\(…\)` or `config\(…\)` whose `\.value` changes\)$/,
+  );
+  assert.is(
+    resolved(() => kept, "kept"),
+    "5",
+  );
+  assert.is(
+    resolved(() => unset, "unset"),
+    "BPF7008: its value is undefined when the program is compiled (give it its value before the program is loaded)",
+  );
+  assert.match(
+    resolved(() => later, "later"),
+    /^BPF700[89]: /,
+  );
+  assert.is(
+    resolved(() => Math, "Math"),
+    "[object Math]",
+  );
   const later = 1;
-  assert.is(resolved(() => later, "later"), "1");
+  assert.is(
+    resolved(() => later, "later"),
+    "1",
+  );
 });
 
 test("methods, functions and arrows with generics are captured", () => {
@@ -74,10 +117,21 @@ test("methods, functions and arrows with generics are captured", () => {
   const expression = function named(x: number): number {
     return x;
   };
-  const object = { method(x: number): number { return x; }, "quoted name"(x: number): number { return x; } };
+  const object = {
+    method(x: number): number {
+      return x;
+    },
+    "quoted name"(x: number): number {
+      return x;
+    },
+  };
   for (const [fn, text] of [
-    [declared, "function declared<T>(x: T): T {"], [expression, "function named(x: number): number {"], [object.method, "(x: number): number { return x; }"],
-    [object["quoted name"], "(x: number): number { return x; }"], [new Counter().method, "(): number {"], [<T,>(x: T): T => x, "<T,>(x: T): T => x"],
+    [declared, "function declared<T>(x: T): T {"],
+    [expression, "function named(x: number): number {"],
+    [object.method, "(x: number): number {"],
+    [object["quoted name"], "(x: number): number {"],
+    [new Counter().method, "(): number {"],
+    [<T>(x: T): T => x, "<T,>(x: T): T => x"],
   ] as [AnyFunction, string][]) {
     const result = capture.capture(fn);
     if (!result.ok) throw new Error(`${text}: ${JSON.stringify(result.diagnostics)}`);

@@ -17,16 +17,28 @@ function blank(text: string, file = "a.ts"): string {
 
 /** The code without what may differ: empty statements, emptied imports. */
 const essence = (code: string): string =>
-  code.replace(/import\{\}from/g, "import").replace(/import"[^"]*"(?:with\{[^}]*\})?;/g, "").replace(/export\{\}(?:from"[^"]*")?;?/g, "").replace(/\n/g, "")
-    .replace(/;+/g, ";").replace(/([{}]);/g, "$1").replace(/;}/g, "}").replace(/^;/, "");
+  code
+    .replace(/import\{\}from/g, "import")
+    .replace(/import"[^"]*"(?:with\{[^}]*\})?;/g, "")
+    .replace(/export\{\}(?:from"[^"]*")?;?/g, "")
+    .replace(/\n/g, "")
+    .replace(/;+/g, ";")
+    .replace(/([{}]);/g, "$1")
+    .replace(/;}/g, "}")
+    .replace(/^;/, "");
 
 function agrees(file: string, text: string): void {
-  const options = { minifyWhitespace: true, target: "esnext", tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } } } as const;
+  const options = {
+    minifyWhitespace: true,
+    target: "esnext",
+    tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } },
+  } as const;
   const code = blank(text, file);
   assert.is(code.length, text.length, `${file}: every token keeps its place`);
   for (let i = 0; i < text.length; i++) {
     // A token may only be replaced by a blank, or by one of the characters that guard a statement's end.
-    if (code[i] !== text[i] && !" ;()".includes(code[i] as string)) throw new Error(`${file}: ${JSON.stringify(text[i])} became ${JSON.stringify(code[i])} at ${i}`);
+    if (code[i] !== text[i] && !" ;()".includes(code[i] as string))
+      throw new Error(`${file}: ${JSON.stringify(text[i])} became ${JSON.stringify(code[i])} at ${i}`);
   }
   const theirs = essence(transformSync(text, { ...options, loader: "ts" }).code);
   const ours = essence(transformSync(code, { ...options, loader: "js" }).code);
@@ -46,7 +58,12 @@ test("what types cannot be erased from is refused at its place", () => {
     if (!parsed.ok) throw new Error(parsed.diagnostic.message);
     const result = blankTypes(text, parsed.node, "a.ts");
     if (result.ok) throw new Error("it was blanked");
-    return result.diagnostics.map((d) => [d.code, d.message.split(" is not only")[0], d.labels[0]?.span.line, d.labels[0]?.span.col]);
+    return result.diagnostics.map((d) => [
+      d.code,
+      d.message.split(" is not only")[0],
+      d.labels[0]?.span.line,
+      d.labels[0]?.span.col,
+    ]);
   };
   assert.equal(refused("let a;\nexport enum E { A }"), [["BPF7012", "an enum", 2, 8]]);
   assert.equal(refused("namespace N { export const a = 1 }"), [["BPF7012", "a namespace", 1, 1]]);
@@ -76,7 +93,15 @@ test("scopes: which declaration a name means, and where it is assigned again", (
   const arrow = find(parsed.node, (n) => n.type === "ArrowFunctionExpression" && text.startsWith("(x)", n.start));
   const of = (name: string): unknown => {
     const binding = scopes.outside(arrow as never, name);
-    return binding && [binding.kind, binding.top, binding.assigned.map((n) => new Set(text.slice(0, n.start).split("\n")).size > 0 && text.slice(0, n.start).split("\n").length)];
+    return (
+      binding && [
+        binding.kind,
+        binding.top,
+        binding.assigned.map(
+          (n) => new Set(text.slice(0, n.start).split("\n")).size > 0 && text.slice(0, n.start).split("\n").length,
+        ),
+      ]
+    );
   };
   assert.equal(of("d"), ["let", false, [6]]);
   assert.equal(of("e"), ["var", true, [5]]);
@@ -86,7 +111,10 @@ test("scopes: which declaration a name means, and where it is assigned again", (
   assert.equal(of("b"), ["import", true, []]);
   assert.equal(of("c"), ["const", true, []]);
   assert.equal(of("never"), ["let", true, [10]]);
-  assert.equal([of("inner"), of("unknown"), of("T"), of("U"), of("i")], [undefined, undefined, undefined, undefined, undefined]);
+  assert.equal(
+    [of("inner"), of("unknown"), of("T"), of("U"), of("i")],
+    [undefined, undefined, undefined, undefined, undefined],
+  );
   assert.equal(scopes.top.get("d")?.assigned.length, 1);
 });
 

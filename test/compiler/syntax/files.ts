@@ -13,7 +13,17 @@ export function ownSources(): Map<string, string> {
       else if (entry.name.endsWith(".ts")) files.set(relative(root, path), readFileSync(path, "utf8"));
     }
   };
-  for (const folder of ["src/core", "src/probe", "src/asm", "src/btf", "src/elf", "src/compiler", "src/load", "src/syscall"]) visit(join(root, folder));
+  for (const folder of [
+    "src/core",
+    "src/probe",
+    "src/asm",
+    "src/btf",
+    "src/elf",
+    "src/compiler",
+    "src/load",
+    "src/syscall",
+  ])
+    visit(join(root, folder));
   return files;
 }
 

@@ -20,7 +20,8 @@ export async function describe(module: string, how: string, own: string): Promis
   let modules: ReadonlyMap<string, LoadedModule> = new Map();
   if (how === "loader") ({ exports, modules } = await loadModule(module, { resolveOwn: () => own }));
   else exports = (await import(pathToFileURL(module).href)) as Readonly<Record<string, unknown>>;
-  if (typeof exports["default"] === "object" && exports["default"] !== null && !("onExec" in exports)) exports = exports["default"] as typeof exports;
+  if (typeof exports["default"] === "object" && exports["default"] !== null && !("onExec" in exports))
+    exports = exports["default"] as typeof exports;
   const capture = createCapture(nodeCaptureHost(modules));
   const rows: Record<string, Row> = {};
 
@@ -48,7 +49,10 @@ export async function describe(module: string, how: string, own: string): Promis
     }
   };
   for (const [key, value] of Object.entries(exports)) {
-    const handle = value as { kind?: unknown; fn: AnyFunction; site?: { url: string; line: number; col: number } } | null | undefined;
+    const handle = value as
+      | { kind?: unknown; fn: AnyFunction; site?: { url: string; line: number; col: number } }
+      | null
+      | undefined;
     if (handle?.kind === "program") add(key, handle.fn, handle.site);
   }
   return rows;
@@ -56,11 +60,13 @@ export async function describe(module: string, how: string, own: string): Promis
 
 function show(value: unknown): string {
   if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "function") return "kind" in value ? `schema ${String((value as { name?: unknown }).name)}` : "function";
-  if (typeof value !== "object" || value === null) return `${typeof value} ${Object.is(value, -0) ? "-0" : String(value)}`;
-  const { kind, type, section, u64 } = value as { kind?: unknown; type?: unknown; section?: unknown; u64?: unknown };
+  if (typeof value === "function")
+    return "kind" in value ? `schema ${String((value as { name?: unknown }).name)}` : "function";
+  if (typeof value !== "object" || value === null)
+    return `${typeof value} ${Object.is(value, -0) ? "-0" : String(value)}`;
+  const { kind, type, section, u64 } = value as { kind?: string; type?: string; section?: string; u64?: unknown };
   if (u64 !== undefined) return "namespace";
-  if (kind !== undefined) return `${String(kind)} ${String(type ?? section)}`;
+  if (kind !== undefined) return `${kind} ${type ?? section}`;
   return JSON.stringify(value, (_, v: unknown) => (typeof v === "bigint" ? `${v}n` : v));
 }
 

@@ -12,11 +12,11 @@ interface Settings {
   readonly mask: bigint;
 }
 const settings: Settings = Object.freeze({ name: "probe", mask: 0xffff_ffff_ffff_ffffn });
-const BIG = 0xffffffffffffffff;
-let late: number | undefined;
+const BIG = 0xffffffffffffffff; // oxlint-disable-line no-loss-of-precision
+let late: number | undefined; // oxlint-disable-line no-unassigned-vars
 let counter: number = 0;
 
-const local = <T extends number>(value: T, bpf: Bpf<"tracepoint">): number => kit.u64(value) + bpf.pid();
+const local = <T extends number>(value: T, bpf: Bpf<"tracepoint">): number => kit.u64(value) + bpf.pid(); // oxlint-disable-line typescript/no-unnecessary-type-parameters
 
 export const onExec = tracepoint("syscalls:sys_enter_execve", (ctx, bpf) => {
   const uid = bpf.uid();
@@ -24,18 +24,29 @@ export const onExec = tracepoint("syscalls:sys_enter_execve", (ctx, bpf) => {
   byUid.add(uid as number, 1);
   if (uid > BIG || settings.mask! > LIMIT) return;
   events.emit({
-    pid: local<number>(bpf.pid(), bpf), ppid: parentPid(bpf), uid, at: bpf.nsecs(), comm: bpf.comm(), filename: bpf.str(ctx.filename),
+    pid: local<number>(bpf.pid(), bpf),
+    ppid: parentPid(bpf),
+    uid,
+    at: bpf.nsecs(),
+    comm: bpf.comm(),
+    filename: bpf.str(ctx.filename),
   });
 });
 
 // Two programs with the same text and different closures.
 function make(limit: number) {
-  return tracepoint("sched:sched_switch", (ctx, bpf) => { if (bpf.pid() > limit) return 1; return 0; });
+  return tracepoint("sched:sched_switch", (ctx, bpf) => {
+    if (bpf.pid() > limit) return 1;
+    return 0;
+  });
 }
 export const low = make(10);
 export const high = make(1000);
 
-export const wrong = tracepoint("sched:sched_switch", (ctx, bpf) => { if (bpf.pid() > counter) return late; return 0; });
+export const wrong = tracepoint("sched:sched_switch", (ctx, bpf) => {
+  if (bpf.pid() > counter) return late;
+  return 0;
+});
 export function bump(): void {
   counter++;
 }
