@@ -131,7 +131,7 @@ test("methods, functions and arrows with generics are captured", () => {
     [object.method, "(x: number): number {"],
     [object["quoted name"], "(x: number): number {"],
     [new Counter().method, "(): number {"],
-    [<T>(x: T): T => x, "<T,>(x: T): T => x"],
+    [<T>(x: T): T => x, "<T>(x: T): T => x"],
   ] as [AnyFunction, string][]) {
     const result = capture.capture(fn);
     if (!result.ok) throw new Error(`${text}: ${JSON.stringify(result.diagnostics)}`);
