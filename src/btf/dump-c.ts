@@ -16,9 +16,9 @@ export interface DumpCOptions {
   readonly preserveAccessIndex?: boolean;
 }
 
-/** A declarator around a name: `prefix name suffix`. */
+/** A declarator around a name: `lead`, which ends so that the name can follow, the name, `suffix`. */
 interface Declarator {
-  readonly prefix: string;
+  readonly lead: string;
   readonly suffix: string;
 }
 
@@ -59,13 +59,16 @@ const K = BTF_KIND;
 /** Gaps above this are an array with a name, not lines of unnamed bit-fields. */
 const MAX_PADDING_BITS = 1 << 16;
 
+/** What has been printed for a type: nothing yet (0), being printed, what a pointer to it needs, what a value of it needs. */
+const DEFINING = 1;
+const DONE = 2;
+const DONE_COMPLETE = 3;
+
 /** Anonymous types and prototypes inside each other, and the text of one declarator, before a BTF is taken for hostile. */
 const MAX_NESTING = 200;
 const MAX_DECLARATOR = 1 << 16;
 
 const VA_LIST = "__builtin_va_list";
-
-const WORD_END = /[\w)]$/;
 
 /**
  * Prints a BTF as a C header that compiles: types in order of dependence, forward
@@ -85,11 +88,12 @@ class CDump {
   readonly #names: CNames;
   readonly #align: AlignCache;
   readonly #out = new TextSink();
-  /** By id: 1 defining, 2 defined. */
+  /** By id: 0, `DEFINING`, `DONE` or `DONE_COMPLETE`. */
   readonly #state: Uint8Array;
   /** Tags that a forward declaration or definition has named. */
   readonly #declared = new Set<string>();
   readonly #declarators = new Map<number, Declarator>();
+  readonly #sizes: Float64Array;
   #depth = 0;
   #nesting = 0;
   /** Lines of members that may still be printed: anonymous types that share each other can expand without end. */
@@ -100,6 +104,7 @@ class CDump {
     this.#names = new CNames(btf);
     this.#align = new AlignCache(btf);
     this.#state = new Uint8Array(btf.typeCount);
+    this.#sizes = new Float64Array(btf.typeCount).fill(-1);
     this.#lines = 4 * btf.words.length + 4 * (btf.base?.words.length ?? 0) + 10_000;
   }
 
@@ -142,7 +147,8 @@ class CDump {
 
   /** Prints what must come before a declaration that uses type `id`, by value (`complete`) or behind a pointer. */
   #need(id: number, complete: boolean): void {
-    if (id === 0) return;
+    const state = this.#state[id]!;
+    if (id === 0 || state === DONE_COMPLETE || (state === DONE && !complete)) return;
     const btf = this.#btf;
     if (++this.#depth > 4 * MAX_CHAIN) {
       throw this.#endless(id);
@@ -153,15 +159,18 @@ class CDump {
         if (this.#state[id] === 0) this.#defineScalar(id);
         break;
       case K.PTR:
+        this.#state[id] = DONE_COMPLETE;
         this.#need(this.#target(id), false);
         break;
       case K.VOLATILE:
       case K.CONST:
       case K.RESTRICT:
       case K.TYPE_TAG:
+        this.#state[id] = complete ? DONE_COMPLETE : DONE;
         this.#need(this.#target(id), complete);
         break;
       case K.ARRAY: {
+        this.#state[id] = DONE_COMPLETE;
         const type = btf.decode(id);
         if (type.kind === "array") this.#need(type.type, true);
         break;
@@ -178,13 +187,15 @@ class CDump {
         this.#declare(id);
         break;
       case K.TYPEDEF:
-        if (this.#state[id] === 0) this.#defineTypedef(id);
-        if (complete) this.#need(this.#target(id), true);
+        if (state === 0) this.#defineTypedef(id);
+        if (!complete) break;
+        this.#state[id] = DONE_COMPLETE;
+        this.#need(this.#target(id), true);
         break;
       case K.FUNC_PROTO: {
         const type = btf.decode(id);
-        if (type.kind !== "func_proto" || this.#state[id] !== 0) break;
-        this.#state[id] = 2;
+        if (type.kind !== "func_proto") break;
+        this.#state[id] = DONE_COMPLETE;
         this.#need(type.type, false);
         for (const param of type.params) this.#need(param.type, false);
         break;
@@ -213,22 +224,21 @@ class CDump {
       return;
     }
     const state = this.#state[id];
-    if (state === 2) return;
     const struct = this.#btf.decode(id);
     if (struct.kind !== "struct" && struct.kind !== "union") return;
-    if (state === 1) {
+    if (state === DEFINING) {
       throw new DecodeError(this.#btf.what, `${this.#btf.describe(id)} contains itself`, { path: ["types", `[${id}]`] });
     }
-    this.#state[id] = 1;
+    this.#state[id] = DEFINING;
     for (const member of struct.members) this.#need(member.type, true);
-    this.#state[id] = 2;
+    this.#state[id] = DONE_COMPLETE;
     if (!named) return;
     this.#declared.add(`${struct.kind} ${this.#names.of(id)}`);
     this.#out.add(`${this.#structBody(struct, this.#names.of(id), "")};\n\n`);
   }
 
   #defineScalar(id: number): void {
-    this.#state[id] = 2;
+    this.#state[id] = DONE;
     const type = this.#btf.decode(id);
     if ((type.kind !== "int" && type.kind !== "float") || C_SCALARS.has(type.name)) return;
     if (type.kind === "float") {
@@ -242,14 +252,14 @@ class CDump {
   }
 
   #defineTypedef(id: number): void {
-    this.#state[id] = 2;
+    this.#state[id] = DONE;
     const target = this.#target(id);
     const name = this.#names.of(id);
     // The compiler's own, which cannot be declared again: what it stands for is printed in its place.
     this.#need(target, this.#isAnonymous(target) || name === VA_LIST);
     if (name === VA_LIST) return;
-    const { prefix, suffix } = this.#declarator(target, "");
-    this.#out.add(`typedef ${join(prefix, name)}${suffix};\n\n`);
+    const { lead, suffix } = this.#declarator(target, "");
+    this.#out.add(`typedef ${lead}${name}${suffix};\n\n`);
   }
 
   #isAnonymous(id: number): boolean {
@@ -258,7 +268,7 @@ class CDump {
   }
 
   #defineEnum(id: number): void {
-    this.#state[id] = 2;
+    this.#state[id] = DONE;
     const type = this.#btf.decode(id);
     if (type.kind !== "enum" && type.kind !== "enum64") return;
     if (type.name !== "") this.#declared.add(`enum ${this.#names.of(id)}`);
@@ -290,13 +300,13 @@ class CDump {
     for (const member of struct.members) {
       const need = packed ? 1 : this.#align.of(member.type);
       if (need > align) align = need;
-      const size = member.bitSize === 0 ? sizeOf(this.#btf, member.type) * 8 : member.bitSize;
+      const size = member.bitSize === 0 ? this.#sizeOf(member.type) * 8 : member.bitSize;
       if (isStruct) {
         if (this.#placed(at, member, need, packed) !== member.bitOffset) text += padding(at, member.bitOffset, inner);
         at = member.bitOffset + size;
       } else if (size > widest) widest = size;
-      const { prefix, suffix } = this.#declarator(member.type, inner);
-      text += inner + (member.name === "" ? prefix : join(prefix, member.name)) + suffix;
+      const { lead, suffix } = this.#declarator(member.type, inner);
+      text += inner + (member.name === "" ? lead.trimEnd() : lead + member.name) + suffix;
       text += member.bitSize === 0 ? ";\n" : `: ${member.bitSize};\n`;
     }
     const bits = struct.size * 8;
@@ -312,7 +322,7 @@ class CDump {
   #placed(at: number, member: BtfMember, align: number, packed: boolean): number {
     if (member.bitSize === 0) return roundUp(at, packed ? 8 : align * 8);
     if (packed) return at;
-    const unit = sizeOf(this.#btf, member.type) * 8;
+    const unit = this.#sizeOf(member.type) * 8;
     return (at % unit) + member.bitSize > unit ? roundUp(at, unit) : at;
   }
 
@@ -325,7 +335,7 @@ class CDump {
     this.#nesting--;
     if (made.suffix.length > MAX_DECLARATOR) throw this.#endless(id);
     // What contains an anonymous body depends on its indentation (and an enum's constants exist only once).
-    if (!made.prefix.includes("\n")) this.#declarators.set(id, made);
+    if (!made.lead.includes("\n")) this.#declarators.set(id, made);
     return made;
   }
 
@@ -334,47 +344,47 @@ class CDump {
   }
 
   #makeDeclarator(id: number, indent: string): Declarator {
-    if (id === 0) return { prefix: "void", suffix: "" };
+    if (id === 0) return { lead: "void ", suffix: "" };
     const type = this.#btf.decode(id);
     switch (type.kind) {
       case "int":
       case "float":
-        return { prefix: type.name, suffix: "" };
+        return { lead: `${type.name} `, suffix: "" };
       case "struct":
       case "union":
-        return { prefix: type.name === "" ? this.#structBody(type, "", indent) : `${type.kind} ${this.#names.of(id)}`, suffix: "" };
+        return { lead: type.name === "" ? `${this.#structBody(type, "", indent)} ` : `${type.kind} ${this.#names.of(id)} `, suffix: "" };
       case "enum":
       case "enum64":
-        if (type.name !== "") return { prefix: `enum ${this.#names.of(id)}`, suffix: "" };
+        if (type.name !== "") return { lead: `enum ${this.#names.of(id)} `, suffix: "" };
         // The second use of one anonymous enum cannot repeat its constants.
-        if (this.#state[id] !== 0) return { prefix: enumInteger(type), suffix: "" };
-        this.#state[id] = 2;
-        return { prefix: this.#enumBody(type, indent), suffix: "" };
+        if (this.#state[id] !== 0) return { lead: `${enumInteger(type)} `, suffix: "" };
+        this.#state[id] = DONE;
+        return { lead: `${this.#enumBody(type, indent)} `, suffix: "" };
       case "fwd":
-        return { prefix: `${this.#names.tag(id)} ${this.#names.of(id)}`, suffix: "" };
+        return { lead: `${this.#names.tag(id)} ${this.#names.of(id)} `, suffix: "" };
       case "typedef":
-        return type.name === VA_LIST ? this.#declarator(type.type, indent) : { prefix: this.#names.of(id), suffix: "" };
+        return type.name === VA_LIST ? this.#declarator(type.type, indent) : { lead: `${this.#names.of(id)} `, suffix: "" };
       case "ptr": {
-        const { prefix, suffix } = this.#declarator(type.type, indent);
-        return suffix === "" ? { prefix: join(prefix, "*"), suffix } : { prefix: `${prefix} (*`, suffix: `)${suffix}` };
+        const { lead, suffix } = this.#declarator(type.type, indent);
+        return suffix === "" ? { lead: `${lead}*`, suffix } : { lead: `${lead}(*`, suffix: `)${suffix}` };
       }
       case "array": {
-        const { prefix, suffix } = this.#declarator(type.type, indent);
-        return { prefix, suffix: `[${type.nelems}]${suffix}` };
+        const { lead, suffix } = this.#declarator(type.type, indent);
+        return { lead, suffix: `[${type.nelems}]${suffix}` };
       }
       case "func_proto": {
-        const { prefix, suffix } = this.#declarator(type.type, indent);
+        const { lead, suffix } = this.#declarator(type.type, indent);
         const params = type.params.map((param, i) => {
           if (param.type === 0 && i === type.params.length - 1) return "...";
           const d = this.#declarator(param.type, indent);
-          return (param.name === "" ? d.prefix : join(d.prefix, param.name)) + d.suffix;
+          return (param.name === "" ? d.lead.trimEnd() : d.lead + param.name) + d.suffix;
         });
-        return { prefix, suffix: `(${params.length === 0 ? "void" : params.join(", ")})${suffix}` };
+        return { lead, suffix: `(${params.length === 0 ? "void" : params.join(", ")})${suffix}` };
       }
       case "const":
       case "volatile":
       case "restrict":
-        return this.#qualify(type.type, type.kind === "restrict" ? "restrict" : type.kind, indent);
+        return this.#qualify(type.type, type.kind, indent);
       case "type_tag": {
         const tag = type.attribute ? type.name : `btf_type_tag("${type.name}")`;
         return this.#qualify(type.type, `__attribute__((${tag}))`, indent);
@@ -385,16 +395,18 @@ class CDump {
   }
 
   #qualify(id: number, qualifier: string, indent: string): Declarator {
-    const { prefix, suffix } = this.#declarator(id, indent);
-    if (prefix.endsWith("*")) return { prefix: `${prefix} ${qualifier}`, suffix };
-    // A qualifier of a function type says nothing.
-    if (suffix.startsWith("(")) return { prefix, suffix };
-    return prefix.split(" ").includes(qualifier) ? { prefix, suffix } : { prefix: qualifier.startsWith("__") ? `${prefix} ${qualifier}` : `${qualifier} ${prefix}`, suffix };
+    const { lead, suffix } = this.#declarator(id, indent);
+    if (lead.endsWith("*")) return { lead: `${lead} ${qualifier} `, suffix };
+    // A qualifier of a function type says nothing, a second one neither.
+    if (suffix.startsWith("(") || lead.split(" ").includes(qualifier)) return { lead, suffix };
+    return { lead: qualifier.startsWith("__") ? `${lead}${qualifier} ` : `${qualifier} ${lead}`, suffix };
   }
-}
 
-function join(prefix: string, name: string): string {
-  return WORD_END.test(prefix) || prefix.endsWith("}") || name === "*" && !prefix.endsWith("*") ? `${prefix} ${name}` : prefix + name;
+  #sizeOf(id: number): number {
+    let size = this.#sizes[id]!;
+    if (size < 0) this.#sizes[id] = size = sizeOf(this.#btf, id);
+    return size;
+  }
 }
 
 function roundUp(value: number, to: number): number {

@@ -109,50 +109,67 @@ export class AlignCache {
 
   /** Whether the members of a struct or union only fit where they are when it is packed. */
   packed(struct: BtfStruct): boolean {
-    return naturalAlign(this.#btf, struct, 0, this.#known) === 0;
+    return naturalAlign(this.#btf, struct.id, 0, this.#known) === 0;
   }
 }
 
+/** Walks raw words: a whole kernel is asked for its alignments when it is printed. */
 function alignAt(btf: Btf, id: number, depth: number, known: Map<number, number>): number {
   if (depth > MAX_CHAIN) throw looped(btf, id);
-  const type = resolve(btf, id);
-  switch (type.kind) {
-    case "int":
-    case "float":
-      return 1 << Math.max(0, 31 - Math.clz32(Math.min(16, type.size)));
-    case "enum":
-    case "enum64":
-      return Math.min(8, Math.max(1, type.size));
-    case "ptr":
-      return 8;
-    case "array":
-    case "var":
-      return alignAt(btf, type.type, depth + 1, known);
-    case "struct":
-    case "union": {
-      let align = known.get(type.id);
-      if (align === undefined) known.set(type.id, (align = naturalAlign(btf, type, depth, known) || 1));
-      return align;
+  const resolved = resolveId(btf, id);
+  const owner = btf.owner(resolved);
+  switch (btf.kindOf(resolved)) {
+    case K.INT:
+    case K.FLOAT: {
+      const size = owner.words[owner.wordOf(resolved) + 2]!;
+      return 1 << Math.max(0, 31 - Math.clz32(Math.min(16, size)));
     }
+    case K.ENUM:
+    case K.ENUM64:
+      return Math.min(8, Math.max(1, owner.words[owner.wordOf(resolved) + 2]!));
+    case K.PTR:
+      return 8;
+    case K.ARRAY:
+      return alignAt(btf, owner.words[owner.wordOf(resolved) + 3]!, depth + 1, known);
+    case K.VAR:
+      return alignAt(btf, owner.words[owner.wordOf(resolved) + 2]!, depth + 1, known);
+    case K.STRUCT:
+    case K.UNION:
+      return naturalAlign(btf, resolved, depth, known) || 1;
     default:
-      throw new DecodeError(btf.what, `${btf.describe(type.id)} has no alignment`, { path: ["types", `[${type.id}]`] });
+      throw new DecodeError(btf.what, `${btf.describe(resolved)} has no alignment`, { path: ["types", `[${resolved}]`] });
   }
 }
 
-/** The largest alignment of the members; 0 when they are off it, which only a packed struct allows. */
-function naturalAlign(btf: Btf, struct: BtfStruct, depth: number, known: Map<number, number>): number {
+/** The largest alignment of the members of a struct or union; 0 when they are off it, which only a packed one allows. */
+function naturalAlign(btf: Btf, id: number, depth: number, known: Map<number, number>): number {
+  let align = known.get(id);
+  if (align === undefined) known.set(id, (align = membersAlign(btf, id, depth, known)));
+  return align;
+}
+
+function membersAlign(btf: Btf, id: number, depth: number, known: Map<number, number>): number {
+  const owner = btf.owner(id);
+  const { words } = owner;
+  const word = owner.wordOf(id);
+  const info = words[word + 1]!;
+  const kflag = info >>> 31 === 1;
   let align = 1;
-  for (const member of struct.members) {
-    const need = alignAt(btf, member.type, depth + 1, known);
-    if (member.bitSize === 0) {
-      if (member.bitOffset % (need * 8) !== 0) return 0;
+  for (let i = 0, m = word + 3; i < (info & 0xffff); i++, m += 3) {
+    const type = words[m + 1]!;
+    const raw = words[m + 2]!;
+    const need = alignAt(btf, type, depth + 1, known);
+    const bitSize = kflag ? raw >>> 24 : 0;
+    const bitOffset = kflag ? raw & 0xff_ffff : raw;
+    if (bitSize === 0) {
+      if (bitOffset % (need * 8) !== 0) return 0;
     } else {
-      const unit = sizeOf(btf, member.type) * 8;
-      if ((member.bitOffset % unit) + member.bitSize > unit) return 0;
+      const unit = sizeOf(btf, type) * 8;
+      if ((bitOffset % unit) + bitSize > unit) return 0;
     }
     if (need > align) align = need;
   }
-  return struct.size % align === 0 ? align : 0;
+  return words[word + 2]! % align === 0 ? align : 0;
 }
 
 /** A member found by name, with anonymous structs and unions on the way looked through. */

@@ -1,0 +1,30 @@
+/** One cold measurement in a process of its own: `open` prints times in milliseconds, `header` prints vmlinux.h. */
+import { fstatSync, openSync, readFileSync, writeSync } from "node:fs";
+import { Btf, dumpC } from "../src/btf/index.ts";
+import { MAP, PROT, realKernel } from "../src/syscall/index.ts";
+
+const FILE = "/sys/kernel/btf/vmlinux";
+
+function bytesOfKernelBtf(): Uint8Array {
+  const kernel = realKernel();
+  const fd = openSync(FILE, "r");
+  const { size } = fstatSync(fd);
+  // Kernels before 6.16 cannot map it; those after want a private mapping.
+  const address = kernel.mmap(size, PROT.READ, MAP.PRIVATE, fd, 0);
+  return address > 0 ? new Uint8Array(kernel.view(address, size)) : new Uint8Array(readFileSync(FILE));
+}
+
+if (process.argv[2] === "open") {
+  // The library itself is loaded before: only BTF is measured.
+  realKernel();
+  const start = performance.now();
+  const btf = Btf.parse(bytesOfKernelBtf());
+  const opened = performance.now();
+  const type = btf.findByName("task_struct", "struct");
+  const found = performance.now();
+  if (type === undefined) process.exit(1);
+  console.log(JSON.stringify({ open: opened - start, name: found - opened }));
+} else {
+  const text = Buffer.from(dumpC(Btf.parse(bytesOfKernelBtf())));
+  for (let at = 0; at < text.length; ) at += writeSync(1, text, at);
+}
