@@ -118,7 +118,7 @@ export function tryCompile(input: CompileInput): { readonly result: CompileResul
     endian: target.endian,
     kernel: module.kernel,
     locals: module.locals,
-    structName: (schema: StructSchema, hint: string) => schema.name ?? names.get(schema) ?? hint,
+    structName: (schema: StructSchema, hint: string) => schema.name ?? module.schemaNames.get(schema) ?? hint,
   });
   const dataMaps = dataSections(input.name, module, btf);
   const mapNames = new Map(dataMaps.map((m) => [m.section ?? "", m.name]));

@@ -172,10 +172,10 @@ export class LocalBtf {
       const m = struct!.members[i]!;
       return { name: m.name, type: this.#copy(kernel!.btf, m.type), bitOffset: m.bitOffset, bitSize: m.bitSize };
     });
-    let size = struct?.size ?? 0;
+    const size = struct?.size ?? 0;
+    // What this kernel's BTF lacks is looked for as an integer; it must lie inside the struct and behind the others.
     for (const a of type.absent) {
-      members.push({ name: a.name, type: this.#int("int", 4, true), bitOffset: kind === "union" ? 0 : size * 8, bitSize: 0 });
-      size = kind === "union" ? Math.max(size, 4) : size + 4;
+      members.push({ name: a.name, type: this.#int("char", 1, true, "char"), bitOffset: kind === "union" ? 0 : Math.max(0, size * 8 - 8), bitSize: 0 });
     }
     builder.define(id, { kind, name: type.name, size, members });
   }

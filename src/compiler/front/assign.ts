@@ -3,7 +3,7 @@ import type { AssignmentExpression, Identifier, Pattern, UpdateExpression } from
 import type { Ast, Expr } from "./ast.ts";
 import { unwrap } from "./ast.ts";
 import type { Fn } from "./context.ts";
-import { constType, describe } from "./context.ts";
+import { constType, describe, nameOf } from "./context.ts";
 import { memberOfPlace } from "./members.ts";
 import { propertyName, storeInto, storeValue } from "./memory.ts";
 import { arithmetic, signOf } from "./ops.ts";
@@ -23,6 +23,7 @@ export function declare(fn: Fn, node: Identifier, val: Val, mutable: boolean, la
 function constant(fn: Fn, name: string, val: Val, node: Ast, lazy: boolean): Sym {
   let v = val;
   if (v.k === "string") v = textPlace(fn, v, node) ?? ERROR;
+  else if (v.k === "function" && v.name === "") v = { ...v, name };
   else if (v.k === "void") v = fn.report("BPF2006", node, { expected: "a value", found: "nothing" });
   if (v.k === "opt" && isScalar(v.inner.type) && v.inner.ref !== true && !lazy) return { name, mutable: false, val: v, slot: maybeSlot(fn, name, v, v.inner.type) };
   return { name, mutable: false, val: v };
@@ -236,13 +237,17 @@ export function update(fn: Fn, e: UpdateExpression): Val {
   return modify(fn, unwrap(e.argument), e.operator === "++" ? "+" : "-", () => one, e, !e.prefix);
 }
 
+function rightOf(node: Ast): Ast {
+  return (node as Partial<AssignmentExpression>).right ?? node;
+}
+
 function modify(fn: Fn, target: Expr, op: string, right: () => Val, node: Ast, givesOld: boolean): Val {
   const place = targetOf(fn, target);
   if (place === undefined) return ERROR;
   const old = place.k === "place" ? fn.settle(place, target) : place.old;
   const r = right();
   fn.mark(node);
-  const now = arithmetic(fn, op, old, r, node);
+  const now = arithmetic(fn, op, old, r, node, target, rightOf(node));
   if (now.k === "error") return ERROR;
   if (place.k === "place") storeValue(fn, place, now, node, false);
   else setVariable(fn, place.sym, now, node);
@@ -280,7 +285,7 @@ function targetOf(fn: Fn, target: Expr): Target | undefined {
   }
   if (v.k === "kplace") fn.report("BPF4004", target, { what: "the kernel" });
   else if (v.k === "opt") fn.report("BPF2007", target, { what: v.what, name: "the value" });
-  else if (v.k !== "error") fn.report("BPF2012", target, { what: describe(v) });
+  else if (v.k !== "error") fn.report("BPF2012", target, { what: nameOf(target) });
   return undefined;
 }
 

@@ -1,6 +1,7 @@
 /** The state of compiling one function, and the few operations that everything else is made of. */
 import type { Diagnostic, Label, Span } from "../../core/diagnostic.ts";
 import type { AnyProgram } from "../../probe/program-types.ts";
+import { isSchema } from "../../probe/schema.ts";
 import type { FuncBuilder } from "../ir/builder.ts";
 import type { Block, Cond, Inst, Width } from "../ir/ir.ts";
 import type { Ast, Expr, Stmt } from "./ast.ts";
@@ -89,7 +90,10 @@ export class Fn {
       .filter((c) => c.callSpan.file !== "")
       .map((c) => ({ span: c.callSpan, message: `in ${c.name}, called here` }))
       .toReversed();
-    this.module.reporter.add(code, this.span(node), args, { ...extra, labels: [...(extra.labels ?? []), ...chain] });
+    // What has no name cannot be checked where it stands.
+    const name = String(args["name"] ?? "");
+    const check = /^[\w$]+$/.test(name) ? `if (!${name}) return;` : "const v = …; if (!v) return;";
+    this.module.reporter.add(code, this.span(node), code === "BPF2007" ? { ...args, check } : args, { ...extra, labels: [...(extra.labels ?? []), ...chain] });
     return ERROR;
   }
   get diagnostics(): readonly Diagnostic[] {
@@ -250,7 +254,7 @@ export function describe(v: Val): string {
     case "handle":
       return describeHandle(v.value, v.name);
     case "function":
-      return `the function ${v.name}`;
+      return v.name === "" ? "a function" : `the function ${v.name}`;
     case "builtin":
       return v.what;
     case "range":
@@ -264,7 +268,7 @@ export function describe(v: Val): string {
 
 export function describeType(t: Type): string {
   const name = typeName(t);
-  return t.k === "char" || t.k === "array" || t.k === "struct" || t.k === "kstruct" || t.k === "void" ? name : /^[aeiou]/.test(name) && t.k !== "int" ? `an ${name}` : `a ${name}`;
+  return t.k === "char" || t.k === "array" || t.k === "struct" || t.k === "kstruct" || t.k === "void" ? name : name.startsWith("enum") ? `an ${name}` : `a ${name}`;
 }
 
 export function describeHandle(value: object, name: string): string {
@@ -272,6 +276,7 @@ export function describeHandle(value: object, name: string): string {
   if (kind === "map") return `the map ${name}`;
   if (kind === "global") return `the global ${name}`;
   if (kind === "program") return `the program ${name}`;
+  if (isSchema(value)) return `the schema ${name}`;
   return Array.isArray(value) ? `the array ${name}` : `the object ${name}`;
 }
 

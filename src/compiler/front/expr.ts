@@ -8,7 +8,7 @@ import type { Ast, Expr, FunctionNode } from "./ast.ts";
 import { unwrap } from "./ast.ts";
 import { assign, update } from "./assign.ts";
 import type { Fn } from "./context.ts";
-import { describe, meetFacts, nameOf } from "./context.ts";
+import { describe, describeHandle, meetFacts, nameOf } from "./context.ts";
 import { globalName } from "./globals.ts";
 import { kernelMember, lacksKernelField } from "./kernel-access.ts";
 import { mapMember } from "./maps.ts";
@@ -227,7 +227,7 @@ function memberOf(fn: Fn, object: Val, name: string, e: MemberExpression, option
 
 function handleMember(fn: Fn, value: object, owner: string, name: string, e: MemberExpression): Val {
   if (isMap(value)) {
-    return mapMember(fn, value, owner, name) ?? fn.report("BPF3001", e.property, { map: `the map ${owner}`, method: name, hint: hint(name, mapMethods(value)) });
+    return mapMember(fn, value, owner, name) ?? fn.report("BPF3001", e.property, { map: `the map ${owner}`, method: name, hint: hint(name, MAP_METHODS.filter((m) => mapMember(fn, value, owner, m) !== undefined)) });
   }
   if (isGlobal(value)) {
     if (name !== "value") return fn.report("BPF3004", e.property, { value: `the global ${owner}`, field: name, hint: hint(name, ["value"]) });
@@ -236,7 +236,7 @@ function handleMember(fn: Fn, value: object, owner: string, name: string, e: Mem
   if (isProgram(value)) return fn.report("BPF3004", e.property, { value: `the program ${owner}`, field: name, hint: "" });
   // A schema's own facts (`Event.size`, `State.OPEN`), a member of a configuration object, of an imported module.
   if (!(name in value)) {
-    return fn.report("BPF3004", e.property, { value: `the object ${owner}`, field: name, hint: hint(name, Object.keys(value)) });
+    return fn.report("BPF3004", e.property, { value: describeHandle(value, owner), field: name, hint: hint(name, Object.keys(value)) });
   }
   const property: unknown = (value as Readonly<Record<string, unknown>>)[name];
   if (typeof property === "function" && !isSchema(property) && (Array.isArray(value) || isSchema(value))) {
@@ -245,9 +245,9 @@ function handleMember(fn: Fn, value: object, owner: string, name: string, e: Mem
   return globalName(fn, `${owner}.${name}`, property) ?? fn.module.constant(fn, `${owner}.${name}`, property, e);
 }
 
-function mapMethods(map: { readonly type: string }): string[] {
-  return map.type === "ringbuf" ? ["emit", "reserve", "submit", "discard"] : ["get", "ref", "has", "set", "delete", "add", "insert", "getOrInsert", "increment", "push", "pop", "peek", "tailCall", "emit"];
-}
+const MAP_METHODS = [
+  "get", "ref", "has", "set", "delete", "add", "insert", "getOrInsert", "increment", "push", "pop", "peek", "emit", "reserve", "submit", "discard", "tailCall", "redirect", "hasCurrentTask",
+];
 
 export function globalPlace(fn: Fn, handle: Parameters<Fn["module"]["global"]>[0], seen: string): PlaceVal {
   const at = fn.module.global(handle, seen);
@@ -362,7 +362,7 @@ function binary(fn: Fn, e: Extract<Expr, { type: "BinaryExpression" }>): Val {
     const a = fn.value(e.left);
     const b = fn.value(e.right);
     fn.mark(e);
-    return arithmetic(fn, e.operator, a, b, e);
+    return arithmetic(fn, e.operator, a, b, e, e.left, e.right);
   }
   const a = fn.value(e.left);
   const b = fn.value(e.right);

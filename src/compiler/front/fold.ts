@@ -31,7 +31,7 @@ export function foldBinary(op: string, a: ConstInt, b: ConstInt, signed: boolean
   if (js === "mixed") return { ok: false, why: "mixed", value: "" };
   if (js === undefined) return { ok: true, result: { value: signed ? s64(value) : u64(value), js: undefined } };
   if (!fitsInt64(value)) return { ok: false, why: "overflow", value: String(value) };
-  if (typeof js === "bigint" ? js !== value : !Number.isSafeInteger(js) || BigInt(js) !== value) {
+  if (typeof js === "bigint" ? js !== value : !Number.isInteger(js) || BigInt(js) !== value) {
     return { ok: false, why: "differs", js: String(js), int: String(value) };
   }
   return { ok: true, result: { value, js } };

@@ -66,7 +66,7 @@ export function kernelMember(fn: Fn, val: Val, name: string, node: Ast): Val | u
   if (owner === undefined || kernel === undefined) return undefined;
   const m = kernel.member(owner.struct.id, name);
   if (m === undefined) {
-    return fn.report("BPF2009", node, { struct: owner.struct.name, field: name, hint: hint(name, kernel.memberNames(owner.struct.id)) });
+    return fn.report("BPF2009", node, { struct: `struct ${owner.struct.name}`, field: name, hint: hint(name, kernel.memberNames(owner.struct.id)) });
   }
   const steps = m.path.map((s): AccessStep => ({ owner: localById(fn, kernel, s.owner), index: s.index }));
   const type = kernel.typeOf(m.type, owner.direct ? "trusted" : "probe");

@@ -3,6 +3,7 @@ import type { Ast, Expr } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
 import { kernelElement } from "./kernel-access.ts";
+import { structName } from "./memory.ts";
 import { constInt } from "./ops.ts";
 import { within } from "./place.ts";
 import { guardedRead, readMemory } from "./reads.ts";
@@ -16,7 +17,7 @@ export function memberOfPlace(fn: Fn, place: PlaceVal, name: string, node: Ast):
   if (type.k === "struct") {
     const field = type.schema.fields.find((f) => f.name === name);
     if (field === undefined) {
-      return fn.report("BPF2009", node, { struct: type.schema.name ?? "", field: name, hint: hint(name, type.schema.fields.map((f) => f.name)) });
+      return fn.report("BPF2009", node, { struct: structName(fn, type.schema), field: name, hint: hint(name, type.schema.fields.map((f) => f.name)) });
     }
     return within(place, field.offset, fromSchema(field.schema) as PlaceVal["type"]);
   }

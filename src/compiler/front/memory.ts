@@ -100,7 +100,7 @@ export function storeValue(fn: Fn, dest: PlaceVal, val: Val, node: Ast, clean: b
   }
   if (v.k === "handle" && Array.isArray(v.value) && type.k === "array") return storeConstants(fn, dest as PlaceVal & { type: ArrayType }, v.value, node);
   if (v.k === "opt") fn.report("BPF2007", node, { what: v.what, name: "the value" });
-  else if (v.k !== "error") fn.report("BPF2006", node, { expected: typeName(type), found: describe(v) });
+  else if (v.k !== "error") fn.report("BPF2006", node, { expected: type.k === "struct" ? structName(fn, type.schema) : typeName(type), found: describe(v) });
 }
 
 function storeScalar(fn: Fn, dest: PlaceVal, val: Val, node: Ast): void {
@@ -143,7 +143,7 @@ function storeObject(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExp
     }
     const field = schema.fields.find((f) => f.name === name);
     if (field === undefined) {
-      fn.report("BPF2009", p.key, { struct: schema.name ?? "", field: name, hint: hint(name, schema.fields.map((f) => f.name)) });
+      fn.report("BPF2009", p.key, { struct: structName(fn, schema), field: name, hint: hint(name, schema.fields.map((f) => f.name)) });
       continue;
     }
     given.add(name);
@@ -152,8 +152,14 @@ function storeObject(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExp
   }
   if (fill.partial || schema.kind === "union") return;
   for (const f of schema.fields) {
-    if (!given.has(f.name)) fn.report("BPF2010", e, { field: f.name, struct: schema.name ?? "" });
+    if (!given.has(f.name)) fn.report("BPF2010", e, { field: f.name, struct: structName(fn, schema) });
   }
+}
+
+/** How a struct is called in messages. */
+export function structName(fn: Fn, schema: StructSchema): string {
+  const name = schema.name ?? fn.module.schemaNames.get(schema);
+  return name === undefined ? `this ${schema.kind}` : `${schema.kind} ${name}`;
 }
 
 function zeroMissing(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExpression): void {
@@ -206,7 +212,7 @@ function storeRecord(fn: Fn, dest: PlaceVal, fields: ReadonlyMap<string, Val>, t
     if (clean) zeroHoles(fn, dest);
     for (const f of schema.fields) {
       const v = fields.get(f.name);
-      if (v === undefined) fn.report("BPF2010", node, { field: f.name, struct: schema.name ?? "" });
+      if (v === undefined) fn.report("BPF2010", node, { field: f.name, struct: structName(fn, schema) });
       else storeValue(fn, within(dest, f.offset, fromSchema(f.schema)), v, node, clean);
     }
     return;

@@ -14,6 +14,7 @@ import type { KernelTypes } from "./kernel.ts";
 import { LocalTypes } from "./local-types.ts";
 import { kernelMember, readKernel } from "./kernel-access.ts";
 import { Reporter } from "./report.ts";
+import type { FunctionSource } from "./source.ts";
 import { Sections } from "./sections.ts";
 import type { Arch, TracepointFormat } from "./targets.ts";
 import { intType } from "./types.ts";
@@ -42,6 +43,8 @@ export class ModuleContext {
   readonly maps = new Map<MapHandle, string>();
   /** Files that functions came from, with their text. */
   readonly sources = new Map<string, string>();
+  /** What the source calls struct schemas that have no name of their own. */
+  readonly schemaNames = new Map<object, string>();
   /** Subprograms of the program being compiled. */
   subprogs: Func[] = [];
   readonly #functions = new Map<unknown, FunctionVal | undefined>();
@@ -53,6 +56,7 @@ export class ModuleContext {
     this.kernel = options.kernel;
     this.arch = options.arch;
     this.littleEndian = options.littleEndian;
+    for (const [value, name] of options.names) if (isSchema(value)) this.schemaNames.set(value, name);
     this.sections = new Sections(options.littleEndian);
   }
 
@@ -102,13 +106,24 @@ export class ModuleContext {
     }
   }
 
+  /** Learns the names of schemas from their declarations in a file that a captured function came from. */
+  learnNames(source: FunctionSource): void {
+    if (this.sources.has(source.file)) return;
+    this.sources.set(source.file, source.text);
+    for (const [, name] of source.text.matchAll(/\b(?:const|let)\s+(\w+)\s*=\s*(?:\w+\.)?(?:struct|packed|union|enumOf)\s*\(/g)) {
+      if (name === undefined) continue;
+      const r = source.resolve(name, source.node);
+      if (r.k === "value" && isSchema(r.value) && !this.schemaNames.has(r.value)) this.schemaNames.set(r.value, name);
+    }
+  }
+
   /** The source of a captured function; undefined when reported. */
   functionOf(fn: Fn, name: string, value: (...args: never[]) => unknown, node: Ast): FunctionVal | undefined {
     if (this.#functions.has(value)) return this.#functions.get(value);
     const captured = this.options.capture.capture(value);
     let result: FunctionVal | undefined;
     if (captured.ok) {
-      this.sources.set(captured.fn.file, captured.fn.text);
+      this.learnNames(captured.fn);
       result = { k: "function", name: name === "" ? captured.fn.name : name, node: captured.fn.node, source: captured.fn, scope: undefined };
     } else {
       const [first] = captured.diagnostics;

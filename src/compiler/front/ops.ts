@@ -3,7 +3,7 @@ import type { BinOp, Inst } from "../ir/ir.ts";
 import { s64, u64 } from "../../core/int.ts";
 import type { Ast } from "./ast.ts";
 import type { Fn, Relation } from "./context.ts";
-import { condOf, constType, describe } from "./context.ts";
+import { condOf, constType, describe, nameOf } from "./context.ts";
 import type { ConstInt, FoldResult } from "./fold.ts";
 import { foldBinary, foldCompare, foldUnary } from "./fold.ts";
 import { MIXED, Sign, SIGNED, UNSIGNED, joinSigns } from "./sign.ts";
@@ -30,7 +30,8 @@ export function constInt(fn: Fn, value: number | bigint, node: Ast): Val {
   if (typeof value === "number") {
     if (!Number.isInteger(value)) return fn.report("BPF2003", node, { value: String(value) });
     if (!Number.isSafeInteger(value)) {
-      return fn.report("BPF2005", node, { value: String(value), fix: `${BigInt(value)}n` });
+      const raw = (node as { raw?: string }).raw ?? String(BigInt(value));
+      return fn.report("BPF2005", node, { value: raw, fix: `${raw}n` });
     }
     return { k: "int", value: BigInt(value), js: value, type: undefined };
   }
@@ -57,10 +58,10 @@ function foldProblem(fn: Fn, op: string, r: Extract<FoldResult, { ok: false }>, 
 }
 
 /** `a op b` for arithmetic, bitwise and shift operators. */
-export function arithmetic(fn: Fn, op: string, a: Val, b: Val, node: Ast): Val {
+export function arithmetic(fn: Fn, op: string, a: Val, b: Val, node: Ast, left: Ast = node, right: Ast = node): Val {
   if (a.k === "error" || b.k === "error") return ERROR;
   if (a.k === "int" && b.k === "int") return foldInts(fn, op, a, b, node);
-  if (!numeric(fn, op, a, node) || !numeric(fn, op, b, node)) return ERROR;
+  if (!numeric(fn, op, a, left) || !numeric(fn, op, b, right)) return ERROR;
   const x = fn.scalar(a, node);
   const y = fn.scalar(b, node);
   if (x === undefined || y === undefined) return ERROR;
@@ -150,7 +151,7 @@ function numeric(fn: Fn, op: string, v: Val, node: Ast): boolean {
   if (v.k === "int") return true;
   if (v.k === "scalar" && v.type.k !== "bool") return true;
   if (v.k === "opt") {
-    fn.report("BPF2007", node, { what: v.what, name: "the value" });
+    fn.report("BPF2007", node, { what: v.what, name: nameOf(node) });
     return false;
   }
   fn.report("BPF2017", node, { op: `'${op}'`, what: describe(v) });

@@ -15,8 +15,8 @@ export function lowerProgram(module: ModuleContext, handle: AnyProgram, name: st
     module.reporter.diagnostics.push(...captured.diagnostics);
     return undefined;
   }
-  const { node, file, text } = captured.fn;
-  module.sources.set(file, text);
+  const { node } = captured.fn;
+  module.learnNames(captured.fn);
   module.subprogs = [];
   const b = new FuncBuilder(name, "entry");
   const ctx = b.param("ptr", "ctx");

@@ -132,6 +132,12 @@ export function branchTextEqual(fn: Fn, a: Val, b: Val, node: Ast, yes: Block, n
     builder.jmp(a.value === b.value ? yes : no);
     return;
   }
+  if (!isText(a) || !isText(b)) {
+    const opt = a.k === "opt" ? a : b.k === "opt" ? b : undefined;
+    if (opt !== undefined) fn.report("BPF2007", node, { what: opt.what, name: "the value" });
+    else if (a.k !== "error" && b.k !== "error") fn.report("BPF2015", node, { what: describe(a), other: describe(b) });
+    return;
+  }
   const literal = a.k === "js" ? a : b.k === "js" ? b : undefined;
   const place = textPlace(fn, literal === a ? b : a, node);
   if (place === undefined) return;

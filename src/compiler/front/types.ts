@@ -164,6 +164,7 @@ export function typeName(t: Type): string {
   switch (t.k) {
     case "int": {
       const sign = t.sign.kind();
+      if (sign === undefined) return "number";
       return `${t.bigEndian === true ? "be" : sign === "s" ? "s" : "u"}${t.bits}`;
     }
     case "bool":
