@@ -1,6 +1,6 @@
 /** Compiling a module's exports for the kernel this process runs on. */
 import { Btf } from "../btf/index.ts";
-import { type CompileResult, type Arch, compile, createCapture } from "../compiler/index.ts";
+import { type Arch, type Capture, compile, type CompileResult, createCapture } from "../compiler/index.ts";
 import type { LoadedModule } from "../compiler/capture/types.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { realKernel } from "../syscall/kernel-real.ts";
@@ -25,21 +25,36 @@ export interface CompileModuleOptions {
  * @throws DiagnosticError code "COMPILE" with every error of the module
  */
 export function compileModule(exports: Readonly<Record<string, unknown>>, options: CompileModuleOptions): CompileResult {
+  return compileWith(exports, options, createCapture(nodeCaptureHost(options.modules)));
+}
+
+/** The same with a given capture; `onFormat` hears which tracepoint layouts were asked for. */
+export function compileWith(
+  exports: Readonly<Record<string, unknown>>,
+  options: CompileModuleOptions,
+  capture: Capture,
+  onFormat: (name: string, format: TracepointFormat) => void = () => {},
+): CompileResult {
   const kernel = options.kernel ?? realKernel();
   return compile({
     name: options.name,
     exports,
-    capture: createCapture(nodeCaptureHost(options.modules)),
+    capture,
     get btf(): Btf {
       return options.btf ?? kernelBtf(kernel).vmlinux;
     },
-    tracepointFormat: (name) => formatOf(kernel, name),
+    tracepointFormat: (name) => {
+      const format = tracepointFormatOf(kernel, name);
+      onFormat(name, format);
+      return format;
+    },
     arch: process.arch as Arch,
     ...(options.license === undefined ? {} : { license: options.license }),
   });
 }
 
-function formatOf(kernel: Kernel, name: string): TracepointFormat {
+/** The layout of "category:name" on this kernel. */
+export function tracepointFormatOf(kernel: Kernel, name: string): TracepointFormat {
   const [category = "", event = ""] = name.split(":");
   return tracepointFormat(kernel, category, event);
 }

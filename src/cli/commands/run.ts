@@ -1,8 +1,11 @@
 /** `bpfkit run`: loads, attaches and prints. */
 import { spawn } from "node:child_process";
+import { resolve } from "node:path";
 import { DiagnosticError } from "../../core/index.ts";
 import type { App } from "../../load/index.ts";
+import { CompileCache } from "../../load/compile-cache.ts";
 import { compileModule } from "../../load/compile-module.ts";
+import { realKernel } from "../../syscall/index.ts";
 import { startCompiled, type Startable } from "../../load/start.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
 import type { Command, Host } from "../command.ts";
@@ -11,6 +14,8 @@ import { type ModuleFile, moduleOfFile } from "../module-of-file.ts";
 import { requirePrivilege } from "../privilege.ts";
 import { warn } from "../report.ts";
 import { printApp } from "../print-app.ts";
+
+declare const BPFKIT_VERSION: string;
 
 const spec = {
   name: "run",
@@ -23,6 +28,7 @@ const spec = {
     { name: "device", value: "NAME", help: "network interface of xdp and tc programs" },
     { name: "cgroup", value: "DIR", help: "cgroup v2 directory of cgroup programs" },
     { name: "json", help: "one JSON object a line instead of tables" },
+    { name: "no-cache", help: "compile anew, and keep nothing for the next start" },
     { name: "verbose", short: "v", help: "say what was attached, and what this kernel lacks" },
   ],
   details: `Calls the file's default export with the running app; without one, prints the samples of its
@@ -41,8 +47,9 @@ export const runCommand: Command = {
     const config = settings(args.values.get("set") ?? []);
     requirePrivilege(`run ${path}`);
 
-    const module = await moduleOfFile(path, host);
-    const compiled = compileFile(module);
+    const cache = args.flags.has("no-cache") ? undefined : new CompileCache(resolve(path), { version: BPFKIT_VERSION });
+    const module = await moduleOfFile(path, host, cache);
+    const compiled = cache?.lookup(module.exports, module.modules, realKernel()) ?? compileFile(module, cache);
     const end = new AbortController();
     const json = args.flags.has("json");
     using app = startCompiled(compiled, { signal: end.signal, json, args: args.rest ?? [], config, attach: attachOptions(args) });
@@ -52,8 +59,8 @@ export const runCommand: Command = {
   },
 };
 
-function compileFile(module: ModuleFile): Startable {
-  const compiled = compileModule(module.exports, module);
+function compileFile(module: ModuleFile, cache: CompileCache | undefined): Startable {
+  const compiled = cache === undefined ? compileModule(module.exports, module) : cache.compile(module.exports, { ...module, kernel: realKernel() });
   warn(compiled.diagnostics, compiled.spec.sources);
   if (compiled.programs.size === 0) {
     throw new DiagnosticError("NO_PROGRAM", [
