@@ -22,6 +22,9 @@
  *   - coerceRegToSize(r, bytes), coerceRegToSizeSx(r, bytes), coerceSubregToSizeSx(r, bytes), zextSubreg(r) (zext_32_to_64),
  *     rangeWithin(old, cur), tnumIn(old, cur) on two RegStates' var_off, tnumRange…; tnum helpers `tnumStrn`-like for the log
  *     belong to log.ts (core).
+ *   - also exported for pointer arithmetic and linked registers, each changing `dst` in place and nothing else:
+ *     scalarMinMaxAdd(dst, src), scalarMinMaxSub(dst, src) (64-bit bounds), scalar32MinMaxAdd(dst, src), tnumAddReg(dst, src),
+ *     tnumSubReg(dst, src) (var_off only); BPF_NEG is part of adjustScalarMinMaxVals (6.18: 0 - dst)
  *   - u64lt(aLo,aHi,bLo,bHi), s64lt(…) comparisons (scalar/words.ts)
  *
  * calls/, ctx/, btf/ (import from "./calls/index.ts", "./ctx/index.ts", "./btf/index.ts"):
@@ -127,6 +130,8 @@ export interface CtxAndBtf {
   checkSockAccess(env: Env, insnIdx: number, regno: number, off: number, size: number, access: number): void;
   checkFlowKeysAccess(env: Env, off: number, size: number): void;
   checkTpBufferAccess(env: Env, regno: number, off: number, size: number): void;
+  /** env->ops->convert_ctx_access is set: false for BPF_PROG_TYPE_SYSCALL. */
+  hasConvertCtxAccess(env: Env): boolean;
   /** may_access_direct_pkt_data(env, null, access). */
   mayAccessDirectPktData(env: Env, access: number): boolean;
   /** mark_btf_ld_reg */
