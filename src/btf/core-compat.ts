@@ -9,8 +9,9 @@ import type { BtfEnum, BtfEnum64, BtfStruct, BtfType } from "./types.ts";
 
 /** Nesting of arrays and pointers, and of structs and prototypes, that is followed. */
 const MAX_DEPTH = 32;
-/** Type pairs compared for one relocation before the BTF is taken for hostile. */
-const MAX_STEPS = 500_000;
+/** Work for one relocation before the BTF is taken for hostile: a pair of names counts 1, a pair of types 16. */
+const MAX_WORK = 2_000_000;
+const TYPE_COST = 16;
 
 /** Raised inside the matching when types nest too deep or too wide; `core.ts` turns it into a diagnostic. */
 export class CoreLimit extends Error {}
@@ -21,15 +22,16 @@ export class CorePair {
   readonly target: Btf;
   /** Results of `membersMatch` by both ids. */
   readonly matched = new Map<string, boolean>();
-  #steps = 0;
+  #work = 0;
 
   constructor(local: Btf, target: Btf) {
     this.local = local;
     this.target = target;
   }
 
-  step(): void {
-    if (++this.#steps > MAX_STEPS) throw new CoreLimit(`more than ${MAX_STEPS} types had to be compared`);
+  step(cost = TYPE_COST): void {
+    this.#work += cost;
+    if (this.#work > MAX_WORK) throw new CoreLimit("too many types had to be compared");
   }
 }
 
@@ -186,7 +188,7 @@ function membersMatch(pair: CorePair, local: BtfStruct, target: BtfStruct, level
   if (known !== undefined) return known;
   const matches = local.members.every((member) =>
     target.members.some((other) => {
-      pair.step();
+      pair.step(1);
       return namesMatch(member.name, other.name) && typesMatch(pair, member.type, other.type, false, level - 1);
     }),
   );

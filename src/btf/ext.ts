@@ -163,8 +163,8 @@ export function writeBtfExt(ext: BtfExt, builder: Pick<BtfBuilder, "addString" |
     const start = w.length;
     w.patchU32(8 + index * 8, start - HEADER_WITH_CORE_BYTES);
     const used = sections.filter((s) => s.records.length > 0);
-    // func_info and line_info state their record size even when empty; core_relo is left out.
-    if (index === 2 && used.length === 0) return;
+    // libbpf refuses a part that has a record size and no records.
+    if (used.length === 0) return;
     w.u32(size);
     for (const { section, records } of used) {
       w.u32(builder.addString(section)).u32(records.length);

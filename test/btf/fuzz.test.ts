@@ -70,7 +70,7 @@ test("BTF in CO-RE relocations, on both sides", () => {
         relocateAll(damaged, damaged);
       });
     }),
-    { numRuns: Math.ceil(RUNS / 5) },
+    { numRuns: Math.ceil(RUNS / 8) },
   );
 });
 
