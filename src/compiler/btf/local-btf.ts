@@ -83,7 +83,7 @@ export class LocalBtf {
       case "bool":
         return this.#int("_Bool", 1, false, "bool");
       case "char":
-        return this.#array(this.#int("char", 1, true, "char"), schema.length);
+        return this.#array(this.#int("char", 1, true), schema.length);
       case "bytes":
         return this.#array(this.#int("unsigned char", 1, false), schema.length);
       case "array":
@@ -122,7 +122,7 @@ export class LocalBtf {
   section(section: Section): { readonly id: number; readonly types: readonly number[] } {
     const types: number[] = [];
     const vars = section.variables.map((v) => {
-      const type = v.schema === undefined ? this.#array(this.#int("char", 1, true, "char"), v.size) : this.schema(v.schema, v.name);
+      const type = v.schema === undefined ? this.#array(this.#int("char", 1, true), v.size) : this.schema(v.schema, v.name);
       types.push(type);
       const id = this.builder.add({ kind: "var", name: v.name, type, linkage: v.isStatic ? "static" : "global" });
       return { type: id, offset: v.off, size: v.size };
@@ -175,7 +175,7 @@ export class LocalBtf {
     const size = struct?.size ?? 0;
     // What this kernel's BTF lacks is looked for as an integer; it must lie inside the struct and behind the others.
     for (const a of type.absent) {
-      members.push({ name: a.name, type: this.#int("char", 1, true, "char"), bitOffset: kind === "union" ? 0 : Math.max(0, size * 8 - 8), bitSize: 0 });
+      members.push({ name: a.name, type: this.#int("char", 1, true), bitOffset: kind === "union" ? 0 : Math.max(0, size * 8 - 8), bitSize: 0 });
     }
     builder.define(id, { kind, name: type.name, size, members });
   }
@@ -190,7 +190,7 @@ export class LocalBtf {
     let copy: number;
     switch (t.kind) {
       case "int":
-        copy = this.#int(t.name, t.size, t.signed, t.bool ? "bool" : t.char ? "char" : "");
+        copy = this.#int(t.name, t.size, t.signed, t.bool ? "bool" : t.char && !t.signed ? "char" : "");
         break;
       case "ptr":
         copy = this.pointer(this.#pointee(btf, t.type));
