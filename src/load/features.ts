@@ -124,6 +124,9 @@ export function hasProgType(kernel: Kernel, type: number): boolean {
 const NEEDS_TARGET: ReadonlySet<number> = new Set([BPF_PROG_TYPE.EXT, BPF_PROG_TYPE.LSM, BPF_PROG_TYPE.TRACING, BPF_PROG_TYPE.STRUCT_OPS]);
 /** What a program type wants before it is accepted: an attach type, the sleepable flag. */
 const PROG_EXTRAS: Readonly<Record<number, { expectedAttachType?: number; flags?: number }>> = {
+  // Some helpers (get_retval) depend on it, and 0 would mean ingress.
+  [BPF_PROG_TYPE.CGROUP_DEVICE]: { expectedAttachType: 6 },
+  [BPF_PROG_TYPE.CGROUP_SYSCTL]: { expectedAttachType: 18 },
   [BPF_PROG_TYPE.CGROUP_SOCK_ADDR]: { expectedAttachType: 10 },
   [BPF_PROG_TYPE.CGROUP_SOCKOPT]: { expectedAttachType: 21 },
   [BPF_PROG_TYPE.SK_LOOKUP]: { expectedAttachType: 36 },

@@ -12,6 +12,7 @@ export * from "./link.ts";
 export * from "./load.ts";
 export * from "./map-kinds.ts";
 export * from "./map.ts";
+export * from "./pin.ts";
 export * from "./program.ts";
 export * from "./ring/index.ts";
 export * from "./symbolize.ts";
