@@ -4,6 +4,7 @@ import { expandMem } from "../codegen/lower.ts";
 import type { Func, Inst, Module } from "../ir/ir.ts";
 import { dropUnreached } from "../ir/reach.ts";
 import { orderBlocks, simplifyBlocks } from "./cfg-simplify.ts";
+import { dropUndemanded } from "./demanded.ts";
 import { removeDeadStores } from "./dse.ts";
 import { numberValues } from "./gvn.ts";
 import { inlineCalls } from "./inline.ts";
@@ -44,12 +45,13 @@ function optimizeFunc(f: Func, target: Target, level: OptLevel): void {
   for (let round = 0; round < 4; round++) {
     promoteSlots(f);
     const decided = numberValues(f, target);
+    const bits = round < 2 && dropUndemanded(f);
     removeDead(f);
     const stores = removeDeadStores(f, target.endian === "little");
     let blocks = simplifyBlocks(f);
     if (round === 0 && level >= 2 && transformLoops(f)) blocks = true;
     // The first round's removals make single uses, which allow more in the second.
-    if (round > 0 && !decided && !stores && !blocks) break;
+    if (round > 0 && !decided && !stores && !blocks && !bits) break;
   }
   orderBlocks(f);
 }
