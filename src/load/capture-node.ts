@@ -50,7 +50,7 @@ function toPath(url: string): string {
 export function displayPath(url: string): string {
   let path: string;
   try {
-    path = toPath(url.replace(/[?#].*$/s, ""));
+    path = toPath(url);
   } catch {
     return url;
   }

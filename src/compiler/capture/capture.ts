@@ -40,7 +40,7 @@ export function createCapture(host: CaptureHost): Capture {
 class Capturer implements Capture {
   readonly #host: CaptureHost;
   readonly #files = new Map<string, SourceFile>();
-  readonly #maps = new Map<string, SourceMapV3 | undefined>();
+  readonly #maps = new Map<string, LocatedMap | undefined>();
   /** URLs of scripts that the inspector only numbers. */
   readonly #scripts = new Map<string, string>();
   readonly #done = new Map<AnyFunction, CaptureResult>();
@@ -281,13 +281,13 @@ class Capturer implements Capture {
     text: string,
     start: { line: number; col: number },
     script: { url: string },
-    map: SourceMapV3,
+    { map, base }: LocatedMap,
     running: { node: Ast; shift: number } | undefined,
   ): Found {
     const from = map.original(start.line, start.col);
     if (from === undefined)
       return { k: "no", why: `the source map of ${script.url} says nothing about line ${start.line + 1}` };
-    const url = resolveUrl(from.source, script.url);
+    const url = resolveUrl(from.source, base);
     const carried = map.content(from.source);
     const own = carried ?? this.#host.readText(url);
     if (own === undefined)
@@ -309,17 +309,23 @@ class Capturer implements Capture {
     return { k: "found", source, node: entry.node, running: running?.node, original };
   }
 
-  #map(url: string, text: string | undefined, mapUrl: string | undefined): SourceMapV3 | undefined {
+  #map(url: string, text: string | undefined, mapUrl: string | undefined): LocatedMap | undefined {
     if (this.#maps.has(url)) return this.#maps.get(url);
+    // Node has made the sources of a map that it knows absolute.
     let map = SourceMapV3.decode(this.#host.sourceMap(url));
+    let base = url;
     if (map === undefined) {
       const own = text ?? this.#host.readText(url);
       const reference = mapUrl ?? (own === undefined ? undefined : sourceMappingUrl(own));
-      if (reference !== undefined)
-        map = SourceMapV3.decode(dataUrlText(reference) ?? this.#host.readText(resolveUrl(reference, url)));
+      if (reference !== undefined) {
+        const inline = dataUrlText(reference);
+        if (inline === undefined) base = resolveUrl(reference, url);
+        map = SourceMapV3.decode(inline ?? this.#host.readText(base));
+      }
     }
-    this.#maps.set(url, map);
-    return map;
+    const located = map === undefined ? undefined : { map, base };
+    this.#maps.set(url, located);
+    return located;
   }
 
   #file(url: string, text: string): SourceFile {
@@ -351,13 +357,20 @@ class Capturer implements Capture {
 
   /** The declaration's place in the original source, where a map can tell. */
   #siteSpan(site: Site): Label["span"] {
-    const from = this.#map(site.url, undefined, undefined)?.original(site.line - 1, site.col - 1);
+    const located = this.#map(site.url, undefined, undefined);
+    const from = located?.map.original(site.line - 1, site.col - 1);
     const [file, line, col] =
-      from === undefined
+      located === undefined || from === undefined
         ? [this.#host.displayPath(site.url), site.line, site.col]
-        : [this.#host.displayPath(resolveUrl(from.source, site.url)), from.line + 1, from.col + 1];
+        : [this.#host.displayPath(resolveUrl(from.source, located.base)), from.line + 1, from.col + 1];
     return { file, line, col, endLine: line, endCol: col + 1 };
   }
+}
+
+/** A map, and the URL that its sources are relative to: its own, or the script's when it is inline. */
+interface LocatedMap {
+  readonly map: SourceMapV3;
+  readonly base: string;
 }
 
 type Found =
@@ -466,7 +479,8 @@ function resembles(written: Ast, running: Ast): boolean {
 function resolveUrl(reference: string, base: string): string {
   if (/^[a-z][a-z0-9+.-]+:/i.test(reference)) return reference;
   try {
-    return new URL(reference, base.startsWith("/") ? `file://${base}` : base).href;
+    const from = base.startsWith("/") ? `file://${encodeURI(base).replace(/[?#]/g, encodeURIComponent)}` : base;
+    return new URL(reference, from).href;
   } catch {
     return reference;
   }

@@ -175,6 +175,19 @@ test("esbuild, minified with a map", async () =>
   same(await esbuild("min.mjs", { format: "esm", sourcemap: true, minify: true })));
 test("esbuild, bpfkit bundled too", async () =>
   same(await esbuild("all.mjs", { format: "esm", sourcemap: true, external: [] })));
+test("esbuild, map and sources in other folders, a blank and a # in a path", async () => {
+  const out = join(dir, "out of # here");
+  mkdirSync(join(out, "maps"), { recursive: true });
+  writeFileSync(join(out, "package.json"), "{}");
+  const built = await esbuild("out of # here/x.cjs", { format: "cjs", sourcemap: "external", sourcesContent: false });
+  assert.match(built["onExec"]?.at ?? "", /^x\.cjs:/, "the comment that names the map is not there yet");
+  const map = JSON.parse(readFileSync(join(out, "x.cjs.map"), "utf8")) as { sources: string[] };
+  map.sources = map.sources.map((source) => `../${source}`);
+  writeFileSync(join(out, "maps/x.map"), JSON.stringify(map));
+  rmSync(join(out, "x.cjs.map"));
+  writeFileSync(join(out, "x.cjs"), `${readFileSync(join(out, "x.cjs"), "utf8")}\n//# sourceMappingURL=maps/x.map\n`);
+  same(await describe(process.execPath, [], "out of # here/x.cjs", "import"));
+});
 test("esbuild without a map: the JavaScript is compiled", async () => {
   const rows = await esbuild("nomap.mjs", { format: "esm", target: "es2022" });
   assert.is(rows["onExec"]?.text?.includes("as number"), false);
