@@ -26,5 +26,5 @@ if (process.argv[2] === "open") {
   console.log(JSON.stringify({ open: opened - start, name: found - opened }));
 } else {
   const text = Buffer.from(dumpC(Btf.parse(bytesOfKernelBtf())));
-  for (let at = 0; at < text.length; ) at += writeSync(1, text, at);
+  for (let at = 0; at < text.length;) at += writeSync(1, text, at);
 }

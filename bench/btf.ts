@@ -5,7 +5,6 @@
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { compileC } from "./c.lib.ts";
@@ -28,7 +27,13 @@ export async function run(): Promise<Row[]> {
     const child = join(folder, "child.mjs");
     await build({
       entryPoints: [join(import.meta.dirname, "btf-child.lib.ts")],
-      outfile: child, bundle: true, platform: "node", format: "esm", target: "node20.19", external: ["koffi"], logLevel: "error",
+      outfile: child,
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      target: "node20.19",
+      external: ["koffi"],
+      logLevel: "error",
     });
     const libbpf = compileC("btf_load");
     const ours: Times[] = [];
@@ -46,7 +51,15 @@ export async function run(): Promise<Row[]> {
     return [
       row("btf", "vmlinux", "open", "ms", of(ours, "open"), of(theirs, "open"), "libbpf btf__load_vmlinux_btf"),
       row("btf", "task_struct", "name-cold", "ms", of(ours, "name"), 1.5, "limit"),
-      row("btf", "vmlinux.h", "process", "ms", median(headers.map((h) => h.ours)), median(headers.map((h) => h.theirs)), "bpftool"),
+      row(
+        "btf",
+        "vmlinux.h",
+        "process",
+        "ms",
+        median(headers.map((h) => h.ours)),
+        median(headers.map((h) => h.theirs)),
+        "bpftool",
+      ),
     ];
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -153,9 +153,7 @@ export class Btf {
 
   /** The BTF of this chain that owns type `id` (this one or a base). */
   owner(id: number): Btf {
-    let btf: Btf = this;
-    while (id < btf.firstId && btf.base !== undefined) btf = btf.base;
-    return btf;
+    return id < this.firstId && this.base !== undefined ? this.base.owner(id) : this;
   }
 
   /** Kind number (`BTF_KIND`) of type `id`, without decoding it. */
@@ -173,7 +171,9 @@ export class Btf {
   #wordOf(id: number): number {
     const word = this.offsets[id - this.firstId];
     if (word === undefined || id <= 0) {
-      throw new DecodeError(this.what, `type id ${id} does not exist (there are ${this.typeCount})`, { path: ["types", `[${id}]`] });
+      throw new DecodeError(this.what, `type id ${id} does not exist (there are ${this.typeCount})`, {
+        path: ["types", `[${id}]`],
+      });
     }
     return word;
   }
@@ -183,7 +183,7 @@ export class Btf {
     if (id === 0) return "";
     const btf = this.owner(id);
     const word = btf.#wordOf(id);
-return btf.stringAt(btf.words[word]!);
+    return btf.stringAt(btf.words[word]!);
   }
 
   /** Kind number and name of a type, for messages: `struct task_struct`. */
@@ -200,15 +200,17 @@ return btf.stringAt(btf.words[word]!);
   stringAt(offset: number): string {
     const found = this.stringOrUndefined(offset);
     if (found !== undefined) return found;
-    throw new DecodeError(this.what, `string offset ${offset} is outside ${this.strings.end} bytes of strings`, { path: ["strings"] });
+    throw new DecodeError(this.what, `string offset ${offset} is outside ${this.strings.end} bytes of strings`, {
+      path: ["strings"],
+    });
   }
 
   /** The string at `offset` of the (split) string space; undefined when it is outside. */
   stringOrUndefined(offset: number): string | undefined {
     if (offset === 0) return "";
-    let btf: Btf = this;
-    while (offset < btf.strings.start && btf.base !== undefined) btf = btf.base;
-    return offset < btf.strings.end && offset >= 0 ? btf.strings.at(offset) : undefined;
+    const { strings, base } = this;
+    if (offset < strings.start) return base?.stringOrUndefined(offset);
+    return offset < strings.end ? strings.at(offset) : undefined;
   }
 
   /**
@@ -273,22 +275,26 @@ return btf.stringAt(btf.words[word]!);
 
   /** One name without the index: find its bytes, then the types whose name_off points there. Undefined: the index must decide. */
   #search(name: string, kind: number): number | undefined {
-    let btf: Btf | undefined = this;
-    let whole = -1;
     // A split BTF's type may take its name from the base's strings.
-    while (btf !== undefined && whole < 0) {
-      whole = btf.strings.offsetOf(name);
-      btf = btf.base;
-    }
+    const whole = this.#offsetOfString(name);
     if (whole >= 0) {
       const id = this.#typeNamedAt(whole, kind);
       if (id !== 0) return id;
     }
-    const others: number[] = [];
-    for (btf = this; btf !== undefined; btf = btf.base) others.push(...btf.strings.offsetsOf(name, SUFFIX_HITS));
+    const others = this.#offsetsOfString(name);
     if (others.length >= SUFFIX_HITS) return undefined;
     const ids = others.map((offset) => this.#typeNamedAt(offset, kind)).filter((id) => id !== 0);
     return ids.length === 0 ? 0 : Math.min(...ids);
+  }
+
+  #offsetOfString(name: string): number {
+    const own = this.strings.offsetOf(name);
+    return own < 0 && this.base !== undefined ? this.base.#offsetOfString(name) : own;
+  }
+
+  #offsetsOfString(name: string): number[] {
+    const inBase = this.base === undefined ? [] : this.base.#offsetsOfString(name);
+    return [...inBase, ...this.strings.offsetsOf(name, SUFFIX_HITS)];
   }
 
   #typeNamedAt(offset: number, kind: number): number {
@@ -304,7 +310,8 @@ return btf.stringAt(btf.words[word]!);
     }
     for (; index < offsets.length; index++) {
       const word = offsets[index]!;
-      if (words[word] === offset && (kind < 0 || ((words[word + 1]! >>> 24) & 0x1f) === kind)) return this.firstId + index;
+      if (words[word] === offset && (kind < 0 || ((words[word + 1]! >>> 24) & 0x1f) === kind))
+        return this.firstId + index;
     }
     return 0;
   }
@@ -393,7 +400,10 @@ function typeError(words: Uint32Array, what: string, sectionOffset: number, at: 
   const kind = (info >>> 24) & 0x1f;
   const name = KIND_NAMES[kind];
   if (name === undefined || kind === 0) {
-    throw new DecodeError(what, `expected a kind from 1 to 19, got ${kind}`, { offset: offset + 4, path: [...path, "info"] });
+    throw new DecodeError(what, `expected a kind from 1 to 19, got ${kind}`, {
+      offset: offset + 4,
+      path: [...path, "info"],
+    });
   }
   const need = KIND_WORDS[kind]! + ELEMENT_WORDS[kind]! * (info & 0xffff);
   throw new DecodeError(what, `a ${name} with vlen ${info & 0xffff} takes ${need * 4} bytes, ${left * 4} are left`, {

@@ -2,7 +2,7 @@
 import { ByteWriter, encodeUtf8, type Endian } from "../core/bytes.ts";
 import { ArgumentError } from "../core/errors.ts";
 import { Btf } from "./btf.ts";
-import { BTF_HEADER_BYTES, BTF_INT, BTF_KIND, BTF_LINKAGE, BTF_MAGIC, BTF_VERSION, KIND_NAMES } from "./kinds.ts";
+import { BTF_HEADER_BYTES, BTF_INT, BTF_LINKAGE, BTF_MAGIC, BTF_VERSION, KIND_NAMES } from "./kinds.ts";
 import { eachStringRef, eachTypeRef } from "./refs.ts";
 import type { BtfTypeSpec } from "./types.ts";
 
@@ -152,7 +152,8 @@ export class BtfBuilder {
     let typeWords = 0;
     for (let i = 0; i < this.#records.length; i++) {
       const record = this.#records[i];
-      if (record === undefined) throw new ArgumentError("id", `type [${this.firstId + i}] was reserved but not defined`);
+      if (record === undefined)
+        throw new ArgumentError("id", `type [${this.firstId + i}] was reserved but not defined`);
       eachTypeRef(record, 0, (at) => {
         if (record[at]! >= this.nextId) {
           throw new ArgumentError(`type [${this.firstId + i}]`, `refers to type [${record[at]}], which does not exist`);
@@ -163,7 +164,11 @@ export class BtfBuilder {
     const stringBytes = this.#stringEnd - this.#stringStart;
     const header = new ByteWriter({ endian: this.endian, capacity: BTF_HEADER_BYTES });
     header.u16(BTF_MAGIC).u8(BTF_VERSION).u8(0).u32(BTF_HEADER_BYTES);
-    header.u32(0).u32(typeWords * 4).u32(typeWords * 4).u32(stringBytes);
+    header
+      .u32(0)
+      .u32(typeWords * 4)
+      .u32(typeWords * 4)
+      .u32(stringBytes);
     const out = new Uint8Array(BTF_HEADER_BYTES + typeWords * 4 + stringBytes);
     out.set(header.finish());
     const view = new DataView(out.buffer);
@@ -202,10 +207,13 @@ export class BtfBuilder {
     switch (type.kind) {
       case "int": {
         const { size, bits, offset } = type;
-        if (![1, 2, 4, 8, 16].includes(size)) throw new ArgumentError("size", `an int of ${size} bytes: expected 1, 2, 4, 8 or 16`);
+        if (![1, 2, 4, 8, 16].includes(size))
+          throw new ArgumentError("size", `an int of ${size} bytes: expected 1, 2, 4, 8 or 16`);
         uint("offset", offset, 0xff);
-        if (uint("bits", bits, 0xff) + offset > size * 8) throw new ArgumentError("bits", `${bits} bits from ${offset} do not fit ${size} bytes`);
-        const encoding = (type.signed ? BTF_INT.SIGNED : 0) | (type.char ? BTF_INT.CHAR : 0) | (type.bool ? BTF_INT.BOOL : 0);
+        if (uint("bits", bits, 0xff) + offset > size * 8)
+          throw new ArgumentError("bits", `${bits} bits from ${offset} do not fit ${size} bytes`);
+        const encoding =
+          (type.signed ? BTF_INT.SIGNED : 0) | (type.char ? BTF_INT.CHAR : 0) | (type.bool ? BTF_INT.BOOL : 0);
         return record(0, false, size, [encoding * 2 ** 24 + offset * 2 ** 16 + bits]);
       }
       case "ptr":
@@ -245,8 +253,16 @@ export class BtfBuilder {
         const rest: number[] = [];
         for (const v of type.values) {
           const wrapped = type.signed ? BigInt.asIntN(64, v.value) : BigInt.asUintN(64, v.value);
-          if (wrapped !== v.value) throw new ArgumentError(v.name, `${v.value} does not fit ${type.signed ? "a signed" : "an unsigned"} 64-bit integer`);
-          rest.push(this.addString(v.name), Number(BigInt.asUintN(32, v.value)), Number(BigInt.asUintN(32, v.value >> 32n)));
+          if (wrapped !== v.value)
+            throw new ArgumentError(
+              v.name,
+              `${v.value} does not fit ${type.signed ? "a signed" : "an unsigned"} 64-bit integer`,
+            );
+          rest.push(
+            this.addString(v.name),
+            Number(BigInt.asUintN(32, v.value)),
+            Number(BigInt.asUintN(32, v.value >> 32n)),
+          );
         }
         return record(type.values.length, type.signed, enumSize(type.size), rest);
       }
@@ -255,7 +271,12 @@ export class BtfBuilder {
       case "func":
         return record(BTF_LINKAGE.indexOf(type.linkage), false, id(type.type));
       case "func_proto":
-        return record(type.params.length, false, id(type.type), type.params.flatMap((p) => [this.addString(p.name), id(p.type)]));
+        return record(
+          type.params.length,
+          false,
+          id(type.type),
+          type.params.flatMap((p) => [this.addString(p.name), id(p.type)]),
+        );
       case "var":
         return record(0, false, id(type.type), [BTF_LINKAGE.indexOf(type.linkage)]);
       case "datasec":
@@ -263,15 +284,22 @@ export class BtfBuilder {
           type.vars.length,
           false,
           uint("size", type.size, 0xffff_ffff),
-          type.vars.flatMap((v) => [id(v.type), uint("offset", v.offset, 0xffff_ffff), uint("size", v.size, 0xffff_ffff)]),
+          type.vars.flatMap((v) => [
+            id(v.type),
+            uint("offset", v.offset, 0xffff_ffff),
+            uint("size", v.size, 0xffff_ffff),
+          ]),
         );
       case "float":
         return record(0, false, uint("size", type.size, 0xffff_ffff));
       case "decl_tag": {
         const index = type.componentIdx;
-        if (!Number.isInteger(index) || index < -1 || index > 0x7fff_ffff) throw new ArgumentError("componentIdx", `expected -1 or an index, got ${index}`);
+        if (!Number.isInteger(index) || index < -1 || index > 0x7fff_ffff)
+          throw new ArgumentError("componentIdx", `expected -1 or an index, got ${index}`);
         return record(0, type.attribute, id(type.type), [index >>> 0]);
       }
+      default:
+        throw new ArgumentError("kind", `unknown kind of type: ${(type as { kind: string }).kind}`);
     }
   }
 }

@@ -127,7 +127,13 @@ function namesMatch(local: string, target: string): boolean {
 }
 
 /** For TYPE_MATCHES: everything that the local type mentions must exist alike in the target. */
-export function typesMatch(pair: CorePair, localId: number, targetId: number, behindPtr = false, level = MAX_DEPTH): boolean {
+export function typesMatch(
+  pair: CorePair,
+  localId: number,
+  targetId: number,
+  behindPtr = false,
+  level = MAX_DEPTH,
+): boolean {
   if (level <= 0) throw new CoreLimit("types nest too deep");
   for (let depth = 0; depth < MAX_DEPTH; depth++) {
     pair.step();

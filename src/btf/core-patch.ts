@@ -24,10 +24,12 @@ export type PatchOutcome =
 /** Patches slot `at` of `insns` in place (two slots for ld_imm64). */
 export function patchCoreInsn(insns: Insn[], at: number, v: CoreValue): PatchOutcome {
   const insn = insns[at];
-  if (insn === undefined) return { kind: "refused", reason: `instruction ${at} is outside the program of ${insns.length} instructions` };
+  if (insn === undefined)
+    return { kind: "refused", reason: `instruction ${at} is outside the program of ${insns.length} instructions` };
   const wide = insn.opcode === LD_IMM64;
   const poison = (reason?: string): PatchOutcome => {
-    for (let i = at; i < at + (wide ? 2 : 1); i++) insns[i] = { opcode: 0x85, dst: 0, src: 0, off: 0, imm: CORE_POISON };
+    for (let i = at; i < at + (wide ? 2 : 1); i++)
+      insns[i] = { opcode: 0x85, dst: 0, src: 0, off: 0, imm: CORE_POISON };
     return reason === undefined ? { kind: "poisoned" } : { kind: "poisoned", reason };
   };
   const unexpected = (got: bigint, field: string): PatchOutcome => ({
@@ -46,8 +48,10 @@ export function patchCoreInsn(insns: Insn[], at: number, v: CoreValue): PatchOut
     case CLASS.ST:
     case CLASS.STX: {
       if (v.poison) return poison();
-      if (v.validate && BigInt.asUintN(64, BigInt(insn.off)) !== v.original) return unexpected(BigInt(insn.off), "offset");
-      if (v.value > 0x7fffn) return { kind: "refused", reason: `offset ${v.value} does not fit the 16 bits of a load or store` };
+      if (v.validate && BigInt.asUintN(64, BigInt(insn.off)) !== v.original)
+        return unexpected(BigInt(insn.off), "offset");
+      if (v.value > 0x7fffn)
+        return { kind: "refused", reason: `offset ${v.value} does not fit the 16 bits of a load or store` };
       if (v.sizeMismatch) {
         return poison(
           `the field has ${v.originalSize} bytes in the program's type and ${v.size} in the target's: only pointers and unsigned integers can change size`,
@@ -57,10 +61,14 @@ export function patchCoreInsn(insns: Insn[], at: number, v: CoreValue): PatchOut
       if (v.size !== v.originalSize) {
         const now = SIZE_BYTES.get(opcode & 0x18);
         if (now !== v.originalSize) {
-          return { kind: "refused", reason: `instruction ${at} accesses ${now} bytes, expected ${v.originalSize} from the local type` };
+          return {
+            kind: "refused",
+            reason: `instruction ${at} accesses ${now} bytes, expected ${v.originalSize} from the local type`,
+          };
         }
         const bits = BYTES_SIZE.get(v.size);
-        if (bits === undefined) return { kind: "refused", reason: `the field has ${v.size} bytes: no load or store has that size` };
+        if (bits === undefined)
+          return { kind: "refused", reason: `the field has ${v.size} bytes: no load or store has that size` };
         opcode = (opcode & 0xe7) | bits;
       }
       insns[at] = { ...insn, opcode, off: Number(v.value) };

@@ -45,7 +45,9 @@ export function parseCoreSpec(btf: Btf, relo: CoreReloRecord): CoreSpec {
   };
   const rootId = relo.typeId;
   if (rootId >= btf.typeCount) {
-    throw new DecodeError(btf.what, `CO-RE relocation of type ${rootId}, which does not exist`, { path: ["core_relo", "type_id"] });
+    throw new DecodeError(btf.what, `CO-RE relocation of type ${rootId}, which does not exist`, {
+      path: ["core_relo", "type_id"],
+    });
   }
   if (!isFieldRelo(relo.kind) && !isEnumRelo(relo.kind)) {
     if (relo.access !== "0") fail('expected "0" for a relocation of a type');
@@ -77,7 +79,8 @@ export function parseCoreSpec(btf: Btf, relo: CoreReloRecord): CoreSpec {
       if (member.name !== "") accessors.push({ typeId: id, index, name: member.name });
       id = member.type;
     } else if (type.kind === "array") {
-      if (index >= type.nelems && !isFlexible(btf, accessors.at(-1), type)) return fail(`step ${i}: the array has ${type.nelems} elements`);
+      if (index >= type.nelems && !isFlexible(btf, accessors.at(-1), type))
+        return fail(`step ${i}: the array has ${type.nelems} elements`);
       id = resolveId(btf, type.type);
       accessors.push({ typeId: id, index, name: undefined });
       bitOffset += index * sizeOf(btf, id) * 8;
@@ -133,7 +136,12 @@ export function matchCoreSpec(local: CoreSpec, kind: number, target: Btf, target
     const wanted = essentialName(local.accessors[0]!.name!);
     const index = type.values.findIndex((v) => essentialName(v.name) === wanted);
     if (index < 0) return undefined;
-    return { btf: target, rootId: targetId, accessors: [{ typeId: type.id, index, name: type.values[index]!.name }], bitOffset: 0 };
+    return {
+      btf: target,
+      rootId: targetId,
+      accessors: [{ typeId: type.id, index, name: type.values[index]!.name }],
+      bitOffset: 0,
+    };
   }
   if (!isFieldRelo(kind)) {
     const same =

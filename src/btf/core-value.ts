@@ -52,7 +52,8 @@ function fieldValue(spec: CoreSpec, kind: number): FieldValue {
   }
   const struct = btf.typeById(accessor.typeId);
   const member = isComposite(struct) ? struct.members[accessor.index] : undefined;
-  if (member === undefined) throw new CoreUnsatisfiable(`${btf.describe(accessor.typeId)} has no member ${accessor.index}`);
+  if (member === undefined)
+    throw new CoreUnsatisfiable(`${btf.describe(accessor.typeId)} has no member ${accessor.index}`);
   const type = resolve(btf, member.type);
   const { bitSize } = member;
   const bitOffset = spec.bitOffset;
@@ -92,7 +93,10 @@ function fieldValue(spec: CoreSpec, kind: number): FieldValue {
       out.validate = true;
       break;
     case CORE_RELO.FIELD_LSHIFT_U64: {
-      const shift = btf.endian === "little" ? 64 - (bitOffset + bits - byteOffset * 8) : (8 - bytes) * 8 + (bitOffset - byteOffset * 8);
+      const shift =
+        btf.endian === "little"
+          ? 64 - (bitOffset + bits - byteOffset * 8)
+          : (8 - bytes) * 8 + (bitOffset - byteOffset * 8);
       out.value = BigInt.asUintN(64, BigInt(shift));
       break;
     }
@@ -170,9 +174,13 @@ export function coreValue(local: CoreSpec, target: CoreSpec | undefined, kind: n
 }
 
 /** Whether two targets give different results, and how to say so; undefined when they agree. */
-export function coreDisagreement(a: { spec: CoreSpec; value: CoreValue }, b: { spec: CoreSpec; value: CoreValue }): string | undefined {
+export function coreDisagreement(
+  a: { spec: CoreSpec; value: CoreValue },
+  b: { spec: CoreSpec; value: CoreValue },
+): string | undefined {
   if (a.spec.bitOffset !== b.spec.bitOffset) return `at bit ${a.spec.bitOffset} and at bit ${b.spec.bitOffset}`;
-  if (a.value.poison !== b.value.poison || a.value.value !== b.value.value) return `${a.value.value} and ${b.value.value}`;
+  if (a.value.poison !== b.value.poison || a.value.value !== b.value.value)
+    return `${a.value.value} and ${b.value.value}`;
   return undefined;
 }
 

@@ -125,11 +125,22 @@ export class CoreResolver {
       spec = parseCoreSpec(local, relo);
       if (relo.kind === CORE_RELO.TYPE_ID_LOCAL) {
         const id = BigInt(relo.typeId);
-        const value: CoreValue = { original: id, value: id, poison: false, validate: false, originalSize: 0, size: 0, sizeMismatch: false };
+        const value: CoreValue = {
+          original: id,
+          value: id,
+          poison: false,
+          validate: false,
+          originalSize: 0,
+          size: 0,
+          sizeMismatch: false,
+        };
         return end("ok", { value });
       }
       if (local.nameOf(relo.typeId) === "") {
-        return error("BPF7002", `${kind}: ${local.describe(relo.typeId)} has no name, so no target type can be found for it`);
+        return error(
+          "BPF7002",
+          `${kind}: ${local.describe(relo.typeId)} has no name, so no target type can be found for it`,
+        );
       }
       const candidates = this.candidates(local, relo.typeId);
       const matched: CoreCandidate[] = [];
@@ -148,7 +159,9 @@ export class CoreResolver {
           return error(
             "BPF7003",
             `${kind} of ${formatCoreSpec(spec, relo.kind)} is ambiguous: target types of that name disagree, ${differ}`,
-            [...matched, ...candidates.slice(candidates.indexOf(candidate) + 1)].map((c) => `candidate: ${candidateText(c)}`),
+            [...matched, ...candidates.slice(candidates.indexOf(candidate) + 1)].map(
+              (c) => `candidate: ${candidateText(c)}`,
+            ),
             "give the type a layout that only one of the candidates has, by accessing a member that only that one has",
           );
         }
@@ -162,7 +175,10 @@ export class CoreResolver {
       return end("poisoned", { value, diagnostic: explainMissing(spec, relo, kind, candidates, this.targets) });
     } catch (thrown) {
       if (thrown instanceof BpfkitError || thrown instanceof CoreLimit) {
-        return error("BPF7001", `${kind}${spec === undefined ? "" : ` of ${formatCoreSpec(spec, relo.kind)}`}: ${thrown.message}`);
+        return error(
+          "BPF7001",
+          `${kind}${spec === undefined ? "" : ` of ${formatCoreSpec(spec, relo.kind)}`}: ${thrown.message}`,
+        );
       }
       throw thrown;
     }
@@ -208,7 +224,13 @@ export function relocate(input: {
   return new CoreResolver(input.targets).relocate(input);
 }
 
-function diagnostic(code: string, severity: Diagnostic["severity"], message: string, notes: readonly string[], help?: string): Diagnostic {
+function diagnostic(
+  code: string,
+  severity: Diagnostic["severity"],
+  message: string,
+  notes: readonly string[],
+  help?: string,
+): Diagnostic {
   return { code, severity, message, labels: [], notes, ...(help === undefined ? {} : { help }) };
 }
 
@@ -225,7 +247,7 @@ function flavoursOf(btf: Btf): Map<string, number[]> {
       for (let id = btf.firstId; id < btf.typeCount; id++) names.add(btf.nameOf(id));
       break;
     }
-    for (let at = text.indexOf("___"); at >= 0; ) {
+    for (let at = text.indexOf("___"); at >= 0;) {
       const end = text.indexOf("\0", at);
       names.add(text.slice(text.lastIndexOf("\0", at) + 1, end));
       at = text.indexOf("___", end);
@@ -262,7 +284,9 @@ function explainMissing(
     const where = targets.map((t) => t.what).join(", ");
     return diagnostic("BPF7004", "warning", `${kind} of ${path}: no ${root} in the target (${where})`, [], help);
   }
-  const notes = candidates.map((candidate) => `candidate: ${candidateText(candidate)} ${whyNot(spec, relo, candidate)}`);
+  const notes = candidates.map(
+    (candidate) => `candidate: ${candidateText(candidate)} ${whyNot(spec, relo, candidate)}`,
+  );
   return diagnostic("BPF7004", "warning", `${kind} of ${path}: no candidate has it`, notes, help);
 }
 
@@ -292,5 +316,7 @@ function whyNot(spec: CoreSpec, relo: CoreReloRecord, candidate: CoreCandidate):
 }
 
 function similar(a: string, b: string): boolean {
-  return a.replaceAll("_", "") === b.replaceAll("_", "") || a.includes(b) || b.includes(a) || a.slice(0, 5) === b.slice(0, 5);
+  return (
+    a.replaceAll("_", "") === b.replaceAll("_", "") || a.includes(b) || b.includes(a) || a.slice(0, 5) === b.slice(0, 5)
+  );
 }

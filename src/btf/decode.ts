@@ -17,7 +17,15 @@ function text(btf: Btf, id: number, word: number, index: number, list = "", elem
   if (offset === 0) return "";
   const found = btf.stringOrUndefined(offset);
   if (found !== undefined) return found;
-  return fail(btf, id, index, "name_off", `string offset ${offset} is outside ${btf.strings.end} bytes of strings`, list, element);
+  return fail(
+    btf,
+    id,
+    index,
+    "name_off",
+    `string offset ${offset} is outside ${btf.strings.end} bytes of strings`,
+    list,
+    element,
+  );
 }
 
 function ref(btf: Btf, id: number, word: number, index: number, field = "type", list = "", element = 0): number {
@@ -48,7 +56,8 @@ export function decodeType(btf: Btf, id: number, word: number): BtfType {
       if (size === 0 || size > 16 || (size & (size - 1)) !== 0) {
         fail(btf, id, 2, "size", `an int of ${size} bytes: expected 1, 2, 4, 8 or 16`);
       }
-      if (bits + offset > size * 8) fail(btf, id, 3, "bits", `bits ${offset} to ${offset + bits} are outside ${size} bytes`);
+      if (bits + offset > size * 8)
+        fail(btf, id, 3, "bits", `bits ${offset} to ${offset + bits} are outside ${size} bytes`);
       return {
         kind: "int",
         id,
@@ -115,7 +124,10 @@ export function decodeType(btf: Btf, id: number, word: number): BtfType {
     case "func_proto": {
       const params: BtfParam[] = [];
       for (let i = 0, p = 3; i < vlen; i++, p += 2) {
-        params.push({ name: text(btf, id, word, p, "params", i), type: ref(btf, id, word, p + 1, "type", "params", i) });
+        params.push({
+          name: text(btf, id, word, p, "params", i),
+          type: ref(btf, id, word, p + 1, "type", "params", i),
+        });
       }
       return { kind: "func_proto", id, name, type: ref(btf, id, word, 2), params };
     }
@@ -124,14 +136,25 @@ export function decodeType(btf: Btf, id: number, word: number): BtfType {
     case "datasec": {
       const vars: BtfSecVar[] = [];
       for (let i = 0, v = 3; i < vlen; i++, v += 3) {
-        vars.push({ type: ref(btf, id, word, v, "type", "vars", i), offset: words[word + v + 1]!, size: words[word + v + 2]! });
+        vars.push({
+          type: ref(btf, id, word, v, "type", "vars", i),
+          offset: words[word + v + 1]!,
+          size: words[word + v + 2]!,
+        });
       }
       return { kind: "datasec", id, name, size: words[word + 2]!, vars };
     }
     case "float":
       return { kind: "float", id, name, size: words[word + 2]! };
     case "decl_tag":
-      return { kind: "decl_tag", id, name, type: ref(btf, id, word, 2), componentIdx: words[word + 3]! | 0, attribute: kflag };
+      return {
+        kind: "decl_tag",
+        id,
+        name,
+        type: ref(btf, id, word, 2),
+        componentIdx: words[word + 3]! | 0,
+        attribute: kflag,
+      };
     case "type_tag":
       return { kind: "type_tag", id, name, type: ref(btf, id, word, 2), attribute: kflag };
     default:
@@ -140,5 +163,7 @@ export function decodeType(btf: Btf, id: number, word: number): BtfType {
 }
 
 function linkageOf(btf: Btf, id: number, index: number, value: number): BtfLinkage {
-  return BTF_LINKAGE[value] ?? fail(btf, id, index, "linkage", `expected 0 (static), 1 (global) or 2 (extern), got ${value}`);
+  return (
+    BTF_LINKAGE[value] ?? fail(btf, id, index, "linkage", `expected 0 (static), 1 (global) or 2 (extern), got ${value}`)
+  );
 }

@@ -157,15 +157,17 @@ class TypeGraph {
 
   #key(id: number, classOf: Uint32Array): string {
     let key = "";
-    for (let i = this.#refStart[id]!; i < this.#refStart[id + 1]!; i++) key += `${classOf[this.meaning[this.#refs[i]!]!]},`;
+    for (let i = this.#refStart[id]!; i < this.#refStart[id + 1]!; i++)
+      key += `${classOf[this.meaning[this.#refs[i]!]!]},`;
     return key;
   }
 
   /** Who refers to each type, forward declarations counted as what they mean. */
   #parents(): (number[] | undefined)[] {
-    const parents: (number[] | undefined)[] = new Array(this.#count);
+    const parents: (number[] | undefined)[] = [];
     for (let id = 1; id < this.#count; id++) {
-      for (let i = this.#refStart[id]!; i < this.#refStart[id + 1]!; i++) (parents[this.meaning[this.#refs[i]!]!] ??= []).push(id);
+      for (let i = this.#refStart[id]!; i < this.#refStart[id + 1]!; i++)
+        (parents[this.meaning[this.#refs[i]!]!] ??= []).push(id);
     }
     return parents;
   }

@@ -113,7 +113,9 @@ class CDump {
     const preserve = options.preserveAccessIndex ?? true;
     if (guard !== "") this.#out.add(`#ifndef ${guard}\n#define ${guard}\n\n`);
     if (preserve) {
-      this.#out.add("#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)\n#endif\n\n");
+      this.#out.add(
+        "#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n#pragma clang attribute push (__attribute__((preserve_access_index)), apply_to = record)\n#endif\n\n",
+      );
     }
     const btf = this.#btf;
     if (options.only === undefined) {
@@ -227,7 +229,9 @@ class CDump {
     const struct = this.#btf.decode(id);
     if (struct.kind !== "struct" && struct.kind !== "union") return;
     if (state === DEFINING) {
-      throw new DecodeError(this.#btf.what, `${this.#btf.describe(id)} contains itself`, { path: ["types", `[${id}]`] });
+      throw new DecodeError(this.#btf.what, `${this.#btf.describe(id)} contains itself`, {
+        path: ["types", `[${id}]`],
+      });
     }
     this.#state[id] = DEFINING;
     for (const member of struct.members) this.#need(member.type, true);
@@ -242,7 +246,8 @@ class CDump {
     const type = this.#btf.decode(id);
     if ((type.kind !== "int" && type.kind !== "float") || C_SCALARS.has(type.name)) return;
     if (type.kind === "float") {
-      if (type.size === 4 || type.size === 8) this.#out.add(`typedef ${type.size === 4 ? "float" : "double"} ${type.name};\n\n`);
+      if (type.size === 4 || type.size === 8)
+        this.#out.add(`typedef ${type.size === 4 ? "float" : "double"} ${type.name};\n\n`);
       return;
     }
     // Compilers' own types, such as `__Poly8_t`, have no other definition.
@@ -340,7 +345,9 @@ class CDump {
   }
 
   #endless(id: number): DecodeError {
-    return new DecodeError(this.#btf.what, "types nest too deep, contain themselves or expand without end", { path: ["types", `[${id}]`] });
+    return new DecodeError(this.#btf.what, "types nest too deep, contain themselves or expand without end", {
+      path: ["types", `[${id}]`],
+    });
   }
 
   #makeDeclarator(id: number, indent: string): Declarator {
@@ -352,7 +359,10 @@ class CDump {
         return { lead: `${type.name} `, suffix: "" };
       case "struct":
       case "union":
-        return { lead: type.name === "" ? `${this.#structBody(type, "", indent)} ` : `${type.kind} ${this.#names.of(id)} `, suffix: "" };
+        return {
+          lead: type.name === "" ? `${this.#structBody(type, "", indent)} ` : `${type.kind} ${this.#names.of(id)} `,
+          suffix: "",
+        };
       case "enum":
       case "enum64":
         if (type.name !== "") return { lead: `enum ${this.#names.of(id)} `, suffix: "" };
@@ -363,7 +373,9 @@ class CDump {
       case "fwd":
         return { lead: `${this.#names.tag(id)} ${this.#names.of(id)} `, suffix: "" };
       case "typedef":
-        return type.name === VA_LIST ? this.#declarator(type.type, indent) : { lead: `${this.#names.of(id)} `, suffix: "" };
+        return type.name === VA_LIST
+          ? this.#declarator(type.type, indent)
+          : { lead: `${this.#names.of(id)} `, suffix: "" };
       case "ptr": {
         const { lead, suffix } = this.#declarator(type.type, indent);
         return suffix === "" ? { lead: `${lead}*`, suffix } : { lead: `${lead}(*`, suffix: `)${suffix}` };
@@ -390,7 +402,9 @@ class CDump {
         return this.#qualify(type.type, `__attribute__((${tag}))`, indent);
       }
       default:
-        throw new DecodeError(this.#btf.what, `${this.#btf.describe(id)} cannot be the type of a value`, { path: ["types", `[${id}]`] });
+        throw new DecodeError(this.#btf.what, `${this.#btf.describe(id)} cannot be the type of a value`, {
+          path: ["types", `[${id}]`],
+        });
     }
   }
 
@@ -421,7 +435,7 @@ function padding(from: number, to: number, indent: string): string {
     if (start > from) text += `${indent}char: ${start - from};\n`;
     return `${text}${indent}char __padding_at_${start / 8}[${Math.floor((to - start) / 8)}];\n`;
   }
-  for (let at = from; at < to; ) {
+  for (let at = from; at < to;) {
     const width = Math.min(to - at, 64 - (at % 64));
     text += `${indent}long: ${width};\n`;
     at += width;

@@ -66,18 +66,31 @@ class TsDump {
   dump(options: DumpTsOptions): string {
     const module = options.module ?? "bpfkit";
     const tags = this.#nameInterfaces();
-    this.#out.add(`// Types of this kernel, written by \`bpfkit types\` from its BTF. Do not edit.\nimport type { CString, Pointer } from "${module}";\n\n`);
+    this.#out.add(
+      `// Types of this kernel, written by \`bpfkit types\` from its BTF. Do not edit.\nimport type { CString, Pointer } from "${module}";\n\n`,
+    );
     for (const [id, name] of this.#interfaces) {
       const struct = this.#btf.decode(id);
       if (struct.kind !== "struct" && struct.kind !== "union") continue;
       this.#out.add(`export interface ${name} {\n${this.#members(struct, "  ", 0)}}\n`);
     }
     this.#out.add("\n");
-    this.#group("AllKernelStructs", tags.map(([tag, name]) => `${property(tag)}: ${name};`));
+    this.#group(
+      "AllKernelStructs",
+      tags.map(([tag, name]) => `${property(tag)}: ${name};`),
+    );
     this.#group("AllTracepoints", this.#tracepoints(options.tracepoints ?? {}));
     this.#functionGroups(options.functions ?? []);
     this.#out.add(`declare module "${module}" {\n`);
-    for (const name of ["KernelStructs", "Tracepoints", "TpBtf", "KernelFunctions", "LsmHooks", "IterTargets", "Kfuncs"]) {
+    for (const name of [
+      "KernelStructs",
+      "Tracepoints",
+      "TpBtf",
+      "KernelFunctions",
+      "LsmHooks",
+      "IterTargets",
+      "Kfuncs",
+    ]) {
       this.#out.add(`  interface ${name} extends All${name} {}\n`);
     }
     this.#out.add("}\n");
@@ -106,7 +119,8 @@ class TsDump {
       } else if (kind === K.TYPEDEF) {
         const target = resolveId(btf, id);
         const targetKind = btf.kindOf(target);
-        if ((targetKind === K.STRUCT || targetKind === K.UNION) && btf.nameOf(target) === "") typedefs.push([id, target]);
+        if ((targetKind === K.STRUCT || targetKind === K.UNION) && btf.nameOf(target) === "")
+          typedefs.push([id, target]);
       }
     }
     for (const [id, target] of typedefs) {
@@ -127,7 +141,9 @@ class TsDump {
     let text = "";
     this.#lines -= struct.members.length;
     if (this.#lines < 0) {
-      throw new DecodeError(this.#btf.what, "anonymous types expand without end", { path: ["types", `[${struct.id}]`] });
+      throw new DecodeError(this.#btf.what, "anonymous types expand without end", {
+        path: ["types", `[${struct.id}]`],
+      });
     }
     for (const member of struct.members) {
       if (member.name !== "") {
@@ -136,7 +152,8 @@ class TsDump {
       }
       // C looks through anonymous members, and so does a field chain.
       const inner = resolve(this.#btf, member.type);
-      if ((inner.kind === "struct" || inner.kind === "union") && depth < MAX_NESTING) text += this.#members(inner, indent, depth + 1);
+      if ((inner.kind === "struct" || inner.kind === "union") && depth < MAX_NESTING)
+        text += this.#members(inner, indent, depth + 1);
     }
     return text;
   }
@@ -233,7 +250,8 @@ class TsDump {
         if (tag.kind === "decl_tag" && btf.kindOf(tag.type) === K.FUNC) kfuncs.add(tag.type);
       } else if (kind === K.STRUCT) {
         const name = btf.nameOf(id);
-        if (name.startsWith("bpf_iter__")) iterators.push(`${property(name.slice("bpf_iter__".length))}: ${this.#interfaces.get(id)};`);
+        if (name.startsWith("bpf_iter__"))
+          iterators.push(`${property(name.slice("bpf_iter__".length))}: ${this.#interfaces.get(id)};`);
       }
     }
     this.#group(
@@ -248,7 +266,9 @@ class TsDump {
       "AllKernelFunctions",
       [...byName].flatMap(([name, id]) => {
         const proto = this.#proto(id);
-        return proto === undefined ? [] : [`${property(name)}: { args: { ${this.#params(proto, 0).join("; ")} }; ret: ${this.#result(proto)} };`];
+        return proto === undefined
+          ? []
+          : [`${property(name)}: { args: { ${this.#params(proto, 0).join("; ")} }; ret: ${this.#result(proto)} };`];
       }),
     );
     const hooks = btf.findByName("security_list_options", "union");

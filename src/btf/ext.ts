@@ -59,7 +59,8 @@ export function parseBtfExt(bytes: Uint8Array, btf: Btf, options: { what?: strin
   const { endian } = btf;
   const r = new ByteReader(bytes, { endian, what });
   const magic = r.u16("magic");
-  if (magic !== BTF_MAGIC) throw r.error(`expected magic 0xeb9f (${endian}-endian, as .BTF), got 0x${magic.toString(16)}`, "magic", 0);
+  if (magic !== BTF_MAGIC)
+    throw r.error(`expected magic 0xeb9f (${endian}-endian, as .BTF), got 0x${magic.toString(16)}`, "magic", 0);
   const version = r.u8("version");
   if (version !== BTF_VERSION) throw r.error(`expected version ${BTF_VERSION}, got ${version}`, "version", 2);
   const flags = r.u8("flags");
@@ -79,13 +80,19 @@ export function parseBtfExt(bytes: Uint8Array, btf: Btf, options: { what?: strin
   const typeId = (at: ByteReader, path: string[]): number => {
     const id = at.u32();
     if (id < btf.typeCount) return id;
-    throw new DecodeError(what, `type id ${id} does not exist (there are ${btf.typeCount})`, { offset: at.offset - 4, path: [...path, "type_id"] });
+    throw new DecodeError(what, `type id ${id} does not exist (there are ${btf.typeCount})`, {
+      offset: at.offset - 4,
+      path: [...path, "type_id"],
+    });
   };
   const text = (at: ByteReader, path: string[], field: string): string => {
     const offset = at.u32();
     const found = btf.stringOrUndefined(offset);
     if (found !== undefined) return found;
-    throw new DecodeError(what, `string offset ${offset} is outside .BTF's strings`, { offset: at.offset - 4, path: [...path, field] });
+    throw new DecodeError(what, `string offset ${offset} is outside .BTF's strings`, {
+      offset: at.offset - 4,
+      path: [...path, field],
+    });
   };
   return {
     funcs: read(0, 8, (at, path) => ({ insnOff: at.u32(), typeId: typeId(at, path) })),
@@ -102,7 +109,10 @@ export function parseBtfExt(bytes: Uint8Array, btf: Btf, options: { what?: strin
       const access = text(at, path, "access_str_off");
       const kind = at.u32();
       if (kind > 12) {
-        throw new DecodeError(what, `expected a relocation kind from 0 to 12, got ${kind}`, { offset: at.offset - 4, path: [...path, "kind"] });
+        throw new DecodeError(what, `expected a relocation kind from 0 to 12, got ${kind}`, {
+          offset: at.offset - 4,
+          path: [...path, "kind"],
+        });
       }
       return { insnOff, typeId: id, access, kind };
     }),
@@ -121,11 +131,16 @@ function readSections<R>(
   const start = headerLength + place.offset;
   const end = start + place.length;
   if (end > r.bytes.length) {
-    throw r.error(`${place.name} at ${place.offset}+${place.length} ends outside ${r.bytes.length} bytes`, `${place.name}_len`, 8);
+    throw r.error(
+      `${place.name} at ${place.offset}+${place.length} ends outside ${r.bytes.length} bytes`,
+      `${place.name}_len`,
+      8,
+    );
   }
   if (start % 4 !== 0) throw r.error(`expected a multiple of 4, got ${place.offset}`, `${place.name}_off`, 8);
   r.seek(start);
-  if (place.length < 4) throw r.error(`expected a record size of 4 bytes, ${place.length} are left`, `${place.name}.rec_size`);
+  if (place.length < 4)
+    throw r.error(`expected a record size of 4 bytes, ${place.length} are left`, `${place.name}.rec_size`);
   const size = r.u32();
   if (size < minSize || size % 4 !== 0) {
     throw r.error(`expected a multiple of 4 from ${minSize}, got ${size}`, `${place.name}.rec_size`, r.offset - 4);
@@ -136,10 +151,15 @@ function readSections<R>(
     if (end - r.offset < 8) throw r.error(`expected a section header of 8 bytes, ${end - r.offset} are left`, path[0]);
     const nameAt = r.u32();
     const section = btf.stringOrUndefined(nameAt);
-    if (section === undefined) throw r.error(`string offset ${nameAt} is outside .BTF's strings`, `${path[0]}.sec_name_off`, r.offset - 4);
+    if (section === undefined)
+      throw r.error(`string offset ${nameAt} is outside .BTF's strings`, `${path[0]}.sec_name_off`, r.offset - 4);
     const count = r.u32();
     if (count === 0 || count * size > end - r.offset) {
-      throw r.error(`${count} records of ${size} bytes: expected 1 to ${Math.floor((end - r.offset) / size)}`, `${path[0]}.num_info`, r.offset - 4);
+      throw r.error(
+        `${count} records of ${size} bytes: expected 1 to ${Math.floor((end - r.offset) / size)}`,
+        `${path[0]}.num_info`,
+        r.offset - 4,
+      );
     }
     const records: R[] = [];
     for (let i = 0; i < count; i++) {
@@ -156,7 +176,11 @@ function readSections<R>(
  * Encodes a `.BTF.ext` section. Its strings are added to `builder`, so call this before `builder.encode()`.
  * Lines and columns above what the format holds are written as their highest value and 0.
  */
-export function writeBtfExt(ext: BtfExt, builder: Pick<BtfBuilder, "addString" | "endian">, endian: Endian = builder.endian): Uint8Array {
+export function writeBtfExt(
+  ext: BtfExt,
+  builder: Pick<BtfBuilder, "addString" | "endian">,
+  endian: Endian = builder.endian,
+): Uint8Array {
   const w = new ByteWriter({ endian });
   w.u16(BTF_MAGIC).u8(BTF_VERSION).u8(0).u32(HEADER_WITH_CORE_BYTES).zeros(24);
   const part = <R>(index: number, sections: readonly ExtSection<R>[], size: number, record: (r: R) => void): void => {

@@ -7,9 +7,13 @@ import type { BtfMember, BtfStruct, BtfType } from "./types.ts";
 const K = BTF_KIND;
 
 function looped(btf: Btf, id: number): DecodeError {
-  return new DecodeError(btf.what, `more than ${MAX_CHAIN} typedefs, modifiers or arrays in a row: the types form a loop`, {
-    path: ["types", `[${id}]`],
-  });
+  return new DecodeError(
+    btf.what,
+    `more than ${MAX_CHAIN} typedefs, modifiers or arrays in a row: the types form a loop`,
+    {
+      path: ["types", `[${id}]`],
+    },
+  );
 }
 
 /** Id of the type behind typedefs, `const`, `volatile`, `restrict` and type tags. */
@@ -79,7 +83,9 @@ export function sizeOf(btf: Btf, id: number): number {
         throw new DecodeError(btf.what, `${btf.describe(current)} has no size`, { path: ["types", `[${current}]`] });
     }
     if (elements * size > 0xffff_ffff) {
-      throw new DecodeError(btf.what, `an array of ${elements * size} bytes is above 4 GiB`, { path: ["types", `[${id}]`] });
+      throw new DecodeError(btf.what, `an array of ${elements * size} bytes is above 4 GiB`, {
+        path: ["types", `[${id}]`],
+      });
     }
     return elements * size;
   }
@@ -137,7 +143,9 @@ function alignAt(btf: Btf, id: number, depth: number, known: Map<number, number>
     case K.UNION:
       return naturalAlign(btf, resolved, depth, known) || 1;
     default:
-      throw new DecodeError(btf.what, `${btf.describe(resolved)} has no alignment`, { path: ["types", `[${resolved}]`] });
+      throw new DecodeError(btf.what, `${btf.describe(resolved)} has no alignment`, {
+        path: ["types", `[${resolved}]`],
+      });
   }
 }
 

@@ -61,7 +61,8 @@ export class NameIndex {
       const word = offsets[i]!;
       if (kind >= 0 && ((words[word + 1]! >>> 24) & 0x1f) !== kind) continue;
       const section = sectionOf(btf, words[word]!);
-      if (section !== undefined && sameBytes(section.bytes, words[word]! - section.start, wanted)) yield btf.firstId + i;
+      if (section !== undefined && sameBytes(section.bytes, words[word]! - section.start, wanted))
+        yield btf.firstId + i;
     }
   }
 }

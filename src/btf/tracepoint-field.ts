@@ -20,7 +20,8 @@ export function tracepointFieldType(field: TracepointField, interfaceOf: (tag: s
     .replaceAll(/\s+/g, " ")
     .trim();
   const array = /^(.*?)\s*\[[^\]]*\]$/.exec(type);
-  if (array !== null) return /^(unsigned |signed )?char$/.test(array[1]!) && !array[1]!.startsWith("u") ? "string" : "number[]";
+  if (array !== null)
+    return /^(unsigned |signed )?char$/.test(array[1]!) && !array[1]!.startsWith("u") ? "string" : "number[]";
   if (!type.endsWith("*")) return type === "bool" || type === "_Bool" ? "boolean" : "number";
   const target = type.slice(0, -1).trim();
   if (target === "char") return "CString";

@@ -153,4 +153,8 @@ export type BtfTypeSpec = Spec<Exclude<BtfType, BtfVoid>>;
 
 /** The type with this kind. */
 export type BtfTypeOf<K extends BtfType["kind"]> = OfKind<BtfType, K>;
-type OfKind<T extends BtfType, K> = T extends BtfType ? (K extends T["kind"] ? T & { readonly kind: K } : never) : never;
+type OfKind<T extends BtfType, K> = T extends BtfType
+  ? K extends T["kind"]
+    ? T & { readonly kind: K }
+    : never
+  : never;

@@ -40,7 +40,12 @@ function plain(_: string, value: unknown): unknown {
 test("strings are stored once; reserved ids let types refer to each other", () => {
   const b = new BtfBuilder();
   const pointer = b.reserve();
-  const node = b.add({ kind: "struct", name: "node", size: 8, members: [{ name: "node", type: pointer, bitOffset: 0, bitSize: 0 }] });
+  const node = b.add({
+    kind: "struct",
+    name: "node",
+    size: 8,
+    members: [{ name: "node", type: pointer, bitOffset: 0, bitSize: 0 }],
+  });
   assert.throwsCode(() => b.encode(), "ARGUMENT", /\[1\] was reserved but not defined/);
   b.define(pointer, { kind: "ptr", type: node });
   const btf = b.build();
@@ -51,11 +56,23 @@ test("strings are stored once; reserved ids let types refer to each other", () =
 test("values that do not fit are refused by name", () => {
   const b = new BtfBuilder();
   const bad: [BtfTypeSpec, RegExp][] = [
-    [{ kind: "int", name: "i", size: 3, bits: 24, offset: 0, signed: false, char: false, bool: false }, /size: an int of 3 bytes/],
+    [
+      { kind: "int", name: "i", size: 3, bits: 24, offset: 0, signed: false, char: false, bool: false },
+      /size: an int of 3 bytes/,
+    ],
     [{ kind: "struct", name: "s", size: -1, members: [] }, /size: expected an integer from 0/],
-    [{ kind: "struct", name: "s", size: 4, members: [{ name: "m", type: 1, bitOffset: 2 ** 24, bitSize: 1 }] }, /m.bitOffset/],
-    [{ kind: "enum", name: "e", size: 4, signed: false, values: [{ name: "A", value: -1 }] }, /A: expected an integer from 0/],
-    [{ kind: "enum64", name: "e", size: 8, signed: true, values: [{ name: "A", value: 1n << 63n }] }, /does not fit a signed/],
+    [
+      { kind: "struct", name: "s", size: 4, members: [{ name: "m", type: 1, bitOffset: 2 ** 24, bitSize: 1 }] },
+      /m.bitOffset/,
+    ],
+    [
+      { kind: "enum", name: "e", size: 4, signed: false, values: [{ name: "A", value: -1 }] },
+      /A: expected an integer from 0/,
+    ],
+    [
+      { kind: "enum64", name: "e", size: 8, signed: true, values: [{ name: "A", value: 1n << 63n }] },
+      /does not fit a signed/,
+    ],
     [{ kind: "typedef", name: "a\0b", type: 0 }, /cannot contain NUL/],
   ];
   for (const [spec, message] of bad) assert.throwsCode(() => b.add(spec), "ARGUMENT", message);
@@ -77,7 +94,10 @@ test("dedup: the same program twice is the program once", () => {
       assert.equal([...merged.btf.types()], [...once.btf.types()]);
       const again = dedupBtf(once.btf);
       assert.equal([...again.btf.types()], [...once.btf.types()], "idempotent");
-      assert.equal([...again.ids], Array.from({ length: once.btf.typeCount }, (_, id) => id));
+      assert.equal(
+        [...again.ids],
+        Array.from({ length: once.btf.typeCount }, (_, id) => id),
+      );
     }),
     { numRuns: 300 },
   );
@@ -92,9 +112,15 @@ test("dedup keeps what types say: names, sizes and references map", () => {
       const { btf, ids } = dedupBtf(before);
       for (const type of before.types()) {
         const after = btf.typeById(ids[type.id]!);
-        const mapped = JSON.parse(JSON.stringify(withoutId(type), (key, value: unknown) =>
-          typeof value === "bigint" ? `${value}n` : (key === "type" || key === "indexType") && typeof value === "number" ? ids[value] : value,
-        )) as unknown;
+        const mapped = JSON.parse(
+          JSON.stringify(withoutId(type), (key, value: unknown) =>
+            typeof value === "bigint"
+              ? `${value}n`
+              : (key === "type" || key === "indexType") && typeof value === "number"
+                ? ids[value]
+                : value,
+          ),
+        ) as unknown;
         assert.equal(JSON.parse(JSON.stringify(withoutId(after), plain)), mapped);
       }
     }),
@@ -111,17 +137,28 @@ test("dedup: recursive structs of two objects merge, and a forward declaration b
       : b.add({ kind: "fwd", name: "other", of: "struct" });
     const toOther = b.add({ kind: "ptr", type: other });
     const toNode = b.reserve();
-    const node = b.add({ kind: "struct", name: "node", size: 16, members: [
-      { name: "next", type: toNode, bitOffset: 0, bitSize: 0 },
-      { name: "other", type: toOther, bitOffset: 64, bitSize: 0 },
-    ] });
+    const node = b.add({
+      kind: "struct",
+      name: "node",
+      size: 16,
+      members: [
+        { name: "next", type: toNode, bitOffset: 0, bitSize: 0 },
+        { name: "other", type: toOther, bitOffset: 64, bitSize: 0 },
+      ],
+    });
     b.define(toNode, { kind: "ptr", type: node });
   };
   object(false);
   object(true);
   object(true);
   const { btf } = dedupBtf(b.build());
-  assert.equal([...btf.types()].map((t) => `${t.kind} ${t.name}`).sort(), ["int int", "ptr ", "ptr ", "struct node", "struct other"]);
+  assert.equal([...btf.types()].map((t) => `${t.kind} ${t.name}`).sort(), [
+    "int int",
+    "ptr ",
+    "ptr ",
+    "struct node",
+    "struct other",
+  ]);
   // Two different definitions of one name: the declaration could mean either, and stays.
   const two = new BtfBuilder();
   two.add({ kind: "struct", name: "other", size: 4, members: [] });

@@ -26,12 +26,27 @@ interface Tally {
 
 function sameInsn(a: Insn | undefined, b: Insn | undefined): boolean {
   return (
-    a !== undefined && b !== undefined && a.opcode === b.opcode && a.dst === b.dst && a.src === b.src && a.off === b.off && a.imm === b.imm
+    a !== undefined &&
+    b !== undefined &&
+    a.opcode === b.opcode &&
+    a.dst === b.dst &&
+    a.src === b.src &&
+    a.off === b.off &&
+    a.imm === b.imm
   );
 }
 
 function compareSuite(corpus: string, name: string, target: Btf): Tally {
-  const tally: Tally = { programs: 0, equal: 0, relos: 0, poisoned: 0, refused: 0, differences: [], unread: [], kinds: new Map() };
+  const tally: Tally = {
+    programs: 0,
+    equal: 0,
+    relos: 0,
+    poisoned: 0,
+    refused: 0,
+    differences: [],
+    unread: [],
+    kinds: new Map(),
+  };
   for (const file of readdirSync(join(corpus, name))) {
     if (!file.endsWith(".o")) continue;
     const object = file.slice(0, -2);
@@ -74,7 +89,10 @@ function compareSuite(corpus: string, name: string, target: Btf): Tally {
 /** Some objects name the object whose BTF libbpf took for the kernel's (`__btf_path` of test_loader.c). */
 function targetOf(corpus: string, local: Btf): Btf | undefined {
   for (const type of local.types()) {
-    const path = type.kind === "decl_tag" ? /^(?:comment:)?(?:\d+:)?test_btf_path=(.*?)(?:\.bpf)?\.o$/.exec(type.name)?.[1] : undefined;
+    const path =
+      type.kind === "decl_tag"
+        ? /^(?:comment:)?(?:\d+:)?test_btf_path=(.*?)(?:\.bpf)?\.o$/.exec(type.name)?.[1]
+        : undefined;
     if (path === undefined) continue;
     const bytes = new Uint8Array(readFileSync(join(corpus, "progs", `${path}.o`)));
     const { btf } = readObject(bytes, { name: path });
@@ -103,7 +121,9 @@ for (const name of ["progs", "progs-v4", "progs-v2"]) {
       const target = Btf.parse(new Uint8Array(readFileSync(join(corpus, "vmlinux.btf"))), { what: "vmlinux" });
       const t = compareSuite(corpus, name, target);
       const kinds = [...t.kinds].map(([k, n]) => `${k} ${n}`).join(", ");
-      console.log(`  ${name}: ${t.equal} of ${t.programs} programs equal; ${t.relos} relocations (${kinds}), ${t.poisoned} poisoned, ${t.refused} refused; ${t.unread.length} objects unread`);
+      console.log(
+        `  ${name}: ${t.equal} of ${t.programs} programs equal; ${t.relos} relocations (${kinds}), ${t.poisoned} poisoned, ${t.refused} refused; ${t.unread.length} objects unread`,
+      );
       for (const line of [...t.differences, ...t.unread]) console.log(`    ${line}`);
       assert.ok(t.programs > 0, "no program with relocations was compared");
       assert.equal(t.differences, []);

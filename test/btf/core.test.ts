@@ -1,11 +1,23 @@
 import { type Insn } from "../../src/asm/index.ts";
-import { Btf, BtfBuilder, CORE_POISON, CORE_RELO, CoreResolver, relocate, type BtfMember, type CoreResult } from "../../src/btf/index.ts";
+import {
+  Btf,
+  BtfBuilder,
+  CORE_POISON,
+  CORE_RELO,
+  CoreResolver,
+  relocate,
+  type BtfMember,
+  type CoreResult,
+} from "../../src/btf/index.ts";
 import { assert, suite } from "../harness.ts";
 
 const test = suite("btf core");
 
 /** A BTF with `struct NAME` of these members; types: 1 u32, 2 s32, 3 u64, 4 u8, 5 pointer to u32. */
-function withStructs(structs: Record<string, readonly (readonly [name: string, type: number, bit: number, width?: number])[]>, endian: "little" | "big" = "little"): Btf {
+function withStructs(
+  structs: Record<string, readonly (readonly [name: string, type: number, bit: number, width?: number])[]>,
+  endian: "little" | "big" = "little",
+): Btf {
   const b = new BtfBuilder({ endian });
   b.int("unsigned int", 4);
   b.int("int", 4, { signed: true });
@@ -27,7 +39,12 @@ const valueOf = (r: CoreResult): bigint | undefined => (r.status === "ok" ? r.va
 
 test("field offset, size, existence, signedness and shifts", () => {
   const local = withStructs({ s: [["f", 2, 0]] });
-  const target = withStructs({ s: [["other", 3, 0], ["f", 2, 96]] });
+  const target = withStructs({
+    s: [
+      ["other", 3, 0],
+      ["f", 2, 96],
+    ],
+  });
   assert.is(valueOf(resolveOne(local, target, CORE_RELO.FIELD_BYTE_OFFSET)), 12n);
   assert.is(valueOf(resolveOne(local, target, CORE_RELO.FIELD_BYTE_SIZE)), 4n);
   assert.is(valueOf(resolveOne(local, target, CORE_RELO.FIELD_EXISTS)), 1n);
@@ -60,7 +77,12 @@ test("arrays, elements, and the last array of a struct", () => {
     const b = new BtfBuilder();
     const int = b.int("int", 4, { signed: true });
     const array = b.add({ kind: "array", type: int, indexType: int, nelems });
-    b.add({ kind: "struct", name: "s", size: 64, members: [{ name: "list", type: array, bitOffset: pad, bitSize: 0 }] });
+    b.add({
+      kind: "struct",
+      name: "s",
+      size: 64,
+      members: [{ name: "list", type: array, bitOffset: pad, bitSize: 0 }],
+    });
     return b.build();
   };
   assert.is(valueOf(resolveOne(make(4, 0), make(8, 64), CORE_RELO.FIELD_BYTE_OFFSET, "0:0:3")), 20n);
@@ -70,20 +92,33 @@ test("arrays, elements, and the last array of a struct", () => {
 });
 
 test("a member may move into an anonymous struct, and a type be a flavour", () => {
-  const local = withStructs({ "s___new": [["f", 1, 0]] });
+  const local = withStructs({ s___new: [["f", 1, 0]] });
   const b = new BtfBuilder();
   const int = b.int("unsigned int", 4);
-  const anon = b.add({ kind: "union", size: 8, members: [{ name: "g", type: int, bitOffset: 0, bitSize: 0 }, { name: "f", type: int, bitOffset: 32, bitSize: 0 }] });
+  const anon = b.add({
+    kind: "union",
+    size: 8,
+    members: [
+      { name: "g", type: int, bitOffset: 0, bitSize: 0 },
+      { name: "f", type: int, bitOffset: 32, bitSize: 0 },
+    ],
+  });
   b.add({ kind: "struct", name: "s", size: 32, members: [{ name: "", type: anon, bitOffset: 64, bitSize: 0 }] });
   assert.is(valueOf(resolveOne(local, b.build(), CORE_RELO.FIELD_BYTE_OFFSET, "0:0", "s___new")), 12n);
   // Target flavours are candidates too, where they agree.
-  const flavoured = withStructs({ "s___2": [["f", 1, 160]] });
+  const flavoured = withStructs({ s___2: [["f", 1, 160]] });
   assert.is(valueOf(resolveOne(withStructs({ s: [["f", 1, 0]] }), flavoured, CORE_RELO.FIELD_BYTE_OFFSET)), 20n);
 });
 
 test("types: ids, existence, size, match", () => {
   const local = withStructs({ s: [["f", 1, 0]] });
-  const target = withStructs({ other: [], s: [["f", 1, 0], ["g", 1, 32]] });
+  const target = withStructs({
+    other: [],
+    s: [
+      ["f", 1, 0],
+      ["g", 1, 32],
+    ],
+  });
   assert.is(valueOf(resolveOne(local, target, CORE_RELO.TYPE_ID_LOCAL, "0")), BigInt(local.findId("s")));
   assert.is(valueOf(resolveOne(local, target, CORE_RELO.TYPE_ID_TARGET, "0")), BigInt(target.findId("s")));
   assert.is(valueOf(resolveOne(local, target, CORE_RELO.TYPE_EXISTS, "0")), 1n);
@@ -99,9 +134,27 @@ test("types: ids, existence, size, match", () => {
 
 test("enum values of 32 and 64 bits", () => {
   const b = new BtfBuilder();
-  b.add({ kind: "enum", name: "e", size: 4, signed: true, values: [{ name: "A", value: 1 }, { name: "B___x", value: 2 }] });
+  b.add({
+    kind: "enum",
+    name: "e",
+    size: 4,
+    signed: true,
+    values: [
+      { name: "A", value: 1 },
+      { name: "B___x", value: 2 },
+    ],
+  });
   const t = new BtfBuilder();
-  t.add({ kind: "enum64", name: "e", size: 8, signed: false, values: [{ name: "Z", value: 0n }, { name: "B", value: 0x1234_5678_9abc_def0n }] });
+  t.add({
+    kind: "enum64",
+    name: "e",
+    size: 8,
+    signed: false,
+    values: [
+      { name: "Z", value: 0n },
+      { name: "B", value: 0x1234_5678_9abc_def0n },
+    ],
+  });
   const local = b.build();
   const target = t.build();
   assert.is(valueOf(resolveOne(local, target, CORE_RELO.ENUMVAL_VALUE, "1", "e")), 0x1234_5678_9abc_def0n);
@@ -113,11 +166,25 @@ test("enum values of 32 and 64 bits", () => {
 });
 
 test("same-named types that disagree are refused, until a member tells them apart", () => {
-  const local = withStructs({ s: [["f", 1, 0], ["only", 1, 32]] });
-  const target = withStructs({ "s#1": [["f", 1, 64]], "s#2": [["f", 1, 96], ["only", 1, 0]] });
+  const local = withStructs({
+    s: [
+      ["f", 1, 0],
+      ["only", 1, 32],
+    ],
+  });
+  const target = withStructs({
+    "s#1": [["f", 1, 64]],
+    "s#2": [
+      ["f", 1, 96],
+      ["only", 1, 0],
+    ],
+  });
   const refused = resolveOne(local, target, CORE_RELO.FIELD_BYTE_OFFSET);
   assert.is(refused.status, "error");
-  assert.match(refused.diagnostic?.message ?? "", /field_byte_offset of struct s\.f is ambiguous.*at bit 64 and at bit 96/);
+  assert.match(
+    refused.diagnostic?.message ?? "",
+    /field_byte_offset of struct s\.f is ambiguous.*at bit 64 and at bit 96/,
+  );
   assert.is(refused.diagnostic?.notes.length, 2);
   // As in libbpf, an access that only one of them has settles which one is meant.
   const resolver = new CoreResolver([target]);
@@ -145,8 +212,21 @@ test("modules are asked where the kernel has no type of the name", () => {
 const insn = (opcode: number, off: number, imm: number): Insn => ({ opcode, dst: 1, src: 2, off, imm });
 
 test("instructions: loads, stores, immediates, ld_imm64, sizes and poison", () => {
-  const local = withStructs({ s: [["f", 1, 0], ["p", 5, 64], ["sg", 2, 128], ["gone", 1, 192]] });
-  const target = withStructs({ s: [["f", 3, 64], ["p", 5, 128], ["sg", 3, 192]] });
+  const local = withStructs({
+    s: [
+      ["f", 1, 0],
+      ["p", 5, 64],
+      ["sg", 2, 128],
+      ["gone", 1, 192],
+    ],
+  });
+  const target = withStructs({
+    s: [
+      ["f", 3, 64],
+      ["p", 5, 128],
+      ["sg", 3, 192],
+    ],
+  });
   const typeId = local.findId("s");
   const run = (insns: Insn[], access: string, kind: number) => {
     const before = structuredClone(insns);
@@ -166,18 +246,35 @@ test("instructions: loads, stores, immediates, ld_imm64, sizes and poison", () =
   // r1 = 0, the offset as a number.
   assert.equal(run([{ ...insn(0xb7, 0, 0), src: 0 }], "0:0", 0).insns[0]?.imm, 8);
   // ld_imm64 takes both slots, also for poison.
-  const wide = [{ opcode: 0x18, dst: 1, src: 0, off: 0, imm: 24 }, { opcode: 0, dst: 0, src: 0, off: 0, imm: 0 }];
-  assert.equal(run(wide, "0:3", 0).insns.map((i) => i.imm), [CORE_POISON, CORE_POISON]);
-  assert.equal(run([{ ...wide[0]!, imm: 4 }, wide[1]!], "0:0", 1).insns.map((i) => i.imm), [8, 0]);
+  const wide = [
+    { opcode: 0x18, dst: 1, src: 0, off: 0, imm: 24 },
+    { opcode: 0, dst: 0, src: 0, off: 0, imm: 0 },
+  ];
+  assert.equal(
+    run(wide, "0:3", 0).insns.map((i) => i.imm),
+    [CORE_POISON, CORE_POISON],
+  );
+  assert.equal(
+    run([{ ...wide[0]!, imm: 4 }, wide[1]!], "0:0", 1).insns.map((i) => i.imm),
+    [8, 0],
+  );
   // What is not there, or not what the record says, is refused.
   assert.match(run([insn(0x61, 4, 0)], "0:0", 0).result.diagnostic?.message ?? "", /has offset 4, expected 0/);
-  assert.match(run([insn(0x95, 0, 0)], "0:0", 0).result.diagnostic?.message ?? "", /none that a CO-RE relocation can change/);
+  assert.match(
+    run([insn(0x95, 0, 0)], "0:0", 0).result.diagnostic?.message ?? "",
+    /none that a CO-RE relocation can change/,
+  );
   assert.match(run([], "0:0", 0).result.diagnostic?.message ?? "", /outside the program/);
 });
 
 test("a missing field names the path, the candidates and what they have instead", () => {
   const local = withStructs({ task: [["state", 1, 0]] });
-  const target = withStructs({ task: [["__state", 1, 0], ["pid", 1, 32]] });
+  const target = withStructs({
+    task: [
+      ["__state", 1, 0],
+      ["pid", 1, 32],
+    ],
+  });
   const { diagnostic, status } = resolveOne(local, target, 0, "0:0", "task");
   assert.is(status, "poisoned");
   assert.is(diagnostic?.message, "field_byte_offset of struct task.state: no candidate has it");

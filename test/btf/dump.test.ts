@@ -36,20 +36,56 @@ function awkward(): Btf {
   const toNode = b.add({ kind: "ptr", type: node });
   const constant = b.add({ kind: "const", type: char });
   const text = b.add({ kind: "ptr", type: constant });
-  const proto = b.add({ kind: "func_proto", type: int, params: [{ name: "n", type: toNode }, { name: "", type: 0 }] });
+  const proto = b.add({
+    kind: "func_proto",
+    type: int,
+    params: [
+      { name: "n", type: toNode },
+      { name: "", type: 0 },
+    ],
+  });
   const callback = b.add({ kind: "ptr", type: proto });
   const row = b.add({ kind: "array", type: callback, indexType: int, nelems: 2 });
-  const anon = b.add({ kind: "union", size: 8, members: [{ name: "word", type: u64, bitOffset: 0, bitSize: 0 }, { name: "low", type: int, bitOffset: 0, bitSize: 0 }] });
-  b.define(node, { kind: "struct", name: "node", size: 64, members: [
-    { name: "next", type: toNode, bitOffset: 0, bitSize: 0 },
-    { name: "", type: anon, bitOffset: 64, bitSize: 0 },
-    { name: "a", type: int, bitOffset: 128, bitSize: 3 },
-    { name: "b", type: int, bitOffset: 136, bitSize: 9 },
-    { name: "calls", type: row, bitOffset: 192, bitSize: 0 },
-    { name: "title", type: text, bitOffset: 384, bitSize: 0 },
-  ] });
-  b.add({ kind: "struct", name: "tight", size: 5, members: [{ name: "c", type: char, bitOffset: 0, bitSize: 0 }, { name: "i", type: int, bitOffset: 8, bitSize: 0 }] });
-  b.add({ kind: "enum64", name: "wide", size: 8, signed: true, values: [{ name: "LOWEST", value: -(1n << 63n) }, { name: "ONE", value: 1n }] });
+  const anon = b.add({
+    kind: "union",
+    size: 8,
+    members: [
+      { name: "word", type: u64, bitOffset: 0, bitSize: 0 },
+      { name: "low", type: int, bitOffset: 0, bitSize: 0 },
+    ],
+  });
+  b.define(node, {
+    kind: "struct",
+    name: "node",
+    size: 64,
+    members: [
+      { name: "next", type: toNode, bitOffset: 0, bitSize: 0 },
+      { name: "", type: anon, bitOffset: 64, bitSize: 0 },
+      { name: "a", type: int, bitOffset: 128, bitSize: 3 },
+      { name: "b", type: int, bitOffset: 136, bitSize: 9 },
+      { name: "calls", type: row, bitOffset: 192, bitSize: 0 },
+      { name: "title", type: text, bitOffset: 384, bitSize: 0 },
+    ],
+  });
+  b.add({
+    kind: "struct",
+    name: "tight",
+    size: 5,
+    members: [
+      { name: "c", type: char, bitOffset: 0, bitSize: 0 },
+      { name: "i", type: int, bitOffset: 8, bitSize: 0 },
+    ],
+  });
+  b.add({
+    kind: "enum64",
+    name: "wide",
+    size: 8,
+    signed: true,
+    values: [
+      { name: "LOWEST", value: -(1n << 63n) },
+      { name: "ONE", value: 1n },
+    ],
+  });
   b.add({ kind: "enum", name: "small", size: 1, signed: false, values: [{ name: "ONE", value: 1 }] });
   b.add({ kind: "struct", name: "node", size: 4, members: [{ name: "class", type: int, bitOffset: 0, bitSize: 0 }] });
   b.add({ kind: "struct", name: "class", size: 32, members: [{ name: "n", type: toNode, bitOffset: 0, bitSize: 0 }] });
@@ -120,13 +156,15 @@ test("C: this kernel's header compiles, with every struct's size and every membe
     const bitFields: BtfStruct[] = [];
     const seen = new Set<string>();
     for (const type of btf.types()) {
-      if (!["struct", "union", "enum", "enum64"].includes(type.kind) || type.name === "" || seen.has(type.name)) continue;
+      if (!["struct", "union", "enum", "enum64"].includes(type.kind) || type.name === "" || seen.has(type.name))
+        continue;
       seen.add(type.name);
       if (type.kind !== "struct" && type.kind !== "union") continue;
       const name = `${type.kind} ${type.name}`;
       source += `_Static_assert(sizeof(${name}) == ${type.size}, "");\n`;
       for (const m of type.members) {
-        if (m.name !== "" && m.bitSize === 0) source += `_Static_assert(__builtin_offsetof(${name}, ${m.name}) == ${m.bitOffset / 8}, "${name}.${m.name}");\n`;
+        if (m.name !== "" && m.bitSize === 0)
+          source += `_Static_assert(__builtin_offsetof(${name}, ${m.name}) == ${m.bitOffset / 8}, "${name}.${m.name}");\n`;
       }
       if (type.members.some((m) => m.bitSize !== 0)) bitFields.push(type);
     }
@@ -142,7 +180,11 @@ test("C: this kernel's header compiles, with every struct's size and every membe
     for (const type of bitFields) {
       const theirs = compiled.findByName(type.name, type.kind) as BtfStruct | undefined;
       if (theirs === undefined) continue;
-      assert.equal(theirs.members.filter((m) => m.name !== "").map(place), type.members.filter((m) => m.name !== "").map(place), type.name);
+      assert.equal(
+        theirs.members.filter((m) => m.name !== "").map(place),
+        type.members.filter((m) => m.name !== "").map(place),
+        type.name,
+      );
       compared++;
     }
     assert.ok(compared > 100, `${compared} structs with bit-fields compared`);
@@ -166,10 +208,16 @@ test("TypeScript: interfaces, reserved names, tracepoint fields", () => {
       ],
     },
   });
-  assert.match(text, "export interface node {\n  next: node;\n  word: number;\n  low: number;\n  a: number;\n  b: number;\n  calls: Pointer[];\n  title: CString;\n}\n");
+  assert.match(
+    text,
+    "export interface node {\n  next: node;\n  word: number;\n  low: number;\n  a: number;\n  b: number;\n  calls: Pointer[];\n  title: CString;\n}\n",
+  );
   assert.match(text, "export interface class_ {\n  n: node;\n}\n");
   assert.match(text, "  class: class_;\n");
-  assert.match(text, '"sched:sched_process_exit": { comm: string; name: string; file: CString; node: node; ok: boolean; pid: number };');
+  assert.match(
+    text,
+    '"sched:sched_process_exit": { comm: string; name: string; file: CString; node: node; ok: boolean; pid: number };',
+  );
 });
 
 test("TypeScript: tsc accepts this kernel's file, types a probe with it, and refuses a wrong field", () => {
@@ -200,14 +248,23 @@ tpBtf("no_such_tracepoint", () => {});
     );
     const config = {
       compilerOptions: {
-        strict: true, module: "nodenext", target: "es2023", noEmit: true, allowImportingTsExtensions: true, skipLibCheck: false,
-        types: ["node"], typeRoots: [join(ROOT, "node_modules/@types")], paths: { bpfkit: [join(ROOT, "src/probe/index.ts")] },
+        strict: true,
+        module: "nodenext",
+        target: "es2023",
+        noEmit: true,
+        allowImportingTsExtensions: true,
+        skipLibCheck: false,
+        types: ["node"],
+        typeRoots: [join(ROOT, "node_modules/@types")],
+        paths: { bpfkit: [join(ROOT, "src/probe/index.ts")] },
       },
       files: ["probe.ts", "vmlinux.d.ts"],
     };
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
     const run = spawnSync(join(ROOT, "node_modules/.bin/tsc"), ["-p", folder], { encoding: "utf8" });
-    const own = run.stdout.split("\n").filter((line) => /(vmlinux\.d|probe)\.ts/.test(line) && !line.includes("src/probe"));
+    const own = run.stdout
+      .split("\n")
+      .filter((line) => /(vmlinux\.d|probe)\.ts/.test(line) && !line.includes("src/probe"));
     assert.equal(own, []);
     assert.is(run.status, 0, run.stdout.slice(0, 2000));
   });

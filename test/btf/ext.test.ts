@@ -1,11 +1,17 @@
-import { Btf, BtfBuilder, parseBtfExt, writeBtfExt, type BtfExt } from "../../src/btf/index.ts";
+import { type Btf, BtfBuilder, parseBtfExt, writeBtfExt, type BtfExt } from "../../src/btf/index.ts";
 import { assert, suite } from "../harness.ts";
 
 const test = suite("btf ext");
 
 const EXT: BtfExt = {
   funcs: [
-    { section: "xdp", records: [{ insnOff: 0, typeId: 1 }, { insnOff: 64, typeId: 1 }] },
+    {
+      section: "xdp",
+      records: [
+        { insnOff: 0, typeId: 1 },
+        { insnOff: 64, typeId: 1 },
+      ],
+    },
     { section: ".text", records: [{ insnOff: 0, typeId: 1 }] },
   ],
   lines: [{ section: "xdp", records: [{ insnOff: 0, file: "probe.ts", text: "  return 1;", line: 70_000, col: 12 }] }],

@@ -1,7 +1,18 @@
 /** Damaged BTF gives typed errors only, in bounded time. `FUZZ_RUNS` sets how many inputs. */
 import fc from "fast-check";
 import {
-  alignOf, Btf, BtfBuilder, CoreResolver, dedupBtf, dumpC, dumpTs, findMember, parseBtfExt, resolve, sizeOf, writeBtfExt,
+  alignOf,
+  Btf,
+  BtfBuilder,
+  CoreResolver,
+  dedupBtf,
+  dumpC,
+  dumpTs,
+  findMember,
+  parseBtfExt,
+  resolve,
+  sizeOf,
+  writeBtfExt,
 } from "../../src/btf/index.ts";
 import { BpfkitError, DecodeError } from "../../src/core/index.ts";
 import { assert, suite } from "../harness.ts";

@@ -2,7 +2,16 @@ import fc from "fast-check";
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import {
-  alignOf, Btf, BtfBuilder, enumName, findMember, findPath, KIND_NAMES, resolve, sizeOf, type BtfType,
+  alignOf,
+  Btf,
+  BtfBuilder,
+  enumName,
+  findMember,
+  findPath,
+  KIND_NAMES,
+  resolve,
+  sizeOf,
+  type BtfType,
 } from "../../src/btf/index.ts";
 import { DecodeError } from "../../src/core/index.ts";
 import { assert, skip, suite } from "../harness.ts";
@@ -31,18 +40,37 @@ function sample(endian: "little" | "big" = "little"): Btf {
       { name: "low", type: int, bitOffset: 0, bitSize: 0 },
     ],
   });
-  const inner = b.add({ kind: "struct", name: "inner", size: 16, members: [
-    { name: "x", type: int, bitOffset: 0, bitSize: 0 },
-    { name: "", type: anon, bitOffset: 64, bitSize: 0 },
-  ] });
+  const inner = b.add({
+    kind: "struct",
+    name: "inner",
+    size: 16,
+    members: [
+      { name: "x", type: int, bitOffset: 0, bitSize: 0 },
+      { name: "", type: anon, bitOffset: 64, bitSize: 0 },
+    ],
+  });
   const array = b.add({ kind: "array", type: inner, indexType: int, nelems: 3 });
   const alias = b.add({ kind: "typedef", name: "inners", type: array });
   const constant = b.add({ kind: "const", type: alias });
-  b.add({ kind: "struct", name: "outer", size: 56, members: [
-    { name: "flag", type: int, bitOffset: 3, bitSize: 5 },
-    { name: "list", type: constant, bitOffset: 64, bitSize: 0 },
-  ] });
-  b.add({ kind: "enum", name: "color", size: 4, signed: true, values: [{ name: "RED", value: -1 }, { name: "BLUE", value: 7 }] });
+  b.add({
+    kind: "struct",
+    name: "outer",
+    size: 56,
+    members: [
+      { name: "flag", type: int, bitOffset: 3, bitSize: 5 },
+      { name: "list", type: constant, bitOffset: 64, bitSize: 0 },
+    ],
+  });
+  b.add({
+    kind: "enum",
+    name: "color",
+    size: 4,
+    signed: true,
+    values: [
+      { name: "RED", value: -1 },
+      { name: "BLUE", value: 7 },
+    ],
+  });
   return b.build();
 }
 
@@ -53,7 +81,10 @@ test("types decode alike in both byte orders", () => {
       const big = Btf.parse(buildFrom(specs, "big"));
       assert.is(big.endian, "big");
       assert.equal([...big.types()], [...little.types()]);
-      assert.equal([...little.types()].map(withoutId), specs.map((s) => ({ name: "", ...s })));
+      assert.equal(
+        [...little.types()].map(withoutId),
+        specs.map((s) => ({ name: "", ...s })),
+      );
     }),
     { numRuns: 300 },
   );
@@ -70,7 +101,12 @@ test("paths go through typedefs, arrays and anonymous members", () => {
   for (const endian of ["little", "big"] as const) {
     const btf = sample(endian);
     const outer = btf.findId("outer", "struct");
-    assert.equal(findPath(btf, outer, ["list", 2, "low"]), { type: 1, bitOffset: 64 + 2 * 128 + 64, bitSize: 0, access: "0:1:2:1:1" });
+    assert.equal(findPath(btf, outer, ["list", 2, "low"]), {
+      type: 1,
+      bitOffset: 64 + 2 * 128 + 64,
+      bitSize: 0,
+      access: "0:1:2:1:1",
+    });
     assert.equal(findPath(btf, outer, ["flag"]), { type: 1, bitOffset: 3, bitSize: 5, access: "0:0" });
     assert.is(findPath(btf, outer, ["list", 3]), undefined);
     assert.is(findPath(btf, outer, ["list", 0, "nothing"]), undefined);
@@ -103,7 +139,12 @@ test("split BTF continues its base's ids and strings", () => {
   const base = sample();
   const b = new BtfBuilder({ base });
   const pointer = b.add({ kind: "ptr", type: base.findId("outer") });
-  b.add({ kind: "struct", name: "module_state", size: 8, members: [{ name: "list", type: pointer, bitOffset: 0, bitSize: 0 }] });
+  b.add({
+    kind: "struct",
+    name: "module_state",
+    size: 8,
+    members: [{ name: "list", type: pointer, bitOffset: 0, bitSize: 0 }],
+  });
   const inner = b.add({ kind: "struct", name: "inner", size: 0, members: [] });
   const split = Btf.parse(b.encode(), { base });
   assert.is(split.firstId, base.typeCount);
@@ -111,7 +152,10 @@ test("split BTF continues its base's ids and strings", () => {
   assert.is(split.typeById(1), base.typeById(1));
   assert.is(split.findByName("module_state", "struct")?.members[0]?.name, "list");
   assert.equal(split.findIds("inner"), [base.findId("inner"), inner]);
-  assert.equal([...split.types()].map((t) => t.id), [pointer, pointer + 1, pointer + 2]);
+  assert.equal(
+    [...split.types()].map((t) => t.id),
+    [pointer, pointer + 1, pointer + 2],
+  );
   assert.throwsCode(() => Btf.parse(b.encode()), "DECODE", /first string must be empty/);
 });
 
@@ -144,7 +188,11 @@ test("malformed headers and types name the field and the offset", () => {
   }
   // Contents are checked when a type is decoded: an int whose name is outside.
   const lazy = Btf.parse(with32(24, 0x00ff_ffff));
-  assert.throwsCode(() => lazy.typeById(1), "DECODE", "BTF+0x18 (types.[1].name_off): string offset 16777215 is outside " + `${lazy.strings.end} bytes of strings`);
+  assert.throwsCode(
+    () => lazy.typeById(1),
+    "DECODE",
+    `BTF+0x18 (types.[1].name_off): string offset 16777215 is outside ${lazy.strings.end} bytes of strings`,
+  );
   assert.throwsCode(() => lazy.typeById(99), "DECODE", /type id 99 does not exist/);
 });
 
@@ -161,10 +209,20 @@ test("loops of typedefs and arrays end in an error", () => {
 
 /** A type in the shape of `bpftool btf dump -j`. */
 function asBpftool(t: BtfType): Record<string, unknown> {
-  const head = { id: t.id, kind: KIND_NAMES[KIND_NAMES.indexOf(t.kind)]!.toUpperCase(), name: t.name === "" ? "(anon)" : t.name };
+  const head = {
+    id: t.id,
+    kind: KIND_NAMES[KIND_NAMES.indexOf(t.kind)]!.toUpperCase(),
+    name: t.name === "" ? "(anon)" : t.name,
+  };
   switch (t.kind) {
     case "int":
-      return { ...head, size: t.size, bits_offset: t.offset, nr_bits: t.bits, encoding: t.bool ? "BOOL" : t.char ? "CHAR" : t.signed ? "SIGNED" : "(none)" };
+      return {
+        ...head,
+        size: t.size,
+        bits_offset: t.offset,
+        nr_bits: t.bits,
+        encoding: t.bool ? "BOOL" : t.char ? "CHAR" : t.signed ? "SIGNED" : "(none)",
+      };
     case "array":
       return { ...head, type_id: t.type, index_type_id: t.indexType, nr_elems: t.nelems };
     case "struct":
@@ -188,18 +246,33 @@ function asBpftool(t: BtfType): Record<string, unknown> {
         size: t.size,
         vlen: t.values.length,
         // bpftool 7.1 sign-extends unsigned 32-bit values to 64 bits.
-        values: t.values.map((v) => ({ name: v.name, val: t.signed ? Number(v.value) : Number(BigInt.asUintN(64, BigInt(t.kind === "enum" ? Number(v.value) | 0 : v.value))) })),
+        values: t.values.map((v) => ({
+          name: v.name,
+          val: t.signed
+            ? Number(v.value)
+            : Number(BigInt.asUintN(64, BigInt(t.kind === "enum" ? Number(v.value) | 0 : v.value))),
+        })),
       };
     case "fwd":
       return { ...head, fwd_kind: t.of };
     case "func":
       return { ...head, type_id: t.type, linkage: t.linkage };
     case "func_proto":
-      return { ...head, ret_type_id: t.type, vlen: t.params.length, params: t.params.map((p) => ({ name: p.name === "" ? "(anon)" : p.name, type_id: p.type })) };
+      return {
+        ...head,
+        ret_type_id: t.type,
+        vlen: t.params.length,
+        params: t.params.map((p) => ({ name: p.name === "" ? "(anon)" : p.name, type_id: p.type })),
+      };
     case "var":
       return { ...head, type_id: t.type, linkage: t.linkage };
     case "datasec":
-      return { ...head, size: t.size, vlen: t.vars.length, vars: t.vars.map((v) => ({ type_id: v.type, offset: v.offset, size: v.size })) };
+      return {
+        ...head,
+        size: t.size,
+        vlen: t.vars.length,
+        vars: t.vars.map((v) => ({ type_id: v.type, offset: v.offset, size: v.size })),
+      };
     case "float":
       return { ...head, size: t.size };
     case "decl_tag":
@@ -214,7 +287,9 @@ function asBpftool(t: BtfType): Record<string, unknown> {
 test("every type of this kernel is what bpftool says it is", () => {
   const btf = vmlinux();
   requires({ package: "bpftool" });
-  const json = execFileSync(which("bpftool")!, ["-j", "btf", "dump", "file", VMLINUX], { maxBuffer: 1 << 28 }).toString();
+  const json = execFileSync(which("bpftool")!, ["-j", "btf", "dump", "file", VMLINUX], {
+    maxBuffer: 1 << 28,
+  }).toString();
   const { types } = JSON.parse(json) as { types: Record<string, unknown>[] };
   assert.is(types.length, btf.typeCount - 1);
   let compared = 0;
@@ -236,7 +311,9 @@ function sorted(t: Record<string, unknown>): string[] {
 test("one type of this kernel by name, without an index and with it", () => {
   const btf = vmlinux();
   const searched = ["task_struct", "sk_buff", "pid_t", "no_such_type_anywhere", "vfs_read"].map((n) => btf.findId(n));
-  const indexed = ["task_struct", "sk_buff", "pid_t", "no_such_type_anywhere", "vfs_read"].map((n) => btf.findIds(n)[0] ?? 0);
+  const indexed = ["task_struct", "sk_buff", "pid_t", "no_such_type_anywhere", "vfs_read"].map(
+    (n) => btf.findIds(n)[0] ?? 0,
+  );
   assert.equal(searched, indexed);
   const task = btf.findByName("task_struct", "struct");
   assert.ok(task !== undefined && task.members.some((m) => m.name === "pid"));
