@@ -209,6 +209,23 @@ test("a file that was edited since it was loaded is refused", async () => {
     cpSync(join(dir, "kept.ts"), join(dir, "probe.ts"));
   }
 });
+test("a file with syntax that the parser lacks: the function alone is parsed", async () => {
+  writeFileSync(
+    join(dir, "odd.ts"),
+    `import { hash, tracepoint, u32 } from "bpfkit";
+    const counts = hash(u32, u32);
+    export function unrelated<A, const B>(a: A, b: B): A | B { return a ?? b; }
+    export const onSwitch = tracepoint("sched:sched_switch", (ctx, bpf) => { counts.add(bpf.pid() as number, 1); });\n`,
+  );
+  const rows = await describe(process.execPath, ["--import", tsxLoader], "odd.ts", "import");
+  assert.equal(rows, {
+    onSwitch: {
+      text: "(ctx, bpf) => { counts.add(bpf.pid() as number, 1); }",
+      at: "odd.ts:4:62",
+      names: { counts: "map hash" },
+    },
+  });
+});
 test("without the inspector it says what to do, and the own loader still works", async () => {
   const flags = ["--experimental-permission", "--allow-fs-read=*", "--allow-fs-write=*"];
   await tsc(join(dir, "permission"), "--module", "nodenext", "--sourceMap");
