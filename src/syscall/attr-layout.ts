@@ -15,7 +15,8 @@ const BATCH = [
   ["count", "u32"], ["map_fd", "u32"], ["elem_flags", "u64"], ["flags", "u64"],
 ] as const satisfies Layout;
 const OBJ = [["pathname", "ptr"], ["bpf_fd", "u32"], ["file_flags", "u32"], ["path_fd", "s32"]] as const satisfies Layout;
-const ID = [["id", "u32"], ["next_id", "u32"], ["open_flags", "u32"]] as const satisfies Layout;
+const NEXT_ID = [["id", "u32"], ["next_id", "u32"]] as const satisfies Layout;
+const BY_ID = [["id", "u32"], ["next_id", "u32"], ["open_flags", "u32"]] as const satisfies Layout;
 const LINK = [["prog_fd", "u32"], ["target_fd", "u32"], ["attach_type", "u32"], ["flags", "u32"]] as const satisfies Layout;
 
 export const ATTR_LAYOUTS = {
@@ -27,7 +28,7 @@ export const ATTR_LAYOUTS = {
   ],
   MAP_LOOKUP_ELEM: ELEM,
   MAP_UPDATE_ELEM: ELEM,
-  MAP_DELETE_ELEM: ELEM,
+  MAP_DELETE_ELEM: [["map_fd", "u32"], ["key", "ptr"]],
   MAP_LOOKUP_AND_DELETE_ELEM: ELEM,
   MAP_GET_NEXT_KEY: [["map_fd", "u32"], ["key", "ptr"], ["next_key", "ptr"]],
   MAP_FREEZE: [["map_fd", "u32"]],
@@ -57,14 +58,14 @@ export const ATTR_LAYOUTS = {
   OBJ_PIN: OBJ,
   OBJ_GET: OBJ,
   OBJ_GET_INFO_BY_FD: [["bpf_fd", "u32"], ["info_len", "u32"], ["info", "ptr"]],
-  PROG_GET_NEXT_ID: ID,
-  MAP_GET_NEXT_ID: ID,
-  BTF_GET_NEXT_ID: ID,
-  LINK_GET_NEXT_ID: ID,
-  PROG_GET_FD_BY_ID: ID,
-  MAP_GET_FD_BY_ID: ID,
-  BTF_GET_FD_BY_ID: ID,
-  LINK_GET_FD_BY_ID: ID,
+  PROG_GET_NEXT_ID: NEXT_ID,
+  MAP_GET_NEXT_ID: NEXT_ID,
+  BTF_GET_NEXT_ID: NEXT_ID,
+  LINK_GET_NEXT_ID: NEXT_ID,
+  PROG_GET_FD_BY_ID: BY_ID,
+  MAP_GET_FD_BY_ID: BY_ID,
+  BTF_GET_FD_BY_ID: BY_ID,
+  LINK_GET_FD_BY_ID: BY_ID,
   RAW_TRACEPOINT_OPEN: [["name", "ptr"], ["prog_fd", "u32"], ["cookie", "u64"]],
   BTF_LOAD: [
     ["btf", "ptr"], ["btf_log_buf", "ptr"], ["btf_size", "u32"], ["btf_log_size", "u32"], ["btf_log_level", "u32"],

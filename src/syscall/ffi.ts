@@ -9,6 +9,8 @@
  */
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { NotSupportedError } from "../core/index.ts";
 
 /** A handle of libuv's poll on a file descriptor. It is closed exactly once. */
@@ -104,12 +106,9 @@ function load(): Ffi {
  * ends in the ordinary `require`, whose error is the one worth showing.
  */
 function loadNative(): Native {
-  const require = createRequire(import.meta.url);
-  const musl = existsSync(`/lib/ld-musl-${process.arch === "x64" ? "x86_64" : "aarch64"}.so.1`);
-  if (!musl) {
+  const file = prebuiltFile();
+  if (file !== undefined) {
     try {
-      const fromKoffi = createRequire(require.resolve("koffi"));
-      const file = fromKoffi.resolve(`@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`);
       const module = { exports: {} as unknown };
       process.dlopen(module, file);
       if (isNative(module.exports)) return module.exports;
@@ -118,9 +117,9 @@ function loadNative(): Native {
     }
   }
   try {
-    const koffi: unknown = require("koffi");
+    const koffi: unknown = createRequire(import.meta.url)("koffi");
     if (isNative(koffi)) return koffi;
-    throw new Error("it lacks load, address, view or errno");
+    throw new Error("it is not version 3");
   } catch (cause) {
     throw new NotSupportedError(
       "koffi",
@@ -130,10 +129,28 @@ function loadNative(): Native {
   }
 }
 
+/**
+ * The prebuilt file, found as Node would find the package: in the `node_modules` of
+ * each directory upwards. (Asking `require.resolve` costs more than the rest of loading.)
+ */
+function prebuiltFile(): string | undefined {
+  const libc = process.arch === "x64" ? "x86_64" : process.arch === "arm64" ? "aarch64" : process.arch;
+  if (existsSync(`/lib/ld-musl-${libc}.so.1`)) return undefined;
+  const inside = `@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`;
+  for (let dir = dirname(fileURLToPath(import.meta.url)); ; dir = dirname(dir)) {
+    for (const modules of ["node_modules/koffi/node_modules", "node_modules"]) {
+      const file = join(dir, modules, inside);
+      if (existsSync(file)) return file;
+    }
+    if (dir === dirname(dir)) return undefined;
+  }
+}
+
 function isNative(x: unknown): x is Native {
   if (typeof x !== "object" || x === null) return false;
   const n = x as Record<string, unknown>;
-  return ["load", "address", "view", "errno"].every((name) => typeof n[name] === "function");
+  const whole = ["load", "address", "view", "errno"].every((name) => typeof n[name] === "function");
+  return whole && String(n["version"]).startsWith("3.");
 }
 
 function poll(native: Native, fd: number, callback: () => void): PollHandle | undefined {

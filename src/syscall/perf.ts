@@ -1,42 +1,18 @@
 /** perf_event_open(2): `struct perf_event_attr` and the ioctls of an event. Source: include/uapi/linux/perf_event.h of 6.18. */
 import { hostEndian } from "../core/index.ts";
+import { PERF_FLAG, perfIoctl } from "../uapi/perf.ts";
 import { check } from "./errors.ts";
 import { Fd } from "./fd.ts";
 import type { Kernel } from "./kernel.ts";
 
 const LITTLE = hostEndian === "little";
 
-/** `enum perf_type_id`. Dynamic PMUs (uprobe, kprobe) have their number in sysfs. */
-export const PERF_TYPE = { HARDWARE: 0, SOFTWARE: 1, TRACEPOINT: 2, HW_CACHE: 3, RAW: 4, BREAKPOINT: 5 } as const;
-
-/** `enum perf_sw_ids`. */
-export const PERF_COUNT_SW = {
-  CPU_CLOCK: 0, TASK_CLOCK: 1, PAGE_FAULTS: 2, CONTEXT_SWITCHES: 3, CPU_MIGRATIONS: 4, PAGE_FAULTS_MIN: 5, PAGE_FAULTS_MAJ: 6,
-  ALIGNMENT_FAULTS: 7, EMULATION_FAULTS: 8, DUMMY: 9, BPF_OUTPUT: 10, CGROUP_SWITCHES: 11,
-} as const;
-
-/** `enum perf_hw_id`. */
-export const PERF_COUNT_HW = {
-  CPU_CYCLES: 0, INSTRUCTIONS: 1, CACHE_REFERENCES: 2, CACHE_MISSES: 3, BRANCH_INSTRUCTIONS: 4, BRANCH_MISSES: 5, BUS_CYCLES: 6,
-  STALLED_CYCLES_FRONTEND: 7, STALLED_CYCLES_BACKEND: 8, REF_CPU_CYCLES: 9,
-} as const;
-
-/** `PERF_SAMPLE_RAW`: what bpf_perf_event_output writes. */
-export const PERF_SAMPLE_RAW = 1 << 10;
-
-/** `PERF_EVENT_IOC_*`: _IO('$', n), on powerpc with its own direction bits. */
-const ppc = process.arch === "ppc64";
-const io = (n: number): number => (ppc ? 0x2000_0000 : 0) + 0x2400 + n;
+/** `PERF_EVENT_IOC_*` of this machine. */
 export const PERF_EVENT_IOC = {
-  ENABLE: io(0),
-  DISABLE: io(1),
-  RESET: io(3),
-  /** _IOW('$', 8, __u32) */
-  SET_BPF: (ppc ? 0x8000_0000 : 0x4000_0000) + 0x0004_2408,
+  ENABLE: perfIoctl(process.arch, "ENABLE"),
+  DISABLE: perfIoctl(process.arch, "DISABLE"),
+  SET_BPF: perfIoctl(process.arch, "SET_BPF"),
 } as const;
-
-/** `PERF_FLAG_FD_CLOEXEC`. */
-const PERF_FLAG_FD_CLOEXEC = 8;
 
 export interface PerfEventOptions {
   readonly type: number;
@@ -89,7 +65,7 @@ const inFlight: { options: unknown } = { options: undefined };
 /** Opens a perf event: an fd, or -errno. */
 export function perfEventOpenRaw(kernel: Kernel, o: PerfEventOptions): number {
   inFlight.options = o;
-  return kernel.perfEventOpen(encodePerfAttr(kernel, o), o.pid ?? -1, o.cpu ?? -1, -1, PERF_FLAG_FD_CLOEXEC);
+  return kernel.perfEventOpen(encodePerfAttr(kernel, o), o.pid ?? -1, o.cpu ?? -1, -1, PERF_FLAG.FD_CLOEXEC);
 }
 
 /** Opens a perf event. Throws `SyscallError` with what is in the way. */

@@ -1,6 +1,7 @@
 import { Btf, findMember, type BtfStruct, resolve, sizeOf } from "../../src/btf/index.ts";
 import { kernelBtf } from "../../src/load/kernel-btf.ts";
 import { ATTR_LAYOUTS, type AttrCommand, LINK_VARIANTS, encodePerfAttr, layoutOf, realKernel } from "../../src/syscall/index.ts";
+import { COMMANDS } from "../../src/uapi/index.ts";
 import { assert, suite } from "../harness.ts";
 import { requires } from "../kernel.ts";
 
@@ -28,6 +29,24 @@ function structOf(btf: Btf, home: string): number {
   }
   throw new Error(`union bpf_attr has no ${home}`);
 }
+
+test("the layouts are those of the table of commands", () => {
+  let compared = 0;
+  for (const command of Object.keys(ATTR_LAYOUTS) as AttrCommand[]) {
+    const row = COMMANDS.find((r) => r.name === command || (command === "PROG_TEST_RUN" && r.id === 10));
+    assert.ok(row !== undefined, command);
+    for (const [name, field] of layoutOf(ATTR_LAYOUTS[command]).fields) {
+      // BY_ID stands for four commands, of which only maps and programs know flags.
+      if (name === "next_id" && command.endsWith("_FD_BY_ID")) continue;
+      if (name === "open_flags" && !command.startsWith("MAP_")) continue;
+      const found = row.attr.find((f) => f.offset === field.offset);
+      assert.ok(found !== undefined && found.size === (field.type === "name" ? 16 : field.type === "u64" || field.type === "ptr" ? 8 : 4), `${command}.${name} at ${field.offset}`);
+      assert.is(found.pointer === true, field.type === "ptr", `${command}.${name}`);
+      compared++;
+    }
+  }
+  assert.ok(compared > 100, `${compared} fields`);
+});
 
 test("every field of every command is where the running kernel's union bpf_attr has it", () => {
   requires({ root: true, kernel: "6.12" });

@@ -4,9 +4,10 @@ import { bpf, cstring, linkCreate } from "../../syscall/attr.ts";
 import { check } from "../../syscall/errors.ts";
 import { Fd, Owned } from "../../syscall/fd.ts";
 import { onlineCpus } from "../../syscall/cpus.ts";
-import { PERF_COUNT_HW, PERF_COUNT_SW, PERF_TYPE, perfEventOpen } from "../../syscall/perf.ts";
+import { perfEventOpen } from "../../syscall/perf.ts";
 import { tracepointId } from "../../syscall/tracefs.ts";
 import { ERRNO } from "../../uapi/errno.ts";
+import { PERF_COUNT_HW, PERF_COUNT_SW, PERF_TYPE } from "../../uapi/perf.ts";
 import { type Attachable, Link, attachToPerfEvent, linkFrom } from "../link.ts";
 
 export interface CookieOption {
