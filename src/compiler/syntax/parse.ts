@@ -14,13 +14,31 @@ const OPTIONS: Options = {
 };
 let typescript: typeof Parser | undefined;
 
+interface TypeScriptParser {
+  readonly tsParseConstModifier: unknown;
+  tsTryParseTypeParameters(parseModifiers?: unknown): unknown;
+}
+
+/** The parser, made when it is first needed. */
+function typescriptParser(): typeof Parser {
+  if (typescript !== undefined) return typescript;
+  typescript = Parser.extend(tsPlugin());
+  // The plugin knows `const` type parameters of functions, but not of method signatures.
+  const { prototype } = typescript as unknown as { prototype: TypeScriptParser };
+  const parse = prototype.tsTryParseTypeParameters;
+  prototype.tsTryParseTypeParameters = function (this: TypeScriptParser, parseModifiers): unknown {
+    return parse.call(this, parseModifiers ?? this.tsParseConstModifier);
+  };
+  return typescript;
+}
+
 export type Parsed<N> =
   | { readonly ok: true; readonly node: N }
   | { readonly ok: false; readonly diagnostic: Diagnostic };
 
 /** A whole module or script in TypeScript. */
 export function parseModule(text: string, file: string): Parsed<acorn.Program> {
-  return guarded(text, file, () => (typescript ??= Parser.extend(tsPlugin())).parse(text, OPTIONS));
+  return guarded(text, file, () => typescriptParser().parse(text, OPTIONS));
 }
 
 const lent = new Map<string, acorn.Program>();
@@ -47,7 +65,7 @@ export function takeParsed(text: string, file: string): Parsed<acorn.Program> {
 export function parseExpressionAt(text: string, offset: number, file: string): Parsed<Expr> {
   return guarded(text, file, () =>
     firstOf(
-      (typescript ??= Parser.extend(tsPlugin())).parseExpressionAt(text, offset, {
+      typescriptParser().parseExpressionAt(text, offset, {
         ...OPTIONS,
         allowAwaitOutsideFunction: true,
       }),

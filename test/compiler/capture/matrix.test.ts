@@ -214,7 +214,7 @@ test("a file with syntax that the parser lacks: the function alone is parsed", a
     join(dir, "odd.ts"),
     `import { hash, tracepoint, u32 } from "bpfkit";
     const counts = hash(u32, u32);
-    export function unrelated<A, const B>(a: A, b: B): A | B { return a ?? b; }
+    export function unrelated(a: number, b: number[]): number { for ((a as number) of b) continue; return a; }
     export const onSwitch = tracepoint("sched:sched_switch", (ctx, bpf) => { counts.add(bpf.pid() as number, 1); });\n`,
   );
   const rows = await describe(process.execPath, ["--import", tsxLoader], "odd.ts", "import");

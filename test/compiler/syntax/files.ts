@@ -46,6 +46,8 @@ export const SNIPPETS: readonly string[] = [
   "for (const x of xs as number[]) { if (x satisfies number) continue; switch (x as 1) { case 1 as 1: break } } try {} catch (e: unknown) { throw e as Error }",
   "const enumLike = { A: 0 } as const; type E = (typeof enumLike)[keyof typeof enumLike]; export { enumLike as default, type E };",
   "import json from './a.json' with { type: 'json' }; const t = `a ${x as string} b ${`c ${y!}`}`; json; accessor; let of: number = 1;",
+  "interface I<T> { m<const U extends readonly T[]>(u: U): U; <const V, W>(v: V): W; new <const X>(x: X): X } type J = { n?<const U>(u: U): void };",
+  "(a as any) = 1; [(b as any)] = [1]; (c!).d = 2; (e satisfies X).f++; for ((g as any).h of i) {} for (const [k, v] of Object.entries(m) as [string, number][]) {}",
   "function assertIsString(val: any): asserts val is string {} function h(this: Window) {} function i(this: Window, a: number) {}",
   "const big = 0xffff_ffff_ffff_ffffn, re = /a(?<n>b)/v, nul = a ?? b?.c?.[d]?.(e), opt = (a?.b)!.c;",
   "var v1: number, v2: string = '', [d1, d2]: [number, string?] = [1], { e1, ...e2 }: Record<string, number> = {};",

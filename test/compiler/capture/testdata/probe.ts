@@ -55,4 +55,4 @@ export class Holder {
   readonly usesThis = tracepoint("sched:sched_switch", () => this.#secret);
 }
 export const usesThis = new Holder().usesThis;
-export const bound = tracepoint("sched:sched_switch", onExec.fn.bind(undefined));
+export const bound = tracepoint("sched:sched_switch", onExec.fn.bind(undefined) as () => number);
