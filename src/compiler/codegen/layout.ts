@@ -114,6 +114,7 @@ function shareExit(f: LFunc): void {
       else list.push(b);
     }
   }
+  const live = r0LiveAtStart(f);
   // One block reaches the exit by falling into it; only further ones gain by going there from the jump.
   let others = leaving.length;
   for (const b of leaving) {
@@ -123,7 +124,7 @@ function shareExit(f: LFunc): void {
     const p = from[0]!;
     if (set.dst !== 0 || (set.opcode !== MOV64_IMM && set.opcode !== MOV32_IMM) || p.term === undefined || readsR0(p.term)) continue;
     const other = p.succs[0] === b ? p.succs[1]! : p.succs[0]!;
-    if (other === b || r0LiveIn(other)) continue;
+    if (other === b || live.has(other)) continue;
     p.insts.push(set);
     p.succs = p.succs.map((s) => (s === b ? exit : s));
     b.insts = [];
@@ -135,18 +136,29 @@ function readsR0(i: LInst): boolean {
   const e = EFFECTS[i.opcode]!;
   return ((e & USE_DST) !== 0 && i.dst === 0) || ((e & USE_SRC) !== 0 && i.src === 0) || ((e & IS_ATOMIC) !== 0 && i.imm === BPF_CMPXCHG) || ((e & IS_EXIT) !== 0 && i.nargs > 0);
 }
-/** Conservative: looks no further than the block and those it falls into. */
-function r0LiveIn(b: LBlock): boolean {
-  for (let hops = 0; hops < 3; hops++) {
-    for (const i of b.insts) {
-      if (readsR0(i)) return true;
-      const e = EFFECTS[i.opcode]!;
-      if ((e & IS_CALL) !== 0 || ((e & DEF_DST) !== 0 && i.dst === 0)) return false;
+/** Blocks at whose start r0 is still read later. */
+function r0LiveAtStart(f: LFunc): Set<LBlock> {
+  const live = new Set<LBlock>();
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let k = f.blocks.length - 1; k >= 0; k--) {
+      const b = f.blocks[k]!;
+      if (live.has(b)) continue;
+      let state: boolean | undefined;
+      for (const i of b.insts) {
+        const e = EFFECTS[i.opcode]!;
+        if (readsR0(i)) state = true;
+        else if ((e & IS_CALL) !== 0 || ((e & DEF_DST) !== 0 && i.dst === 0)) state = false;
+        if (state !== undefined) break;
+      }
+      state ??= (b.term !== undefined && readsR0(b.term)) || b.succs.some((s) => live.has(s));
+      if (state) {
+        live.add(b);
+        changed = true;
+      }
     }
-    if (b.term !== undefined || b.succs.length !== 1) return true;
-    b = b.succs[0]!;
   }
-  return true;
+  return live;
 }
 
 /** A block whose only way in is another's only way out is appended to it. */

@@ -5,7 +5,7 @@
 import type { Target } from "../codegen/target.ts";
 import type { Cfg } from "../ir/cfg.ts";
 import { computeCfg, dominates, findLoops } from "../ir/cfg.ts";
-import type { Block, Func, Inst } from "../ir/ir.ts";
+import type { Block, Cond, Edge, Func, Inst, Width } from "../ir/ir.ts";
 import { isLeaf, negateCond } from "../ir/ir.ts";
 import type { Fact } from "./facts.ts";
 import { implies } from "./facts.ts";
@@ -94,21 +94,42 @@ class Numbering {
     return { cond: taken ? t.cond : negateCond(t.cond), a: t.args[0]!, b: t.args[1]!, width: t.width };
   }
 
-  /** A parameter for which every edge passes the same value is that value. */
+  /**
+   * A parameter for which every edge passes the same value is that value. A constant counts as the value where a branch
+   * on the way found them equal.
+   */
   #params(block: Block, from: readonly number[]): void {
     for (let k = 0; k < block.params.length; k++) {
       let same: Inst | undefined;
       let equalAll = true;
+      let constants: [number, Edge, Inst][] | undefined;
       for (const p of from) {
         for (const e of this.#cfg.order[p]!.term!.edges) {
           if (e.to !== block) continue;
           const a = e.args[k]!;
-          if (same !== undefined && a !== same) equalAll = false;
-          same = a;
+          if (a.op === "const") (constants ??= []).push([p, e, a]);
+          else {
+            if (same !== undefined && a !== same) equalAll = false;
+            same = a;
+          }
         }
+      }
+      if (constants !== undefined && equalAll) {
+        if (same === undefined) {
+          same = constants[0]![2];
+          equalAll = constants.every((c) => c[2] === same);
+        } else equalAll = constants.every(([p, e, c]) => this.#equalOnEdge(same!, c, p, e));
       }
       if (equalAll && same !== undefined && same !== block.params[k]) this.#replace.set(block.params[k]!, same);
     }
+  }
+  #equalOnEdge(x: Inst, c: Inst, from: number, edge: Edge): boolean {
+    const t = this.#cfg.order[from]!.term!;
+    if (t.op === "br" && t.edges[0]!.to !== t.edges[1]!.to && t.width === 64) {
+      const cond = t.edges[0] === edge ? t.cond : negateCond(t.cond);
+      if (cond === "eq" && t.args[0] === x && t.args[1] === c) return true;
+    }
+    return this.#decide("eq", x, c, 64, from) === true;
   }
 
   #block(block: Block, b: number, memory: Memory): void {
@@ -124,7 +145,7 @@ class Numbering {
       // Rewriting may have made new constants.
       this.#resolve(i.args);
       if (i.op === "cmp") {
-        const known = this.#decide(i, b);
+        const known = this.#decide(i.cond, i.args[0]!, i.args[1]!, i.width, b);
         if (known !== undefined) {
           this.#replace.set(i, this.#leaf(constInst(this.#f, known ? 1n : 0n)));
           continue;
@@ -249,12 +270,11 @@ class Numbering {
     return false;
   }
 
-  #decide(i: Inst, b: number): boolean | undefined {
-    const [x, y] = i.args as [Inst, Inst];
+  #decide(cond: Cond, x: Inst, y: Inst, width: Width, b: number): boolean | undefined {
     for (let d = b, hops = 0; hops < 64; hops++) {
       const fact = this.#facts[d];
       if (fact !== undefined) {
-        const r = implies(fact, i.cond, x, y, i.width);
+        const r = implies(fact, cond, x, y, width);
         if (r !== undefined) return r;
       }
       const up = this.#cfg.idom[d]!;
@@ -271,7 +291,7 @@ class Numbering {
     if (t.op === "br") {
       let r = this.#simplifier.condition(t);
       this.#resolve(t.args);
-      r ??= this.#decide(t, b);
+      r ??= this.#decide(t.cond, t.args[0]!, t.args[1]!, t.width, b);
       if (r !== undefined) this.#jump(t, r ? 0 : 1);
     } else if (t.op === "switch" && t.args[0]!.op === "const") {
       const v = t.width === 32 ? BigInt.asIntN(32, t.args[0]!.value) : t.args[0]!.value;

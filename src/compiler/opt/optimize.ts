@@ -4,6 +4,7 @@ import { expandMem } from "../codegen/lower.ts";
 import type { Func, Inst, Module } from "../ir/ir.ts";
 import { dropUnreached } from "../ir/reach.ts";
 import { orderBlocks, simplifyBlocks } from "./cfg-simplify.ts";
+import { shareEqualSlots } from "./share-slots.ts";
 import { dropUndemanded } from "./demanded.ts";
 import { removeDeadStores } from "./dse.ts";
 import { numberValues } from "./gvn.ts";
@@ -47,7 +48,8 @@ function optimizeFunc(f: Func, target: Target, level: OptLevel): void {
     const decided = numberValues(f, target);
     const bits = round < 2 && dropUndemanded(f);
     removeDead(f);
-    const stores = removeDeadStores(f, target.endian === "little");
+    const shared = round === 1 && shareEqualSlots(f);
+    const stores = removeDeadStores(f, target.endian === "little") || shared;
     let blocks = simplifyBlocks(f);
     if (round === 0 && level >= 2 && transformLoops(f)) blocks = true;
     // The first round's removals make single uses, which allow more in the second.

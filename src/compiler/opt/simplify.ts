@@ -176,6 +176,17 @@ export class Simplifier {
       }
       return i;
     }
+    if (i.type === "int" && this.#once(a)) {
+      // A choice between constants takes the operation into its arms.
+      const arms = a.op === "cmp" ? [this.#const(1n), this.#const(0n)] : a.op === "select" && isConst(a.args[1]!) && isConst(a.args[2]!) ? [a.args[1]!, a.args[2]!] : undefined;
+      if (arms !== undefined && arms[0]!.type === "int" && arms[1]!.type === "int") {
+        const value = b.value;
+        i.op = "select";
+        i.args = [a.op === "cmp" ? a : a.args[0]!, ...arms.map((x) => this.#const(foldBin(op, x.value, value, width)))];
+        i.width = 64;
+        return i;
+      }
+    }
     const raw = width === 32 ? BigInt.asUintN(32, b.value) : b.value;
     const ones = width === 32 ? LOW32 : -1n;
     switch (op) {

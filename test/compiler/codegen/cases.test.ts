@@ -35,12 +35,22 @@ function text(code: Code): string {
   for (const r of code.refs) {
     notes.set(
       r.insn,
-      r.kind === "map" ? `map ${r.map}` : r.kind === "map-value" ? `map ${r.map}+${r.offset}` : r.kind === "kfunc" || r.kind === "ksym" ? `${r.kind} ${r.name}${r.weak ? " weak" : ""}` : `${r.kind} ${r.target}`,
+      r.kind === "map"
+        ? `map ${r.map}`
+        : r.kind === "map-value"
+          ? `map ${r.map}+${r.offset}`
+          : r.kind === "kfunc" || r.kind === "ksym"
+            ? `${r.kind} ${r.name}${r.weak ? " weak" : ""}`
+            : `${r.kind} ${r.target}`,
     );
   }
   for (const { insn, core } of code.coreRelos) notes.set(insn, `core ${core.kind} ${core.type.name} ${core.access}`);
-  for (const f of code.funcs.slice(1)) notes.set(f.insn, `${f.name}:${notes.has(f.insn) ? ` ${notes.get(f.insn)}` : ""}`);
-  return disassemble(code.insns, { comment: (slot) => notes.get(slot) }).replace(/^ *(\d+): \([0-9a-f]{2}\) /gm, (_, n: string) => `${n.padStart(3)}: `);
+  for (const f of code.funcs.slice(1))
+    notes.set(f.insn, `${f.name}:${notes.has(f.insn) ? ` ${notes.get(f.insn)}` : ""}`);
+  return disassemble(code.insns, { comment: (slot) => notes.get(slot) }).replace(
+    /^ *(\d+): \([0-9a-f]{2}\) /gm,
+    (_, n: string) => `${n.padStart(3)}: `,
+  );
 }
 
 const sections = readFileSync(PATH, "utf8").split(/^=== /m).slice(1);
@@ -57,5 +67,6 @@ for (const s of sections) {
   });
 }
 test.after(() => {
-  if (process.env["UPDATE_CASES"] !== undefined && results.length === sections.length) writeFileSync(PATH, results.join(""));
+  if (process.env["UPDATE_CASES"] !== undefined && results.length === sections.length)
+    writeFileSync(PATH, results.join(""));
 });

@@ -80,7 +80,8 @@ class Evaluator {
       case "add":
       case "sub": {
         const a = get(i.args[0]!);
-        if (typeof a !== "bigint") return { mem: a.mem, off: a.off + Number(i.op === "add" ? int(i.args[1]!) : -int(i.args[1]!)) };
+        if (typeof a !== "bigint")
+          return { mem: a.mem, off: a.off + Number(i.op === "add" ? int(i.args[1]!) : -int(i.args[1]!)) };
         return out(i.op === "add" ? u(0) + u(1) : u(0) - u(1));
       }
       case "mul":
@@ -128,7 +129,14 @@ class Evaluator {
         return get(i.args[0]!);
       case "load": {
         const d = view(get(i.args[0]!) as Ptr);
-        const v = i.size === 1 ? BigInt(d.getUint8(0)) : i.size === 2 ? BigInt(d.getUint16(0, true)) : i.size === 4 ? BigInt(d.getUint32(0, true)) : d.getBigUint64(0, true);
+        const v =
+          i.size === 1
+            ? BigInt(d.getUint8(0))
+            : i.size === 2
+              ? BigInt(d.getUint16(0, true))
+              : i.size === 4
+                ? BigInt(d.getUint32(0, true))
+                : d.getBigUint64(0, true);
         return i.signed ? BigInt.asIntN(i.size * 8, v) : v;
       }
       case "store":

@@ -8,7 +8,29 @@ import { BIN_OPS, CONDS, FuncBuilder } from "../../../src/compiler/ir/index.ts";
 
 export const CTX_SIZE = 256;
 const SIZES: readonly Size[] = [1, 2, 4, 8];
-const CONSTANTS = [0n, 1n, 2n, 7n, 8n, 63n, 0xffn, 0x100n, 0xffffn, 0x7fff_ffffn, 0x8000_0000n, 0xffff_ffffn, 0x1_0000_0000n, 0x7fff_ffff_ffff_ffffn, -1n, -2n, -8n, -0x8000_0000n, -0x8000_0001n, -0x8000_0000_0000_0000n, 0x0102_0304_0506_0708n];
+const CONSTANTS = [
+  0n,
+  1n,
+  2n,
+  7n,
+  8n,
+  63n,
+  0xffn,
+  0x100n,
+  0xffffn,
+  0x7fff_ffffn,
+  0x8000_0000n,
+  0xffff_ffffn,
+  0x1_0000_0000n,
+  0x7fff_ffff_ffff_ffffn,
+  -1n,
+  -2n,
+  -8n,
+  -0x8000_0000n,
+  -0x8000_0001n,
+  -0x8000_0000_0000_0000n,
+  0x0102_0304_0506_0708n,
+];
 
 export function randomProgram(choices: readonly number[]): Module {
   return new Generator(choices).module();
@@ -71,7 +93,8 @@ class Generator {
       at += 8;
     }
     for (const a of this.#arrays) {
-      for (let k = 0; k + 8 <= a.size && at < CTX_SIZE; k += 8, at += 8) b.store(ctx, b.load(a.slot, { size: 8, off: k }), { size: 8, off: at });
+      for (let k = 0; k + 8 <= a.size && at < CTX_SIZE; k += 8, at += 8)
+        b.store(ctx, b.load(a.slot, { size: 8, off: k }), { size: 8, off: at });
     }
     for (const v of this.#values.slice(-12)) {
       if (at >= CTX_SIZE) break;
@@ -161,12 +184,18 @@ class Generator {
         this.#values.push(b.select(this.#value(), this.#value(), this.#value()));
         return;
       case 10:
-        this.#values.push(this.#pick(2) === 0 ? b.zext(this.#value(), this.#one([8, 16, 32] as const)) : b.sext(this.#value(), this.#one([8, 16, 32] as const)));
+        this.#values.push(
+          this.#pick(2) === 0
+            ? b.zext(this.#value(), this.#one([8, 16, 32] as const))
+            : b.sext(this.#value(), this.#one([8, 16, 32] as const)),
+        );
         return;
       case 11: {
         const bits = this.#one([16, 32, 64] as const);
         const v = this.#value();
-        this.#values.push(this.#pick(3) === 0 ? b.tobe(v, bits) : this.#pick(2) === 0 ? b.tole(v, bits) : b.bswap(v, bits));
+        this.#values.push(
+          this.#pick(3) === 0 ? b.tobe(v, bits) : this.#pick(2) === 0 ? b.tole(v, bits) : b.bswap(v, bits),
+        );
         return;
       }
       case 12:
@@ -186,7 +215,13 @@ class Generator {
       case 17:
         if (this.#subprogs.length > 0 && this.#ctx !== undefined) {
           const s = this.#one(this.#subprogs);
-          this.#values.push(b.subprog(s.name, Array.from({ length: s.params }, () => this.#value()), { clobbers: "none" }));
+          this.#values.push(
+            b.subprog(
+              s.name,
+              Array.from({ length: s.params }, () => this.#value()),
+              { clobbers: "none" },
+            ),
+          );
         }
         return;
       case 18:

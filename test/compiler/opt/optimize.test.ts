@@ -9,29 +9,37 @@ import { assert, suite } from "../../harness.ts";
 const test = suite("compiler opt");
 const RUNS = Number(process.env["FUZZ_RUNS"] ?? 200);
 
-test("optimised programs evaluate as before, and read back from their text", () => {
-  fc.assert(
-    fc.property(fc.array(fc.nat(1 << 16), { minLength: 4, maxLength: 400, size: "max" }), fc.uint8Array({ minLength: 128, maxLength: 128 }), (choices, bytes) => {
-      const run = (m: ReturnType<typeof randomProgram>): string => {
-        const ctx = new Uint8Array(CTX_SIZE);
-        ctx.set(bytes);
-        const r = evaluate(m, ctx);
-        return `${BigInt.asUintN(64, r)} ${Buffer.from(ctx.subarray(128)).toString("hex")}`;
-      };
-      const expected = run(randomProgram(choices));
-      for (const level of [0, 1, 2] as const) {
-        for (const isa of [2, 4] as const) {
-          const m = randomProgram(choices);
-          optimize(m, { isa, endian: "little" }, level);
-          assert.is(run(m), expected, `level ${level} v${isa}`);
-          const text = printModule(m);
-          assert.is(run(parseModule(text)), expected, `level ${level} v${isa}, read back`);
-        }
-      }
-    }),
-    { numRuns: RUNS, includeErrorInReport: true, endOnFailure: true },
-  );
-}, { timeoutMs: 3_600_000 });
+test(
+  "optimised programs evaluate as before, and read back from their text",
+  () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.nat(1 << 16), { minLength: 4, maxLength: 400, size: "max" }),
+        fc.uint8Array({ minLength: 128, maxLength: 128 }),
+        (choices, bytes) => {
+          const run = (m: ReturnType<typeof randomProgram>): string => {
+            const ctx = new Uint8Array(CTX_SIZE);
+            ctx.set(bytes);
+            const r = evaluate(m, ctx);
+            return `${BigInt.asUintN(64, r)} ${Buffer.from(ctx.subarray(128)).toString("hex")}`;
+          };
+          const expected = run(randomProgram(choices));
+          for (const level of [0, 1, 2] as const) {
+            for (const isa of [2, 4] as const) {
+              const m = randomProgram(choices);
+              optimize(m, { isa, endian: "little" }, level);
+              assert.is(run(m), expected, `level ${level} v${isa}`);
+              const text = printModule(m);
+              assert.is(run(parseModule(text)), expected, `level ${level} v${isa}, read back`);
+            }
+          }
+        },
+      ),
+      { numRuns: RUNS, includeErrorInReport: true, endOnFailure: true },
+    );
+  },
+  { timeoutMs: 3_600_000 },
+);
 
 function optimized(ir: string): string {
   const m = parseModule(ir);
