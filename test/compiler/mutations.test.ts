@@ -1,0 +1,199 @@
+/** Mutated programs give diagnostics or code, never another error. `FUZZ_RUNS` sets how many. */
+import fc from "fast-check";
+import { BpfkitError } from "../../src/core/errors.ts";
+import { assert, suite } from "../harness.ts";
+import { compileText, runText } from "./compile-text.ts";
+
+const test = suite("compiler mutations");
+const RUNS = Number(process.env["FUZZ_RUNS"] ?? 400);
+
+const HEAD = `import { XDP, array, be16, char, config, global, hash, histogram, packed, percpuArray, range, ringbuf, stackTrace, struct, u16, u32, u64, u8, s32, s64, xdp, tracepoint, kprobe } from "bpfkit";
+const E = struct({ pid: u32, at: u64, comm: char(16), more: array(u32, 4) });
+const Eth = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
+const m = hash(u32, u64);
+const ms = hash(u32, E);
+const events = ringbuf(E);
+const counts = percpuArray(u64, 4);
+const hist = histogram();
+const g = global(u32, 0);
+const sg = global(s32, 0);
+const arr = global(array(u64, 8), []);
+const lim = config(u32, 1);
+const settings = Object.freeze({ scale: 10, names: ["a", "b"] });
+const list = [1, 2, 3];
+`;
+const BODIES = [
+  `const e = ms.get(g.value); if (!e) { ms.set(1, { pid: 2, at: 3, comm: "x", more: [1, 2] }); return 0; } e.at += 1; e.more[g.value] = 5; return e.pid;`,
+  `let n = 0; for (const i of range(10)) { if (i === 5) continue; n += i * settings.scale; if (n > lim.value) break; } arr.value[n & 7] ^= 1; return n;`,
+  `const eth = ctx.packet(Eth); if (!eth || eth.type !== 0x800) return XDP.DROP; const c = counts.get(0); if (c === undefined) return 1; counts.add(0, 1); return XDP.PASS;`,
+  `events.emit({ pid: bpf.pid ? 1 : 2, at: bpf.nsecs(), comm: "abc", more: list }); const f = (a, b = 2) => { if (a > b) return a; return b; }; return f(g.value, 3);`,
+  `const old = m.get(1) ?? 0; m.set(1, old + 1); const r = ms.get(2)?.at ?? 7; hist.increment(r / 1000); switch (g.value & 3) { case 0: return 1; case 1: g.value++; break; default: m.delete(3); } return 0;`,
+  `let e = ms.get(1); while (g.value < 10) { g.value += 1; if (e) { e.pid--; e = ms.get(g.value); } else break; } const s = e ? e.comm === "x" || e.comm.startsWith("y") : false; return s ? 1 : 0;`,
+  `const { pid, at } = ms.get(3) ?? E({ pid: 4 }); const [a, b] = [pid, at]; let t = s64(sg.value) >> 3; do { t -= 1; } while (t > 0 && t < 5); return u32(a) + u8(b) - u16(t);`,
+];
+const WORDS = [
+  "undefined",
+  "null",
+  "0",
+  "1n",
+  "-1",
+  "0.5",
+  "true",
+  '"text"',
+  "`t${g.value}`",
+  "g",
+  "g.value",
+  "sg.value",
+  "m",
+  "ms",
+  "ms.get(1)",
+  "events",
+  "E",
+  "E({})",
+  "list",
+  "settings",
+  "ctx",
+  "bpf",
+  "bpf.comm()",
+  "range(3)",
+  "range(g.value)",
+  "(x) => x",
+  "{}",
+  "[]",
+  "u32",
+  "XDP",
+  "hist",
+  "lim.value",
+  "arr.value",
+  "arr",
+  "nope",
+  "this",
+  "e",
+  "n",
+  "i",
+  "eth",
+  "s",
+  "t",
+  "f",
+  "a",
+];
+const OPERATORS = [
+  "+",
+  "-",
+  "*",
+  "/",
+  "%",
+  "&",
+  "|",
+  "^",
+  "<<",
+  ">>",
+  ">>>",
+  "<",
+  ">=",
+  "===",
+  "!==",
+  "&&",
+  "||",
+  "??",
+  "=",
+  "+=",
+  ".",
+  "?.",
+  ",",
+  ";",
+  "(",
+  ")",
+  "[",
+  "]",
+  "{",
+  "}",
+  "!",
+  "~",
+  "return",
+  "if",
+  "for",
+  "of",
+  "let",
+  "const",
+  "?",
+  ":",
+  "=>",
+];
+
+/** One edit: replace, delete, insert or swap tokens. */
+const edit = fc.record(
+  { at: fc.nat(), kind: fc.nat(4), word: fc.constantFrom(...WORDS), operator: fc.constantFrom(...OPERATORS) },
+  { noNullPrototype: true },
+);
+
+function mutate(body: string, edits: readonly { at: number; kind: number; word: string; operator: string }[]): string {
+  const tokens = body.match(/[\w$]+|"[^"]*"|`[^`]*`|\s+|[^\s\w]/g) ?? [];
+  const isWord = (t: string): boolean => /^[\w$"`]/.test(t);
+  for (const e of edits) {
+    const i = e.at % tokens.length;
+    const t = tokens[i] ?? "";
+    if (e.kind === 0) tokens[i] = isWord(t) ? e.word : e.operator;
+    else if (e.kind === 1) tokens.splice(i, 1);
+    else if (e.kind === 2) tokens.splice(i, 0, ` ${isWord(t) ? e.operator : e.word} `);
+    else if (e.kind === 3) tokens[i] = tokens[(e.at >>> 3) % tokens.length] ?? "";
+    else tokens[i] = isWord(t) ? e.word : t;
+    if (tokens.length === 0) break;
+  }
+  return tokens.join("");
+}
+
+test(
+  "only diagnostics come out",
+  () => {
+    let compiledOnes = 0;
+    let reported = 0;
+    const details = fc.check(
+      fc.property(
+        fc.constantFrom(...BODIES),
+        fc.array(edit, { minLength: 1, maxLength: 3 }),
+        fc.nat(2),
+        (body, edits, where) => {
+          const program = [
+            "xdp((ctx, bpf) =>",
+            "kprobe('x', (ctx, bpf) =>",
+            'tracepoint("syscalls:sys_enter_openat", (ctx, bpf) =>',
+          ][where]!;
+          const text = `${HEAD}export const p = ${program} { ${mutate(body, edits)} });`;
+          try {
+            runText(text);
+          } catch {
+            return; // not JavaScript any more
+          }
+          try {
+            const { result, diagnostics } = compileText(text);
+            if (result === undefined) {
+              reported++;
+              assert.ok(
+                diagnostics.some((d) => d.severity === "error"),
+                "no result without an error",
+              );
+              for (const d of diagnostics)
+                assert.ok(d.labels.length > 0 && !/\{\w+\}/.test(d.message), `${d.code}: ${d.message}`);
+            } else {
+              compiledOnes++;
+            }
+          } catch (error) {
+            if (error instanceof BpfkitError) return;
+            throw new Error(`${(error as Error).stack}\n${text.slice(HEAD.length)}`, { cause: error });
+          }
+        },
+      ),
+      { numRuns: RUNS, endOnFailure: true },
+    );
+    if (details.failed)
+      throw new Error(`seed ${details.seed}, run ${details.numRuns}: ${(details.errorInstance as Error).message}`, {
+        cause: details.errorInstance,
+      });
+    assert.ok(
+      RUNS < 100 || (compiledOnes > 0 && reported > RUNS / 20),
+      `${compiledOnes} compiled, ${reported} reported`,
+    );
+  },
+  { timeoutMs: 30_000 + RUNS * 30 },
+);
