@@ -2,6 +2,7 @@
 import type { Btf } from "../btf/btf.ts";
 import type { FuncInfo, LineInfo, ProgLoad } from "./capture.ts";
 import { BPF_COMPLEXITY_LIMIT_INSNS } from "./constants.ts";
+import { IdMap } from "./equal.ts";
 import { VerifierReject } from "./errors.ts";
 import type { Log } from "./log.ts";
 import type { VMap } from "./map.ts";
@@ -76,7 +77,9 @@ export class InsnAux {
   nospecResult = false;
   sanitizeStackSpill = false;
   indirectTarget = false;
-  argProg = 0;
+  /** Sanitation of pointer arithmetic (unprivileged) */
+  aluState = 0;
+  aluLimit = 0;
 }
 
 /** One pending path (bpf_verifier_stack_elem). */
@@ -137,6 +140,10 @@ export class Env {
   head: StackElem[] = [];
   explored: (VerifierState[] | null)[] = [];
   sccInfo: (SccInfo | null)[] = [];
+  numBackedges = 0;
+  exploredSize = 0;
+  freeListSize = 0;
+  readonly idMap = new IdMap();
   passCnt = 0;
   idGen = 0;
 
@@ -147,7 +154,6 @@ export class Env {
   totalStates = 0;
   peakStates = 0;
   maxStatesPerInsn = 0;
-  curStates = 0;
   longestMarkReadWalk = 0;
 
   seenDirectWrite = false;
@@ -163,6 +169,8 @@ export class Env {
   callsMayGoto = 0;
   prologueNeeded = false;
   dstNeedsZext = false;
+
+  exploreAluLimits = false;
 
   insnLimit = BPF_COMPLEXITY_LIMIT_INSNS;
 
@@ -236,6 +244,11 @@ export class Env {
     this.scratchedRegs = 0;
     this.scratchedLo = 0;
     this.scratchedHi = 0;
+  }
+
+  updatePeakStates(): void {
+    const n = this.exploredSize + this.freeListSize + this.numBackedges;
+    if (n > this.peakStates) this.peakStates = n;
   }
 
   newId(): number {

@@ -1,7 +1,6 @@
 /** Function frames, stack slots, references and whole verifier states. Registers are copied by value, stack slots on write. */
 import { MAX_BPF_REG, STACK_SPILL } from "./constants.ts";
 import { RegState } from "./reg-state.ts";
-import type { SccVisit } from "./scc.ts";
 
 /** All eight bytes of a slot of one type (constants STACK_*). */
 export const slotFill = (type: number): number => Math.imul(type, 0x1111_1111);
@@ -25,6 +24,9 @@ export class StackSlot {
 export const isSpilledSlot = (s: StackSlot): boolean => s.types >>> 28 === STACK_SPILL;
 
 let stampCounter = 1;
+
+/** Shared by all slots that hold nothing; owned by no frame, so never written. */
+const INVALID_SLOT = new StackSlot();
 
 /** One call frame (bpf_func_state). */
 export class FuncState {
@@ -66,13 +68,14 @@ export class FuncState {
     return s;
   }
 
+  /** Forgets what slot `spi` holds. */
+  clearSlot(spi: number): void {
+    this.stack[spi] = INVALID_SLOT;
+  }
+
   /** Grows the stack to hold slot `spi` (grow_stack_state). */
   growStack(spi: number): void {
-    while (this.stack.length <= spi) {
-      const s = new StackSlot();
-      s.owner = this.stamp;
-      this.stack.push(s);
-    }
+    while (this.stack.length <= spi) this.stack.push(INVALID_SLOT);
   }
 
   /** A copy. Slots become shared: both sides clone before the next write. */
@@ -151,8 +154,8 @@ export class VerifierState {
   /** hit/miss counters of the explored-states list it sits in. */
   hitCnt = 0;
   missCnt = 0;
-  /** Backedges that ended at this state: kept by scc.ts. */
-  sccVisit: SccVisit | null = null;
+  /** Evicted from its list but not yet done with. */
+  inFreeList = false;
 
   /** The frame being executed. */
   get cur(): FuncState {

@@ -159,7 +159,7 @@ export interface Core {
   /** explore-state.ts: push_stack(env, insnIdx, prevInsnIdx, speculative): the new pending state (to be modified), rejects at limits. */
   pushStack(env: Env, insnIdx: number, prevInsnIdx: number, speculative: boolean): import("./state.ts").VerifierState;
   /** explore-state.ts: push_async_cb */
-  pushAsyncCb(env: Env, insnIdx: number, prevInsnIdx: number, subprog: number, isSleepable: boolean): import("./state.ts").VerifierState;
+  pushAsyncState(env: Env, insnIdx: number, prevInsnIdx: number, frame: FuncState, isSleepable: boolean): import("./state.ts").VerifierState;
   /** frames.ts: setup_func_entry, push_callback_call (sync and async), clear_caller_saved_regs, invalidations */
   pushCallbackCall(env: Env, callInsnIdx: number, subprog: number, set: CalleeStateSetter): void;
   /** refs.ts: acquireReference(env, insnIdx): id; acquireLock/releaseLock/acquireIrq/releaseIrq; releaseReference(env, id) (invalidates registers), releaseReferenceNomark(state, id); checkReferenceLeak */
