@@ -5,14 +5,14 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-const out = join(root, "dist");
+const out = process.env.BPFKIT_DIST ?? join(root, "dist");
 rmSync(out, { recursive: true, force: true });
 
 const common = {
@@ -45,23 +45,40 @@ await build({
   sourcesContent: false,
 });
 
+// The command: chunks split at its dynamic imports, each made CommonJS so that `src/cli/bin.ts` can start it
+// from V8's code cache. A start of `run` with a cached program never reads the compiler's chunk.
 const cli = await build({
   ...common,
-  entryPoints: { cli: "src/cli/main.ts" },
-  outdir: out,
-  outExtension: { ".js": ".cjs" },
-  format: "cjs",
-  define: { ...common.define, "import.meta.url": "bpfkitUrl", "import.meta.dirname": "__dirname" },
-  banner: { js: 'const bpfkitUrl = require("node:url").pathToFileURL(__filename).href;' },
-  metafile: true,
+  entryPoints: { main: "src/cli/main.ts" },
+  outdir: join(out, "cli"),
+  chunkNames: "[name]-[hash]",
+  format: "esm",
+  splitting: true,
   minifySyntax: true,
-  minifyWhitespace: true,
+  metafile: true,
+  write: false,
 });
+mkdirSync(join(out, "cli"), { recursive: true });
+for (const file of cli.outputFiles) {
+  const { code } = await transform(file.text, {
+    format: "cjs",
+    platform: "node",
+    target: "node20.19",
+    define: { "import.meta.url": "bpfkitUrl", "import.meta.dirname": "bpfkitDirectory" },
+    // Dynamic imports of chunks become `require`, which the launcher answers.
+    supported: { "dynamic-import": false },
+    minifyWhitespace: true,
+    minifyIdentifiers: true,
+    legalComments: "none",
+  });
+  writeFileSync(file.path.replace(/\.js$/, ".cjs"), code);
+}
 
-const hash = createHash("sha256").update(readFileSync(join(out, "cli.cjs"))).digest("hex").slice(0, 12);
+const hash = createHash("sha256");
+for (const file of cli.outputFiles) hash.update(file.contents);
 await build({
   ...common,
-  define: { ...common.define, BPFKIT_BUNDLE_HASH: JSON.stringify(hash) },
+  define: { ...common.define, BPFKIT_BUNDLE_HASH: JSON.stringify(hash.digest("hex").slice(0, 12)) },
   banner: { js: "#!/usr/bin/env node" },
   entryPoints: { bpfkit: "src/cli/bin.ts" },
   outdir: out,
@@ -74,7 +91,9 @@ const tsc = join(root, "node_modules/typescript/bin/tsc");
 if (existsSync(tsc)) execFileSync(process.execPath, [tsc, "--noCheck", "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
 
 if (process.argv.includes("--sizes")) {
-  const { inputs } = Object.values(cli.metafile.outputs)[0];
-  const rows = Object.entries(inputs).sort((a, b) => b[1].bytesInOutput - a[1].bytesInOutput);
-  for (const [file, { bytesInOutput }] of rows.slice(0, 25)) console.log(String(bytesInOutput).padStart(8), file);
+  for (const [output, { bytes, inputs }] of Object.entries(cli.metafile.outputs)) {
+    console.log(`${String(bytes).padStart(8)} ${output}`);
+    const rows = Object.entries(inputs).sort((a, b) => b[1].bytesInOutput - a[1].bytesInOutput);
+    for (const [file, { bytesInOutput }] of rows.slice(0, 12)) console.log(`${String(bytesInOutput).padStart(16)} ${file}`);
+  }
 }

@@ -5,7 +5,7 @@ import { CNames } from "./dump-names.ts";
 import { BTF_KIND, MAX_CHAIN } from "./kinds.ts";
 import { AlignCache, sizeOf } from "./layout.ts";
 import { TextSink } from "./text-sink.ts";
-import type { BtfEnum, BtfEnum64, BtfMember, BtfStruct } from "./types.ts";
+import type { BtfEnum, BtfEnum64 } from "./types.ts";
 
 export interface DumpCOptions {
   /** Only these types, with what they need; all when not given. Names that do not exist are ignored. */
@@ -16,11 +16,21 @@ export interface DumpCOptions {
   readonly preserveAccessIndex?: boolean;
 }
 
-/** A declarator around a name: `lead`, which ends so that the name can follow, the name, `suffix`. */
+/** A declarator around a name: `before`, an anonymous body or nothing, `lead` (the name can follow it), the name, `suffix`. */
 interface Declarator {
+  readonly before: string;
+  /** The anonymous struct, union or enum to print in place; 0 for none. */
+  readonly body: number;
   readonly lead: string;
   readonly suffix: string;
 }
+
+function declarator(lead: string, suffix: string, body = 0, before = ""): Declarator {
+  return { before, body, lead, suffix };
+}
+
+const TAB = 9;
+const SPACE = 32;
 
 /** Integer and float types that C has under their BTF name. */
 const C_SCALARS = new Set([
@@ -87,7 +97,7 @@ class CDump {
   readonly #btf: Btf;
   readonly #names: CNames;
   readonly #align: AlignCache;
-  readonly #out = new TextSink();
+  #out: TextSink;
   /** By id: 0, `DEFINING`, `DONE` or `DONE_COMPLETE`. */
   readonly #state: Uint8Array;
   /** Tags that a forward declaration or definition has named. */
@@ -102,6 +112,7 @@ class CDump {
   constructor(btf: Btf) {
     this.#btf = btf;
     this.#names = new CNames(btf);
+    this.#out = new TextSink(btf.words.length * 4 + (1 << 12));
     this.#align = new AlignCache(btf);
     this.#state = new Uint8Array(btf.typeCount);
     this.#sizes = new Float64Array(btf.typeCount).fill(-1);
@@ -225,20 +236,21 @@ class CDump {
       this.#declare(id);
       return;
     }
-    const state = this.#state[id];
-    const struct = this.#btf.decode(id);
-    if (struct.kind !== "struct" && struct.kind !== "union") return;
-    if (state === DEFINING) {
+    if (this.#state[id] === DEFINING) {
       throw new DecodeError(this.#btf.what, `${this.#btf.describe(id)} contains itself`, {
         path: ["types", `[${id}]`],
       });
     }
     this.#state[id] = DEFINING;
-    for (const member of struct.members) this.#need(member.type, true);
+    const owner = this.#btf.owner(id);
+    const word = owner.wordOf(id);
+    const vlen = owner.words[word + 1]! & 0xffff;
+    for (let i = 0, at = word + 4; i < vlen; i++, at += 3) this.#need(owner.words[at]!, true);
     this.#state[id] = DONE_COMPLETE;
     if (!named) return;
-    this.#declared.add(`${struct.kind} ${this.#names.of(id)}`);
-    this.#out.add(`${this.#structBody(struct, this.#names.of(id), "")};\n\n`);
+    this.#declared.add(`${this.#names.tag(id)} ${this.#names.of(id)}`);
+    this.#writeStruct(id, 0);
+    this.#out.add(";\n\n");
   }
 
   #defineScalar(id: number): void {
@@ -263,8 +275,10 @@ class CDump {
     // The compiler's own, which cannot be declared again: what it stands for is printed in its place.
     this.#need(target, this.#isAnonymous(target) || name === VA_LIST);
     if (name === VA_LIST) return;
-    const { lead, suffix } = this.#declarator(target, "");
-    this.#out.add(`typedef ${lead}${name}${suffix};\n\n`);
+    const d = this.#declarator(target);
+    this.#out.add("typedef ");
+    this.#writeBody(d, 0);
+    this.#out.add(`${d.body === 0 ? "" : " "}${d.lead}${name}${d.suffix};\n\n`);
   }
 
   #isAnonymous(id: number): boolean {
@@ -274,73 +288,147 @@ class CDump {
 
   #defineEnum(id: number): void {
     this.#state[id] = DONE;
-    const type = this.#btf.decode(id);
-    if (type.kind !== "enum" && type.kind !== "enum64") return;
-    if (type.name !== "") this.#declared.add(`enum ${this.#names.of(id)}`);
-    this.#out.add(`${this.#enumBody(type, "")};\n\n`);
+    if (this.#btf.nameOf(id) !== "") this.#declared.add(`enum ${this.#names.of(id)}`);
+    this.#writeEnum(id, 0);
+    this.#out.add(";\n\n");
   }
 
-  #enumBody(type: BtfEnum | BtfEnum64, indent: string): string {
-    const name = type.name === "" ? "" : ` ${this.#names.of(type.id)}`;
+  /** `enum name { … }`, the values one tab deeper than `depth`. */
+  #writeEnum(id: number, depth: number): void {
+    const out = this.#out;
+    const owner = this.#btf.owner(id);
+    const { words } = owner;
+    const word = owner.wordOf(id);
+    const wide = this.#btf.kindOf(id) === K.ENUM64;
+    const signed = words[word + 1]! >>> 31 === 1;
+    const vlen = words[word + 1]! & 0xffff;
+    const name = this.#names.of(id);
+    out.add(name === "" ? "enum" : `enum ${name}`);
     // C cannot declare an enum without its values.
-    if (type.values.length === 0) return `enum${name} { __bpfkit_empty_enum_${type.id} }${enumMode(type, true)}`;
-    let text = `enum${name} {\n`;
-    for (const value of type.values) {
-      const suffix = type.kind === "enum" ? "" : type.signed ? "LL" : "ULL";
-      text += `${indent}\t${this.#names.enumerator(value.name)} = ${enumLiteral(value.value)}${suffix},\n`;
+    if (vlen === 0) {
+      out.add(` { __bpfkit_empty_enum_${id} }${enumMode(words[word + 2]!, wide, true)}`);
+      return;
     }
-    return `${text}${indent}}${enumMode(type, false)}`;
+    out.add(" {\n");
+    const step = wide ? 3 : 2;
+    for (let i = 0, at = word + 3; i < vlen; i++, at += step) {
+      out.byte(TAB, depth + 1);
+      if (this.#names.firstEnumerator(owner, words[at]!)) this.#writeName(owner, id, words[at]!);
+      else out.add(this.#names.enumerator(owner.stringAt(words[at]!)));
+      out.add(" = ");
+      if (wide) {
+        const raw = (BigInt(words[at + 2]!) << 32n) | BigInt(words[at + 1]!);
+        out.add(`${enumLiteral(signed ? BigInt.asIntN(64, raw) : raw)}${signed ? "LL" : "ULL"},\n`);
+      } else {
+        out.integer(signed ? words[at + 1]! | 0 : words[at + 1]!);
+        out.add(",\n");
+      }
+    }
+    out.byte(TAB, depth);
+    out.add(`}${enumMode(words[word + 2]!, wide, false)}`);
   }
 
-  #structBody(struct: BtfStruct, name: string, indent: string): string {
-    const packed = this.#align.packed(struct);
-    const inner = `${indent}\t`;
-    const isStruct = struct.kind === "struct";
-    let text = `${struct.kind}${name === "" ? "" : ` ${name}`} {\n`;
+  /** A name as the string section has it. */
+  #writeName(owner: Btf, id: number, offset: number): void {
+    let btf = owner;
+    while (offset < btf.strings.start && btf.base !== undefined) btf = btf.base;
+    // Decoding says which name is outside.
+    if (offset >= btf.strings.end) this.#btf.decode(id);
+    else this.#out.cstring(btf.strings.bytes, offset - btf.strings.start);
+  }
+
+  /** The anonymous body of a declarator, if it has one. */
+  #writeBody(d: Declarator, depth: number): void {
+    if (d.body === 0) return;
+    this.#out.add(d.before);
+    const kind = this.#btf.kindOf(d.body);
+    if (kind === K.STRUCT || kind === K.UNION) this.#writeStruct(d.body, depth);
+    else if (this.#state[d.body] === 0) {
+      this.#state[d.body] = DONE;
+      this.#writeEnum(d.body, depth);
+    } else {
+      // The second use of one anonymous enum cannot repeat its constants.
+      const type = this.#btf.decode(d.body);
+      this.#out.add(type.kind === "enum" || type.kind === "enum64" ? enumInteger(type) : "int");
+    }
+  }
+
+  /** `struct name { … }`, the members one tab deeper than `depth`. */
+  #writeStruct(id: number, depth: number): void {
+    const out = this.#out;
+    const owner = this.#btf.owner(id);
+    const { words } = owner;
+    const word = owner.wordOf(id);
+    const info = words[word + 1]!;
+    const kflag = info >>> 31 === 1;
+    const vlen = info & 0xffff;
+    const isStruct = this.#btf.kindOf(id) === K.STRUCT;
+    const packed = this.#align.packed(id);
+    const name = this.#names.of(id);
+    this.#lines -= vlen;
+    if (this.#lines < 0 || ++this.#nesting > MAX_NESTING) throw this.#endless(id);
+    out.add(isStruct ? "struct" : "union");
+    if (name !== "") out.add(` ${name}`);
+    out.add(" {\n");
     let at = 0;
     let widest = 0;
     let align = 1;
-    this.#lines -= struct.members.length;
-    if (this.#lines < 0) throw this.#endless(struct.id);
-    for (const member of struct.members) {
-      const need = packed ? 1 : this.#align.of(member.type);
+    for (let i = 0, m = word + 3; i < vlen; i++, m += 3) {
+      const type = words[m + 1]!;
+      const raw = words[m + 2]!;
+      const bitSize = kflag ? raw >>> 24 : 0;
+      const bitOffset = kflag ? raw & 0xff_ffff : raw;
+      const need = packed ? 1 : this.#align.of(type);
       if (need > align) align = need;
-      const size = member.bitSize === 0 ? this.#sizeOf(member.type) * 8 : member.bitSize;
+      const size = bitSize === 0 ? this.#sizeOf(type) * 8 : bitSize;
       if (isStruct) {
-        if (this.#placed(at, member, need, packed) !== member.bitOffset) text += padding(at, member.bitOffset, inner);
-        at = member.bitOffset + size;
+        if (this.#placed(at, type, bitSize, need, packed) !== bitOffset) out.add(padding(at, bitOffset, "\t".repeat(depth + 1)));
+        at = bitOffset + size;
       } else if (size > widest) widest = size;
-      const { lead, suffix } = this.#declarator(member.type, inner);
-      text += inner + (member.name === "" ? lead.trimEnd() : lead + member.name) + suffix;
-      text += member.bitSize === 0 ? ";\n" : `: ${member.bitSize};\n`;
+      out.byte(TAB, depth + 1);
+      const d = this.#declarator(type);
+      this.#writeBody(d, depth + 1);
+      if (words[m] === 0) out.add(d.body === 0 ? d.lead.trimEnd() : d.lead);
+      else {
+        if (d.body !== 0) out.byte(SPACE);
+        out.add(d.lead);
+        this.#writeName(owner, id, words[m]!);
+      }
+      out.add(d.suffix);
+      if (bitSize !== 0) {
+        out.add(": ");
+        out.integer(bitSize);
+      }
+      out.add(";\n");
     }
-    const bits = struct.size * 8;
+    const bits = words[word + 2]! * 8;
+    const indent = "\t".repeat(depth + 1);
     if (isStruct) {
-      if (roundUp(at, align * 8) !== bits) text += padding(at, bits, inner);
+      if (roundUp(at, align * 8) !== bits) out.add(padding(at, bits, indent));
     } else if (roundUp(widest, align * 8) < bits) {
-      text += `${inner}struct {\n${padding(0, bits, `${inner}\t`)}${inner}};\n`;
+      out.add(`${indent}struct {\n${padding(0, bits, `${indent}\t`)}${indent}};\n`);
     }
-    return `${text}${indent}}${packed ? " __attribute__((packed))" : ""}`;
+    out.byte(TAB, depth);
+    out.add(packed ? "} __attribute__((packed))" : "}");
+    this.#nesting--;
   }
 
   /** Where C puts the next member when `at` bits are taken. */
-  #placed(at: number, member: BtfMember, align: number, packed: boolean): number {
-    if (member.bitSize === 0) return roundUp(at, packed ? 8 : align * 8);
+  #placed(at: number, type: number, bitSize: number, align: number, packed: boolean): number {
+    if (bitSize === 0) return roundUp(at, packed ? 8 : align * 8);
     if (packed) return at;
-    const unit = this.#sizeOf(member.type) * 8;
-    return (at % unit) + member.bitSize > unit ? roundUp(at, unit) : at;
+    const unit = this.#sizeOf(type) * 8;
+    return (at % unit) + bitSize > unit ? roundUp(at, unit) : at;
   }
 
-  /** `prefix name suffix` of type `id`; anonymous structs and enums are printed in place, at `indent`. */
-  #declarator(id: number, indent: string): Declarator {
+  #declarator(id: number): Declarator {
     const known = this.#declarators.get(id);
     if (known !== undefined) return known;
     if (++this.#nesting > MAX_NESTING) throw this.#endless(id);
-    const made = this.#makeDeclarator(id, indent);
+    const made = this.#makeDeclarator(id);
     this.#nesting--;
-    if (made.suffix.length > MAX_DECLARATOR) throw this.#endless(id);
-    // What contains an anonymous body depends on its indentation (and an enum's constants exist only once).
-    if (!made.lead.includes("\n")) this.#declarators.set(id, made);
+    if (made.suffix.length + made.lead.length > MAX_DECLARATOR) throw this.#endless(id);
+    this.#declarators.set(id, made);
     return made;
   }
 
@@ -350,57 +438,46 @@ class CDump {
     });
   }
 
-  #makeDeclarator(id: number, indent: string): Declarator {
-    if (id === 0) return { lead: "void ", suffix: "" };
+  #makeDeclarator(id: number): Declarator {
+    if (id === 0) return declarator("void ", "");
     const type = this.#btf.decode(id);
     switch (type.kind) {
       case "int":
       case "float":
-        return { lead: `${type.name} `, suffix: "" };
+        return declarator(`${type.name} `, "");
       case "struct":
       case "union":
-        return {
-          lead: type.name === "" ? `${this.#structBody(type, "", indent)} ` : `${type.kind} ${this.#names.of(id)} `,
-          suffix: "",
-        };
+        return type.name === "" ? declarator("", "", id) : declarator(`${type.kind} ${this.#names.of(id)} `, "");
       case "enum":
       case "enum64":
-        if (type.name !== "") return { lead: `enum ${this.#names.of(id)} `, suffix: "" };
-        // The second use of one anonymous enum cannot repeat its constants.
-        if (this.#state[id] !== 0) return { lead: `${enumInteger(type)} `, suffix: "" };
-        this.#state[id] = DONE;
-        return { lead: `${this.#enumBody(type, indent)} `, suffix: "" };
+        return type.name === "" ? declarator("", "", id) : declarator(`enum ${this.#names.of(id)} `, "");
       case "fwd":
-        return { lead: `${this.#names.tag(id)} ${this.#names.of(id)} `, suffix: "" };
+        return declarator(`${this.#names.tag(id)} ${this.#names.of(id)} `, "");
       case "typedef":
-        return type.name === VA_LIST
-          ? this.#declarator(type.type, indent)
-          : { lead: `${this.#names.of(id)} `, suffix: "" };
+        return type.name === VA_LIST ? this.#declarator(type.type) : declarator(`${this.#names.of(id)} `, "");
       case "ptr": {
-        const { lead, suffix } = this.#declarator(type.type, indent);
-        return suffix === "" ? { lead: `${lead}*`, suffix } : { lead: `${lead}(*`, suffix: `)${suffix}` };
+        const { before, body, lead, suffix } = this.#declarator(type.type);
+        return suffix === "" ? declarator(`${lead}*`, "", body, before) : declarator(`${lead}(*`, `)${suffix}`, body, before);
       }
       case "array": {
-        const { lead, suffix } = this.#declarator(type.type, indent);
-        return { lead, suffix: `[${type.nelems}]${suffix}` };
+        const { before, body, lead, suffix } = this.#declarator(type.type);
+        return declarator(lead, `[${type.nelems}]${suffix}`, body, before);
       }
       case "func_proto": {
-        const { lead, suffix } = this.#declarator(type.type, indent);
+        const { before, body, lead, suffix } = this.#declarator(type.type);
         const params = type.params.map((param, i) => {
           if (param.type === 0 && i === type.params.length - 1) return "...";
-          const d = this.#declarator(param.type, indent);
-          return (param.name === "" ? d.lead.trimEnd() : d.lead + param.name) + d.suffix;
+          const d = this.#declarator(param.type);
+          return this.#bodyText(d) + (param.name === "" ? d.lead.trimEnd() : d.lead + param.name) + d.suffix;
         });
-        return { lead, suffix: `(${params.length === 0 ? "void" : params.join(", ")})${suffix}` };
+        return declarator(lead, `(${params.length === 0 ? "void" : params.join(", ")})${suffix}`, body, before);
       }
       case "const":
       case "volatile":
       case "restrict":
-        return this.#qualify(type.type, type.kind, indent);
-      case "type_tag": {
-        const tag = type.attribute ? type.name : `btf_type_tag("${type.name}")`;
-        return this.#qualify(type.type, `__attribute__((${tag}))`, indent);
-      }
+        return this.#qualify(type.type, type.kind);
+      case "type_tag":
+        return this.#qualify(type.type, `__attribute__((${type.attribute ? type.name : `btf_type_tag("${type.name}")`}))`);
       default:
         throw new DecodeError(this.#btf.what, `${this.#btf.describe(id)} cannot be the type of a value`, {
           path: ["types", `[${id}]`],
@@ -408,12 +485,25 @@ class CDump {
     }
   }
 
-  #qualify(id: number, qualifier: string, indent: string): Declarator {
-    const { lead, suffix } = this.#declarator(id, indent);
-    if (lead.endsWith("*")) return { lead: `${lead} ${qualifier} `, suffix };
+  /** The anonymous body of a parameter, which is part of a declarator's text. */
+  #bodyText(d: Declarator): string {
+    if (d.body === 0) return "";
+    const out = this.#out;
+    this.#out = new TextSink();
+    this.#writeBody(d, 0);
+    this.#out.byte(SPACE);
+    const text = this.#out.text();
+    this.#out = out;
+    return text;
+  }
+
+  #qualify(id: number, qualifier: string): Declarator {
+    const { before, body, lead, suffix } = this.#declarator(id);
+    if (lead.endsWith("*")) return declarator(`${lead} ${qualifier} `, suffix, body, before);
     // A qualifier of a function type says nothing, a second one neither.
-    if (suffix.startsWith("(") || lead.split(" ").includes(qualifier)) return { lead, suffix };
-    return { lead: qualifier.startsWith("__") ? `${lead}${qualifier} ` : `${qualifier} ${lead}`, suffix };
+    if (suffix.startsWith("(") || `${before}${lead}`.split(" ").includes(qualifier)) return declarator(lead, suffix, body, before);
+    if (qualifier.startsWith("__")) return declarator(`${lead}${qualifier} `, suffix, body, before);
+    return body === 0 ? declarator(`${qualifier} ${lead}`, suffix) : declarator(lead, suffix, body, `${qualifier} ${before}`);
   }
 
   #sizeOf(id: number): number {
@@ -455,9 +545,9 @@ function enumInteger(type: BtfEnum | BtfEnum64): string {
 }
 
 /** What makes C give an enum this size. */
-function enumMode(type: BtfEnum | BtfEnum64, empty: boolean): string {
-  if (type.size === 1) return " __attribute__((mode(byte)))";
-  if (type.size === 2) return " __attribute__((mode(HI)))";
-  if (type.size === 4 && (type.kind === "enum" || empty)) return "";
-  return type.size === 8 ? " __attribute__((mode(word)))" : " __attribute__((mode(SI)))";
+function enumMode(size: number, wide: boolean, empty: boolean): string {
+  if (size === 1) return " __attribute__((mode(byte)))";
+  if (size === 2) return " __attribute__((mode(HI)))";
+  if (size === 4 && (!wide || empty)) return "";
+  return size === 8 ? " __attribute__((mode(word)))" : " __attribute__((mode(SI)))";
 }

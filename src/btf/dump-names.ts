@@ -1,4 +1,5 @@
 /** Names for a C header: BTF can have several types of one name, C cannot. */
+import { decodeUtf8 } from "../core/bytes.ts";
 import type { Btf } from "./btf.ts";
 import { BTF_KIND } from "./kinds.ts";
 
@@ -10,6 +11,10 @@ export class CNames {
   /** Names of types that could not keep theirs. */
   readonly #renamed = new Map<number, string>();
   readonly #ordinary = new Set<string>();
+  /** By string offset: 1 when a typedef or an enumerator has the name. */
+  #used: Uint8Array | undefined;
+  /** Strings of the table that look like made-up names. */
+  #suffixed: Set<string> | undefined;
   readonly #next = new Map<string, number>();
   /** First id of each tag, with its kind. */
   readonly #tags = new Map<string, number>();
@@ -84,11 +89,34 @@ export class CNames {
     return this.#tagWord(id);
   }
 
-  /** The name of an enumerator, made unique among enumerators and typedefs. */
+  /**
+   * Whether the name at `offset` is used for the first time, by an enumerator or a typedef. Each string
+   * is in the table once, so its offset stands for it.
+   */
+  firstEnumerator(owner: Btf, offset: number): boolean {
+    if (this.#used === undefined) {
+      this.#used = new Uint8Array(this.#btf.strings.end);
+      for (let id = 1; id < this.#btf.typeCount; id++) {
+        if (this.#btf.kindOf(id) !== K.TYPEDEF) continue;
+        const typedef = this.#btf.owner(id);
+        this.#used[typedef.words[typedef.wordOf(id)]!] = 1;
+      }
+    }
+    if (offset >= owner.strings.end) return true;
+    if (this.#used[offset] === 1) return false;
+    this.#used[offset] = 1;
+    return true;
+  }
+
+  /** A name for an enumerator whose own is taken. */
   enumerator(name: string): string {
-    const unique = this.#ordinary.has(name) ? this.#unique(name, this.#ordinary) : name;
-    this.#ordinary.add(unique);
-    return unique;
+    for (;;) {
+      const unique = this.#unique(name, this.#ordinary);
+      this.#ordinary.add(unique);
+      // Another type's own name could be the one that was made up.
+      this.#suffixed ??= suffixedStrings(this.#btf);
+      if (!this.#suffixed.has(unique)) return unique;
+    }
   }
 
   /** The first `name___N` that is free; N goes on where the last search for the name ended. */
@@ -98,4 +126,18 @@ export class CNames {
     this.#next.set(name, n + 1);
     return `${name}___${n}`;
   }
+}
+
+/** Strings with `___` in them: only they can be what `unique` makes. */
+function suffixedStrings(btf: Btf): Set<string> {
+  const found = new Set<string>();
+  for (let owner: Btf | undefined = btf; owner !== undefined; owner = owner.base) {
+    const text = owner.strings.text() ?? decodeUtf8(owner.strings.bytes);
+    for (let at = text.indexOf("___"); at >= 0; ) {
+      const end = text.indexOf("\0", at);
+      found.add(text.slice(text.lastIndexOf("\0", at) + 1, end));
+      at = text.indexOf("___", end);
+    }
+  }
+  return found;
 }

@@ -114,8 +114,8 @@ export class AlignCache {
   }
 
   /** Whether the members of a struct or union only fit where they are when it is packed. */
-  packed(struct: BtfStruct): boolean {
-    return naturalAlign(this.#btf, struct.id, 0, this.#known) === 0;
+  packed(id: number): boolean {
+    return naturalAlign(this.#btf, id, 0, this.#known) === 0;
   }
 }
 

@@ -2,7 +2,7 @@
  * Command-line arguments from one declaration per command, which also prints the
  * help: what `--help` shows and what is accepted cannot differ.
  */
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 
 export interface OptionSpec {
   /** Without dashes, such as "duration". */

@@ -1,29 +1,37 @@
 /**
- * The command's entry: starts the bundled `cli.cjs` from V8's code cache.
+ * The command's entry: runs the chunks of `dist/cli` from V8's code cache.
  *
- * The cache lies beside the bundle, so whoever could tamper with it could already
- * change the bundle itself. V8 compares only the source's length, so the file is
- * named after the bundle's content hash, Node's version and the architecture, and
- * it carries a CRC of its own: release builds of V8 do not check theirs.
- * Measured on Node 20 with a 400 KB bundle: 1.08 × `node -e 0` with it, 1.21 × without.
+ * The cache lies beside the chunks, so whoever could tamper with it could already change
+ * the chunks themselves. V8 compares only the source's length, so a cache file is named
+ * after the build's content hash, Node's version and the architecture, and it carries a CRC
+ * of its own: V8 does not check its checksum (measured: 446 of 446 damaged caches accepted).
+ * One chunk of 400 KB starts at 1.08 × `node -e 0` with it, 1.21 × without.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { Script } from "node:vm";
 import { crc32 } from "node:zlib";
 import type { Host } from "./command.ts";
 
 declare const BPFKIT_BUNDLE_HASH: string;
 
-const file = join(__dirname, "cli.cjs");
-const cacheFile = join(__dirname, `cli.${BPFKIT_BUNDLE_HASH}.${process.version}.${process.arch}.cache`);
+const directory = join(__dirname, "cli");
+const suffix = `.${BPFKIT_BUNDLE_HASH}.${process.version}.${process.arch}.cache`;
+const nodeRequire = createRequire(__filename);
+const url = pathToFileURL(__filename).href;
+const noCache = process.env["BPFKIT_NO_CODE_CACHE"] !== undefined;
 
-/** The cached code, or undefined when it is missing or damaged. */
-function readCache(): Buffer | undefined {
-  if (process.env["BPFKIT_NO_CODE_CACHE"] !== undefined) return undefined;
+/** Chunks that ran without a (good) cache, to be cached once start-up is over. */
+const fresh = new Map<string, Script>();
+const loaded = new Map<string, { exports: unknown }>();
+
+/** The cached code of a chunk, or undefined when it is missing or damaged. */
+function readCache(chunk: string): Buffer | undefined {
+  if (noCache) return undefined;
   try {
-    const bytes = readFileSync(cacheFile);
+    const bytes = readFileSync(join(directory, chunk + suffix));
     const data = bytes.subarray(4);
     return bytes.length > 4 && bytes.readUInt32LE(0) === crc32(data) ? data : undefined;
   } catch {
@@ -31,31 +39,47 @@ function readCache(): Buffer | undefined {
   }
 }
 
-const source = readFileSync(file, "utf8");
-const cachedData = readCache();
-const script = new Script(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, {
-  filename: file,
-  ...(cachedData === undefined ? {} : { cachedData }),
-});
-
-/** Called once the command has done its start-up work, so that what it used is in the cache. */
-function saveCache(): void {
-  if (cachedData !== undefined && script.cachedDataRejected !== true) return;
-  if (process.env["BPFKIT_NO_CODE_CACHE"] !== undefined) return;
-  const data = script.createCachedData();
-  const crc = Buffer.alloc(4);
-  crc.writeUInt32LE(crc32(data));
-  const temporary = `${cacheFile}.${process.pid}`;
-  try {
-    writeFileSync(temporary, Buffer.concat([crc, data]));
-    renameSync(temporary, cacheFile);
-  } catch {
-    // A read-only installation starts without the cache, 10-20 ms later.
-    rmSync(temporary, { force: true });
-  }
+function load(chunk: string): unknown {
+  const known = loaded.get(chunk);
+  if (known !== undefined) return known.exports;
+  const module = { exports: {} };
+  loaded.set(chunk, module);
+  const filename = join(directory, `${chunk}.cjs`);
+  // The build writes ASCII only: decoding it as such is four times as fast as UTF-8.
+  const source = readFileSync(filename, "latin1");
+  const cachedData = readCache(chunk);
+  const script = new Script(`(function (exports, require, module, __filename, __dirname, bpfkitUrl, bpfkitDirectory) {${source}\n})`, {
+    filename,
+    ...(cachedData === undefined ? {} : { cachedData }),
+  });
+  if (cachedData === undefined || script.cachedDataRejected === true) fresh.set(chunk, script);
+  const run = script.runInThisContext() as (...args: unknown[]) => void;
+  run(module.exports, requireFrom, module, filename, directory, url, __dirname);
+  return module.exports;
 }
 
-const module_ = { exports: {} as { main?: (argv: string[], host: Host) => Promise<void> } };
-const run = script.runInThisContext() as (...args: unknown[]) => void;
-run(module_.exports, createRequire(file), module_, file, __dirname);
-void module_.exports.main?.(process.argv.slice(2), { saveCache, importModule: (url) => import(url) });
+function requireFrom(id: string): unknown {
+  return id.startsWith("./") ? load(id.slice(2).replace(/\.js$/, "")) : nodeRequire(id);
+}
+
+function saveCache(): void {
+  if (noCache) return;
+  for (const [chunk, script] of fresh) {
+    const data = script.createCachedData();
+    const crc = Buffer.alloc(4);
+    crc.writeUInt32LE(crc32(data));
+    const file = join(directory, chunk + suffix);
+    const temporary = `${file}.${process.pid}`;
+    try {
+      writeFileSync(temporary, Buffer.concat([crc, data]));
+      renameSync(temporary, file);
+    } catch {
+      // A read-only installation starts without the cache, 10-20 ms later.
+      rmSync(temporary, { force: true });
+    }
+  }
+  fresh.clear();
+}
+
+const { main } = load("main") as { main: (argv: string[], host: Host) => Promise<void> };
+void main(process.argv.slice(2), { saveCache, importModule: (to) => import(to) });

@@ -1,6 +1,6 @@
 /** Reading files that the command line names: errors say which file and what to do. */
 import { readFileSync, writeFileSync } from "node:fs";
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 
 /** The bytes of `path`; "-" is standard input. */
 export function readInput(path: string): Buffer {

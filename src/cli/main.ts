@@ -1,39 +1,41 @@
 /** `bpfkit COMMAND …`: finds the command, parses its arguments, reports its errors. */
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 import { editDistance, helpText, parseCommandArgs, UsageError } from "./args.ts";
 import type { Command, Host } from "./command.ts";
-import { asmCommand } from "./commands/asm.ts";
-import { compileCommand } from "./commands/compile.ts";
-import { disasmCommand } from "./commands/disasm.ts";
-import { runCommand } from "./commands/run.ts";
-import { typesCommand } from "./commands/types.ts";
 import { EXIT } from "./exit-codes.ts";
-import { reportError } from "./report.ts";
 
 declare const BPFKIT_VERSION: string;
 
-const COMMANDS: readonly Command[] = [runCommand, compileCommand, disasmCommand, asmCommand, typesCommand];
+/** Each is loaded when it is called: a start of `run` needs neither the assembler nor the compiler. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  run: async () => (await import("./commands/run.ts")).runCommand,
+  compile: async () => (await import("./commands/compile.ts")).compileCommand,
+  disasm: async () => (await import("./commands/disasm.ts")).disasmCommand,
+  asm: async () => (await import("./commands/asm.ts")).asmCommand,
+  types: async () => (await import("./commands/types.ts")).typesCommand,
+};
 
-function overview(): string {
-  const width = Math.max(...COMMANDS.map((c) => c.spec.name.length)) + 3;
+async function overview(): Promise<string> {
+  const commands = await Promise.all(Object.values(COMMANDS).map((load) => load()));
+  const width = Math.max(...commands.map((c) => c.spec.name.length)) + 3;
   return [
     "bpfkit: eBPF programs written in TypeScript",
     "",
     "usage: bpfkit COMMAND …",
     "",
-    ...COMMANDS.map((c) => `  ${c.spec.name.padEnd(width)}${c.spec.summary}`),
+    ...commands.map((c) => `  ${c.spec.name.padEnd(width)}${c.spec.summary}`),
     "",
     "bpfkit COMMAND --help shows the options of a command.",
     "",
   ].join("\n");
 }
 
-function find(name: string): Command {
-  const command = COMMANDS.find((c) => c.spec.name === name);
-  if (command !== undefined) return command;
-  const near = COMMANDS.find((c) => editDistance(c.spec.name, name) <= 2);
+function find(name: string): Promise<Command> {
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (load !== undefined) return load();
+  const near = Object.keys(COMMANDS).find((c) => editDistance(c, name) <= 2);
   throw new UsageError(
-    `${JSON.stringify(name)} is not a command${near === undefined ? "" : `; did you mean ${near.spec.name}?`} (bpfkit --help lists them)`,
+    `${JSON.stringify(name)} is not a command${near === undefined ? "" : `; did you mean ${near}?`} (bpfkit --help lists them)`,
   );
 }
 
@@ -41,7 +43,7 @@ function find(name: string): Command {
 export async function main(argv: readonly string[], host: Host): Promise<void> {
   const [name, ...rest] = argv;
   if (name === undefined || name === "--help" || name === "-h" || name === "help") {
-    process.stdout.write(overview());
+    process.stdout.write(await overview());
     process.exitCode = name === undefined ? EXIT.USAGE : EXIT.OK;
     return;
   }
@@ -51,7 +53,7 @@ export async function main(argv: readonly string[], host: Host): Promise<void> {
   }
   const json = rest.slice(0, rest.includes("--") ? rest.indexOf("--") : undefined).includes("--json");
   try {
-    const command = find(name);
+    const command = await find(name);
     const args = parseCommandArgs(command.spec, rest);
     if (args.flags.has("help")) {
       process.stdout.write(helpText(command.spec));
@@ -59,6 +61,7 @@ export async function main(argv: readonly string[], host: Host): Promise<void> {
     }
     process.exitCode = await command.run(args, host);
   } catch (error) {
+    const { reportError } = await import("./report.ts");
     process.exitCode = reportError(error, {
       json,
       sources: error instanceof BpfkitError ? sourcesOf(error) : new Map(),

@@ -1,6 +1,6 @@
 /** Loading a probe file as the command does: its exports, and what compiling them needs. */
 import { basename, resolve } from "node:path";
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 import type { LoadedModule } from "../compiler/capture/types.ts";
 import { loadModule, type PrepareCache } from "../load/module-loader.ts";
 import type { Host } from "./command.ts";

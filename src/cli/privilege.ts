@@ -1,6 +1,6 @@
 /** Asked before anything is loaded: may this process do it, and if not, what works without? */
 import { readFileSync } from "node:fs";
-import { BpfkitError, NotSupportedError } from "../core/index.ts";
+import { BpfkitError, NotSupportedError } from "../core/errors.ts";
 
 /** Bits of CapEff (include/uapi/linux/capability.h). CAP_BPF and CAP_PERFMON exist since Linux 5.8. */
 const CAPABILITIES = [

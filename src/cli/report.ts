@@ -1,6 +1,7 @@
 /** Every error of the command ends here: the right text, the right exit code, never a stack trace for a user's mistake. */
 import { readFileSync } from "node:fs";
-import { BpfkitError, type Diagnostic, NotSupportedError } from "../core/index.ts";
+import type { Diagnostic } from "../core/diagnostic.ts";
+import { BpfkitError, NotSupportedError } from "../core/errors.ts";
 import { renderDiagnostics } from "../core/render.ts";
 import { helpText, UsageError } from "./args.ts";
 import { EXIT } from "./exit-codes.ts";

@@ -1,7 +1,8 @@
 /** A collection from a file of either kind: a BPF object, or a TypeScript module that is compiled. */
 import { basename } from "node:path";
-import { Btf } from "../btf/index.ts";
-import { type CollectionSpec, readObject } from "../elf/index.ts";
+import { Btf } from "../btf/btf.ts";
+import { readObject } from "../elf/object.ts";
+import type { CollectionSpec } from "../elf/spec.ts";
 import { compileModule } from "../load/compile-module.ts";
 import type { Host } from "./command.ts";
 import { readInput } from "./input.ts";

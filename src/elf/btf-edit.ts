@@ -3,7 +3,8 @@
  * 32-bit words as in the file (see btf/kinds.ts), in this machine's byte order.
  */
 import { ByteWriter, decodeUtf8, encodeUtf8, type Endian } from "../core/bytes.ts";
-import { BTF_HEADER_BYTES, BTF_KIND, BTF_MAGIC, BTF_VERSION, type Btf } from "../btf/index.ts";
+import type { Btf } from "../btf/btf.ts";
+import { BTF_HEADER_BYTES, BTF_KIND, BTF_MAGIC, BTF_VERSION } from "../btf/kinds.ts";
 
 /** Word 1 of a record. */
 export const infoWord = (kind: number, vlen: number, kflag = false): number =>

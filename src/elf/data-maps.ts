@@ -1,6 +1,9 @@
 /** Global variables: each data section becomes an array map of one entry. */
-import { type Btf, type BtfDatasec, sizeOf } from "../btf/index.ts";
-import { BPF_F, BPF_MAP_TYPE } from "../uapi/index.ts";
+import type { Btf } from "../btf/btf.ts";
+import { sizeOf } from "../btf/layout.ts";
+import type { BtfDatasec } from "../btf/types.ts";
+import { BPF_F } from "../uapi/flags.ts";
+import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { SHF, SHT, STT } from "./constants.ts";
 import { isExtern, type ObjectFile } from "./object-file.ts";
 import type { ElfSection } from "./reader.ts";

@@ -6,7 +6,10 @@
  * of libbpf for what is expected of a loader.
  */
 import { alignUp } from "../core/int.ts";
-import { alignOf, Btf, BTF_KIND, sizeOf, type BtfDatasec, type BtfType } from "../btf/index.ts";
+import { Btf } from "../btf/btf.ts";
+import { BTF_KIND } from "../btf/kinds.ts";
+import { alignOf, sizeOf } from "../btf/layout.ts";
+import type { BtfDatasec, BtfType } from "../btf/types.ts";
 import { BtfEdit, infoWord } from "./btf-edit.ts";
 import { STB, STT, STV } from "./constants.ts";
 import type { Elf } from "./reader.ts";

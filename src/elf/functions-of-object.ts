@@ -1,6 +1,7 @@
 /** The functions of a BPF object: each FUNC symbol of a section with instructions, and what its instructions refer to. */
-import { decodeInsns, type Insn } from "../asm/index.ts";
-import { parseBtfExt, type ExtCoreRelo, type ExtFunc, type ExtLine, type ExtSection } from "../btf/index.ts";
+import { decodeInsns } from "../asm/decode.ts";
+import type { Insn } from "../asm/insn.ts";
+import { parseBtfExt, type ExtCoreRelo, type ExtFunc, type ExtLine, type ExtSection } from "../btf/ext.ts";
 import { SHT, STB, STT } from "./constants.ts";
 import type { ObjectFile } from "./object-file.ts";
 import type { ElfRelocation, ElfSection } from "./reader.ts";

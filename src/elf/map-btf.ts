@@ -1,7 +1,8 @@
 /** Map definitions as BTF: the types of the variables of `.maps`. The reverse of map-defs.ts. */
-import { BTF_KIND, type Btf, KIND_NAMES } from "../btf/index.ts";
+import type { Btf } from "../btf/btf.ts";
+import { BTF_KIND, KIND_NAMES } from "../btf/kinds.ts";
 import { ArgumentError } from "../core/errors.ts";
-import { BPF_MAP_TYPE } from "../uapi/index.ts";
+import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { type BtfEdit, infoWord } from "./btf-edit.ts";
 import { isMapInMap, readMapDef } from "./map-defs.ts";
 import type { MapSpec } from "./spec.ts";

@@ -5,8 +5,10 @@
  * Source: tools/lib/bpf/bpf_helpers.h (__uint, __type, __array, __ulong) and parse_btf_map_def of libbpf.
  */
 import { DecodeError } from "../core/errors.ts";
-import { resolve, sizeOf, type Btf, type BtfMember, type BtfStruct } from "../btf/index.ts";
-import { BPF_MAP_TYPE } from "../uapi/index.ts";
+import type { Btf } from "../btf/btf.ts";
+import { resolve, sizeOf } from "../btf/layout.ts";
+import type { BtfMember, BtfStruct } from "../btf/types.ts";
+import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import type { ObjectFile } from "./object-file.ts";
 import type { ElfSection } from "./reader.ts";
 import type { MapSpec } from "./spec.ts";

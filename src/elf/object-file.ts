@@ -1,7 +1,7 @@
 /** What every part of the object reader needs: the file, its symbols and its BTF. */
 import { decodeCString } from "../core/bytes.ts";
 import type { DecodeError } from "../core/errors.ts";
-import { Btf } from "../btf/index.ts";
+import { Btf } from "../btf/btf.ts";
 import { EM, ET, SHF, SHN, SHT, STB, STT } from "./constants.ts";
 import { fixBtf } from "./fix-btf.ts";
 import { Elf, type ElfRelocation, type ElfSection } from "./reader.ts";

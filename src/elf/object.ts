@@ -6,8 +6,9 @@
  * tools/lib/bpf/libbpf.c (bpf_object__elf_collect).
  */
 import { ByteReader } from "../core/bytes.ts";
-import { type Btf, BTF_KIND } from "../btf/index.ts";
-import { BPF_MAP_TYPE } from "../uapi/index.ts";
+import type { Btf } from "../btf/btf.ts";
+import { BTF_KIND } from "../btf/kinds.ts";
+import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { readDataMaps, readKconfigMap } from "./data-maps.ts";
 import { type FunctionIndex, isSubprogram, type ObjectFunction, readFunctions } from "./functions-of-object.ts";
 import { Linker } from "./link.ts";

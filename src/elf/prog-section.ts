@@ -1,5 +1,7 @@
 /** What a SEC() name says about a program. */
-import { BPF_ATTACH_TYPE, BPF_F, BPF_PROG_TYPE } from "../uapi/index.ts";
+import { BPF_ATTACH_TYPE } from "../uapi/attach-types.ts";
+import { BPF_F } from "../uapi/flags.ts";
+import { BPF_PROG_TYPE } from "../uapi/prog-types.ts";
 import { sectionFor } from "../uapi/sections.ts";
 import type { ProgSpec } from "./spec.ts";
 

@@ -1,14 +1,6 @@
 /** The reverse of linking: the functions that a collection's programs are made of, each once. */
-import {
-  BPF_CALL,
-  BPF_DW,
-  BPF_IMM,
-  BPF_JMP,
-  BPF_LD,
-  BPF_PSEUDO_CALL,
-  BPF_PSEUDO_FUNC,
-  type Insn,
-} from "../asm/index.ts";
+import type { Insn } from "../asm/insn.ts";
+import { BPF_CALL, BPF_DW, BPF_IMM, BPF_JMP, BPF_LD, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC } from "../asm/opcode.ts";
 import { ArgumentError } from "../core/errors.ts";
 import type { CoreRelo, FuncInfo, InsnRef, LineInfo, ProgSpec } from "./spec.ts";
 

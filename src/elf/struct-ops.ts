@@ -1,6 +1,8 @@
 /** struct_ops maps: the variables of `.struct_ops` and `.struct_ops.link`, structs with function pointers. */
-import { resolve, resolveId, type Btf } from "../btf/index.ts";
-import { BPF_F, BPF_MAP_TYPE } from "../uapi/index.ts";
+import type { Btf } from "../btf/btf.ts";
+import { resolve, resolveId } from "../btf/layout.ts";
+import { BPF_F } from "../uapi/flags.ts";
+import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { SHT } from "./constants.ts";
 import type { ObjectFile } from "./object-file.ts";
 import type { ElfSection } from "./reader.ts";

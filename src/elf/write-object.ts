@@ -2,11 +2,16 @@
  * Writing BPF objects: a `CollectionSpec` as an ELF object that libbpf, bpftool and `readObject` load.
  * The layout is clang's: subprograms in `.text`, programs in sections by their SEC() name, maps in `.maps`.
  */
-import { BPF_PSEUDO_CALL, encodeInsns, type Insn } from "../asm/index.ts";
-import { Btf, BTF_KIND, type BtfExt, writeBtfExt } from "../btf/index.ts";
+import { encodeInsns } from "../asm/encode.ts";
+import type { Insn } from "../asm/insn.ts";
+import { BPF_PSEUDO_CALL } from "../asm/opcode.ts";
+import { Btf } from "../btf/btf.ts";
+import { type BtfExt, writeBtfExt } from "../btf/ext.ts";
+import { BTF_KIND } from "../btf/kinds.ts";
 import { ByteWriter, encodeUtf8 } from "../core/bytes.ts";
 import { ArgumentError } from "../core/errors.ts";
-import { BPF_F, BPF_MAP_TYPE } from "../uapi/index.ts";
+import { BPF_F } from "../uapi/flags.ts";
+import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { BtfEdit, infoWord } from "./btf-edit.ts";
 import { R_BPF, SHF, SHN, SHT, STB, STT } from "./constants.ts";
 import { dataKind } from "./data-maps.ts";

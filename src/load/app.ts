@@ -1,5 +1,5 @@
 /** What a probe module's `export default` gets: its own maps, globals and programs, alive, by handle. */
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 import type { GlobalHandle } from "../probe/globals.ts";
 import type { Histogram, MapHandle, PerfEventArray, RingBuf } from "../probe/map-types.ts";
 import type { AnyProgram } from "../probe/program-types.ts";

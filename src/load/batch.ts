@@ -1,5 +1,5 @@
 /** Batch commands of maps (Linux 5.6): thousands of entries in one system call. */
-import { hostEndian } from "../core/index.ts";
+import { hostEndian } from "../core/bytes.ts";
 import { check } from "../syscall/errors.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { BPF_CMD } from "../uapi/commands.ts";
@@ -16,7 +16,13 @@ const BATCH_BYTES = 1 << 20;
 export const noBatch: unique symbol = Symbol("noBatch");
 
 interface BatchShape<K, V> {
-  readonly map: { readonly kernel: Kernel; readonly fd: number; readonly keySize: number; readonly maxEntries: number; readonly name: string };
+  readonly map: {
+    readonly kernel: Kernel;
+    readonly fd: number;
+    readonly keySize: number;
+    readonly maxEntries: number;
+    readonly name: string;
+  };
   /** Bytes of one value as the kernel copies it (all CPUs). */
   readonly valueBytes: number;
   keyDecoder(buffer: ArrayBuffer): Decode<K>;
@@ -48,7 +54,7 @@ export class Batch<K, V> {
   /** Of the last iteration, for the next one; taken while in use. */
   #spare: Buffers<K, V> | undefined;
   /** Arrays whose addresses a running call has. */
-  #inFlight: unknown;
+  readonly #call: { arrays: unknown } = { arrays: undefined };
 
   constructor(shape: BatchShape<K, V>) {
     this.#shape = shape;
@@ -113,7 +119,9 @@ export class Batch<K, V> {
               return noBatch;
             }
             finish();
-            check(map.kernel, result, what === "lookup" ? "BPF_MAP_LOOKUP_BATCH" : "BPF_MAP_LOOKUP_AND_DELETE_BATCH", { subject: `map ${map.name}` });
+            check(map.kernel, result, what === "lookup" ? "BPF_MAP_LOOKUP_BATCH" : "BPF_MAP_LOOKUP_AND_DELETE_BATCH", {
+              subject: `map ${map.name}`,
+            });
           }
           started = true;
           this.#supported[what] = true;
@@ -131,8 +139,8 @@ export class Batch<K, V> {
     const { decodeKey, decodeValue } = buffers;
     const keySize = this.#shape.map.keySize;
     const valueSize = this.#shape.valueBytes;
-    const list = new Array<[K, V]>(count);
-    for (let i = 0; i < count; i++) list[i] = [decodeKey(i * keySize), decodeValue(i * valueSize)];
+    const list: [K, V][] = [];
+    for (let i = 0; i < count; i++) list.push([decodeKey(i * keySize), decodeValue(i * valueSize)]);
     return list;
   }
 
@@ -172,7 +180,7 @@ export class Batch<K, V> {
       encodeKey(key, i * map.keySize);
       encodeValue(value, i * valueBytes);
     });
-    this.#inFlight = [keys, values];
+    this.#call.arrays = [keys, values];
     const attr = new Uint8Array(BATCH_ATTR);
     const view = new DataView(attr.buffer);
     view.setBigUint64(16, BigInt(map.kernel.address(new Uint8Array(keys))), LITTLE);
@@ -180,12 +188,15 @@ export class Batch<K, V> {
     view.setUint32(32, entries.length, LITTLE);
     view.setUint32(36, map.fd, LITTLE);
     const result = map.kernel.bpf(BPF_CMD.MAP_UPDATE_BATCH, attr, BATCH_ATTR);
-    this.#inFlight = undefined;
+    this.#call.arrays = undefined;
     if (result < 0 && unsupported(result)) {
       this.#supported.update = false;
       return false;
     }
-    check(map.kernel, result, "BPF_MAP_UPDATE_BATCH", { subject: `map ${map.name}`, reasons: result === -ERRNO.E2BIG ? ["the map is full"] : [] });
+    check(map.kernel, result, "BPF_MAP_UPDATE_BATCH", {
+      subject: `map ${map.name}`,
+      reasons: result === -ERRNO.E2BIG ? ["the map is full"] : [],
+    });
     this.#supported.update = true;
     return true;
   }

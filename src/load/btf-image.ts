@@ -3,8 +3,9 @@
  * ones of the same length and size, and the strings of line_info are added. Type ids
  * never change, so the program's records stay right.
  */
-import { BTF_KIND, Btf } from "../btf/index.ts";
-import { encodeUtf8 } from "../core/index.ts";
+import { Btf } from "../btf/btf.ts";
+import { BTF_KIND } from "../btf/kinds.ts";
+import { encodeUtf8 } from "../core/bytes.ts";
 import type { FuncInfo, LineInfo } from "../elf/spec.ts";
 
 /** What a kernel's BTF loader knows. Linux: btf 4.18, func 5.0, datasec 5.2, globalFunc 5.6, float 5.13, declTag 5.16, typeTag 5.17, enum64 6.0, qmarkDatasec 6.12. */
@@ -20,7 +21,13 @@ export interface BtfFeatures {
 
 /** Most recent kernel: nothing is replaced. */
 export const ALL_BTF_FEATURES: BtfFeatures = {
-  func: true, datasec: true, globalFunc: true, float: true, declTag: true, typeTag: true, enum64: true,
+  func: true,
+  datasec: true,
+  globalFunc: true,
+  float: true,
+  declTag: true,
+  typeTag: true,
+  enum64: true,
 };
 
 const HEADER = 24;

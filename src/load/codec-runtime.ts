@@ -1,5 +1,5 @@
 /** What generated codecs call: text, byte arrays, and the checks whose messages name the field. */
-import { ArgumentError } from "../core/index.ts";
+import { ArgumentError } from "../core/errors.ts";
 
 export interface Runtime {
   text(offset: number, length: number): string;
@@ -28,7 +28,10 @@ export function makeRuntime(buffer: ArrayBufferLike, what: string): Runtime {
   const cachedBytes: Uint8Array[] = [];
 
   const fail = (path: readonly string[], expected: string, got: unknown): never => {
-    throw new ArgumentError([what, ...path].join(".").replaceAll(".[]", "[]"), `expected ${expected}, got ${describe(got)}`);
+    throw new ArgumentError(
+      [what, ...path].join(".").replaceAll(".[]", "[]"),
+      `expected ${expected}, got ${describe(got)}`,
+    );
   };
 
   return {
@@ -59,14 +62,16 @@ export function makeRuntime(buffer: ArrayBufferLike, what: string): Runtime {
     putText(value, offset, length, path) {
       if (typeof value !== "string") return fail(path, `a string of at most ${length} bytes`, value);
       const text = utf8.encode(value);
-      if (text.length > length) return fail(path, `a string of at most ${length} bytes`, `${text.length} bytes: ${JSON.stringify(value)}`);
+      if (text.length > length)
+        return fail(path, `a string of at most ${length} bytes`, `${text.length} bytes: ${JSON.stringify(value)}`);
       if (text.includes(0)) return fail(path, "a string without NUL", value);
       bytes.set(text, offset);
       bytes.fill(0, offset + text.length, offset + length);
       return undefined;
     },
     putBytes(value, offset, length, path) {
-      if (!(value instanceof Uint8Array) || value.length !== length) return fail(path, `a Uint8Array of ${length} bytes`, value);
+      if (!(value instanceof Uint8Array) || value.length !== length)
+        return fail(path, `a Uint8Array of ${length} bytes`, value);
       bytes.set(value, offset);
       return undefined;
     },
@@ -92,14 +97,17 @@ export function makeRuntime(buffer: ArrayBufferLike, what: string): Runtime {
       if (typeof value === "string") {
         return values.get(value) ?? fail(path, `one of ${[...values.keys()].join(", ")}`, value);
       }
-      return typeof value === "number" || typeof value === "bigint" ? value : fail(path, "a name or a number of the enum", value);
+      return typeof value === "number" || typeof value === "bigint"
+        ? value
+        : fail(path, "a name or a number of the enum", value);
     },
     object(value, path) {
       if (typeof value !== "object" || value === null) return fail(path, "an object", value);
       return value as Record<string, unknown>;
     },
     list(value, length, path) {
-      const array = Array.isArray(value) || ArrayBuffer.isView(value) ? (value as unknown as ArrayLike<unknown>) : undefined;
+      const array =
+        Array.isArray(value) || ArrayBuffer.isView(value) ? (value as unknown as ArrayLike<unknown>) : undefined;
       if (array === undefined || array.length !== length) return fail(path, `an array of ${length} elements`, value);
       return array;
     },
@@ -107,7 +115,11 @@ export function makeRuntime(buffer: ArrayBufferLike, what: string): Runtime {
       const given = names.filter((name) => value[name] !== undefined);
       const [only] = given;
       if (only === undefined || given.length > 1) {
-        return fail(path, `exactly one of the union's members ${names.join(", ")}`, given.length === 0 ? "none" : given.join(", "));
+        return fail(
+          path,
+          `exactly one of the union's members ${names.join(", ")}`,
+          given.length === 0 ? "none" : given.join(", "),
+        );
       }
       return only;
     },
@@ -119,6 +131,7 @@ function describe(value: unknown): string {
   if (typeof value === "string") return value.length > 60 ? `a string of ${value.length} characters` : value;
   if (value instanceof Uint8Array) return `a Uint8Array of ${value.length} bytes`;
   if (Array.isArray(value)) return `an array of ${value.length} elements`;
-  if (typeof value === "object" && value !== null) return `an object with ${Object.keys(value).join(", ") || "no fields"}`;
+  if (typeof value === "object" && value !== null)
+    return `an object with ${Object.keys(value).join(", ") || "no fields"}`;
   return typeof value === "function" ? "a function" : String(value);
 }

@@ -8,7 +8,7 @@
  * the first NUL, enums to the name of the value where it has one. Encoding checks every
  * value: nothing wraps, nothing is left unset, padding is zero (a hash key must be).
  */
-import { hostEndian } from "../core/index.ts";
+import { hostEndian } from "../core/bytes.ts";
 import type { Infer, IntSchema, Schema, StructSchema } from "../probe/schema-types.ts";
 import { type Runtime, makeRuntime } from "./codec-runtime.ts";
 
@@ -72,7 +72,8 @@ function compileCodec(schema: Schema): Codec<unknown> {
     size: schema.size,
     decoder(buffer, options) {
       const mode = options?.aligned === true && buffer.byteLength % 8 === 0 ? "aligned" : "plain";
-      if (options?.own === true) return new Generator(mode === "aligned").decoder(schema, uniqueSource())(buffer, makeRuntime(buffer, "value"));
+      if (options?.own === true)
+        return new Generator(mode === "aligned").decoder(schema, uniqueSource())(buffer, makeRuntime(buffer, "value"));
       const factory = (factories[mode] ??= new Generator(mode === "aligned").decoder(schema));
       return factory(buffer, makeRuntime(buffer, "value"));
     },
@@ -95,7 +96,21 @@ const VIEWS: Readonly<Record<string, string>> = {
   u64: "new BigUint64Array(buffer)",
   s64: "new BigInt64Array(buffer)",
 };
-const RUNTIME = ["text", "slice", "putText", "putBytes", "int", "big", "bool", "enumOf", "object", "list", "union", "names", "values"];
+const RUNTIME = [
+  "text",
+  "slice",
+  "putText",
+  "putBytes",
+  "int",
+  "big",
+  "bool",
+  "enumOf",
+  "object",
+  "list",
+  "union",
+  "names",
+  "values",
+];
 
 let sources = 0;
 
@@ -159,7 +174,9 @@ class Generator {
       case "bytes":
         return `slice(${plus(base, at)}, ${schema.length})`;
       case "enum": {
-        const names = this.#constant(new Map([...schema.values].map(([name, value]) => [value, name] as const).reverse()));
+        const names = this.#constant(
+          new Map([...schema.values].map(([name, value]) => [value, name] as const).reverse()),
+        );
         const value = this.#temp();
         const bits = (schema.size * 8) as 8 | 16 | 32 | 64;
         const raw = this.#readInt({ bits, signed: schema.signed, bigEndian: false }, at, base);
@@ -214,7 +231,15 @@ class Generator {
       case "enum": {
         const bits = (schema.size * 8) as 8 | 16 | 32 | 64;
         const number = `enumOf(${value}, ${this.#constant(schema.values)}, ${where})`;
-        const int = { kind: "int", size: schema.size, align: schema.align, name: "", bits, signed: schema.signed, bigEndian: false } as const;
+        const int = {
+          kind: "int",
+          size: schema.size,
+          align: schema.align,
+          name: "",
+          bits,
+          signed: schema.signed,
+          bigEndian: false,
+        } as const;
         return this.#write(int, number, at, base, path);
       }
       case "array": {
@@ -224,13 +249,16 @@ class Generator {
       }
       case "struct": {
         const s = this.#temp();
-        const fields = schema.fields.map((f) => this.#write(f.schema, `${s}[${JSON.stringify(f.name)}]`, at + f.offset, base, [...path, f.name]));
+        const fields = schema.fields.map((f) =>
+          this.#write(f.schema, `${s}[${JSON.stringify(f.name)}]`, at + f.offset, base, [...path, f.name]),
+        );
         return `{ const ${s} = object(${value}, ${where}); ${fields.join(" ")} }`;
       }
       case "union": {
         const [u, m] = [this.#temp(), this.#temp()];
         const arms = schema.fields.map(
-          (f) => `case ${JSON.stringify(f.name)}: { ${this.#write(f.schema, `${u}[${JSON.stringify(f.name)}]`, at + f.offset, base, [...path, f.name])} break; }`,
+          (f) =>
+            `case ${JSON.stringify(f.name)}: { ${this.#write(f.schema, `${u}[${JSON.stringify(f.name)}]`, at + f.offset, base, [...path, f.name])} break; }`,
         );
         return `{ const ${u} = object(${value}, ${where}); const ${m} = union(${u}, ${this.#constant(schema.fields.map((f) => f.name))}, ${where}); switch (${m}) { ${arms.join(" ")} } }`;
       }

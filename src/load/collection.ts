@@ -1,13 +1,13 @@
 /** Everything that one module or object defines, alive in the kernel. */
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 import type { EventReader } from "./ring/index.ts";
 import type { Schema } from "../probe/schema-types.ts";
 import type { VariableSpec } from "../elf/spec.ts";
 import type { Owned } from "../syscall/fd.ts";
 import type { Kernel } from "../syscall/kernel.ts";
-import { DataSection, GlobalVariable } from "./global.ts";
+import { type DataSection, GlobalVariable } from "./global.ts";
 import type { Link } from "./link.ts";
-import { BpfMap, KvMap, PerCpuMap } from "./map.ts";
+import { type BpfMap, KvMap, PerCpuMap } from "./map.ts";
 import { FdMap, PerfEventMap, RingBufMap, StackTraceMap } from "./map-kinds.ts";
 import type { AttachOptions, Program } from "./program.ts";
 
@@ -86,7 +86,8 @@ export class Collection {
     let map = this.#maps.get(name);
     if (map === undefined) {
       const lazy = this.#parts.maps.get(name);
-      if (lazy === undefined) throw new BpfkitError("NO_MAP", `there is no map ${name}; there are ${this.mapNames.join(", ") || "none"}`);
+      if (lazy === undefined)
+        throw new BpfkitError("NO_MAP", `there is no map ${name}; there are ${this.mapNames.join(", ") || "none"}`);
       map = lazy.make();
       this.#maps.set(name, map);
     }
@@ -129,14 +130,22 @@ export class Collection {
   /** A program by name. Throws code "NO_PROGRAM". */
   prog(name: string): Program {
     const prog = this.programs.get(name);
-    if (prog === undefined) throw new BpfkitError("NO_PROGRAM", `there is no loaded program ${name}; there are ${[...this.programs.keys()].join(", ") || "none"}`);
+    if (prog === undefined)
+      throw new BpfkitError(
+        "NO_PROGRAM",
+        `there is no loaded program ${name}; there are ${[...this.programs.keys()].join(", ") || "none"}`,
+      );
     return prog;
   }
 
   /** A global variable by name. Throws code "NO_VARIABLE". */
   variable<T = unknown>(name: string): GlobalVariable<T> {
     const home = this.#parts.variables.get(name);
-    if (home === undefined) throw new BpfkitError("NO_VARIABLE", `there is no global variable ${name}; there are ${this.variableNames.join(", ") || "none"}`);
+    if (home === undefined)
+      throw new BpfkitError(
+        "NO_VARIABLE",
+        `there is no global variable ${name}; there are ${this.variableNames.join(", ") || "none"}`,
+      );
     return new GlobalVariable<T>(home.section(), home.spec, home.schema);
   }
 
@@ -147,7 +156,9 @@ export class Collection {
   attach(options: AttachOptions & { readonly only?: readonly string[] } = {}): readonly Link[] {
     const made: Link[] = [];
     try {
-      for (const prog of options.only === undefined ? this.programs.values() : options.only.map((name) => this.prog(name))) {
+      for (const prog of options.only === undefined
+        ? this.programs.values()
+        : options.only.map((name) => this.prog(name))) {
         made.push(prog.attach(options));
       }
     } catch (error) {

@@ -1,5 +1,6 @@
 /** Making one map from its spec: sizes that depend on the machine, what older kernels lack, initial data. */
-import { ArgumentError, BpfkitError, NotSupportedError, hostEndian } from "../core/index.ts";
+import { hostEndian } from "../core/bytes.ts";
+import { ArgumentError, BpfkitError, NotSupportedError } from "../core/errors.ts";
 import type { MapSpec, VariableSpec } from "../elf/spec.ts";
 import { bpf, cstring } from "../syscall/attr.ts";
 import { mapCreateRaw, mapInfo, type MapCreateOptions } from "../syscall/bpf.ts";
@@ -30,7 +31,9 @@ export function createMap(spec: MapSpec, context: MapContext): Fd {
   const { kernel } = context;
   const what = `map ${spec.name}`;
   if (spec.structOps !== undefined) {
-    throw new NotSupportedError("struct_ops", `map ${spec.name}: loading struct_ops maps is not supported`, { minKernel: "5.6" });
+    throw new NotSupportedError("struct_ops", `map ${spec.name}: loading struct_ops maps is not supported`, {
+      minKernel: "5.6",
+    });
   }
   if (spec.pinning === "by-name") {
     const pinned = openPinned(spec, context);
@@ -38,7 +41,11 @@ export function createMap(spec: MapSpec, context: MapContext): Fd {
   }
   let inner: Fd | undefined;
   try {
-    if (spec.inner !== undefined) inner = createMap({ ...spec.inner, name: `${spec.name}.inner`, pinning: "none" }, { ...context, pinDirectory: "" });
+    if (spec.inner !== undefined)
+      inner = createMap(
+        { ...spec.inner, name: `${spec.name}.inner`, pinning: "none" },
+        { ...context, pinDirectory: "" },
+      );
     const fd = new Fd(kernel, create(spec, context, inner?.fd), what);
     if (spec.pinning === "by-name") pinNew(kernel, fd, spec, context);
     return fd;
@@ -66,7 +73,8 @@ function create(spec: MapSpec, context: MapContext, innerMapFd: number | undefin
   if (first >= 0) return first;
 
   // Not every map type takes BTF, and older kernels lack names or flags: leave out what is in the way.
-  const without = (...keys: (keyof MapCreateOptions)[]): MapCreateOptions => Object.fromEntries(Object.entries(options).filter(([k]) => !keys.includes(k as never))) as never;
+  const without = (...keys: (keyof MapCreateOptions)[]): MapCreateOptions =>
+    Object.fromEntries(Object.entries(options).filter(([k]) => !keys.includes(k as never))) as never;
   let result = first;
   if (btf) {
     options = without("btfFd", "btfKeyTypeId", "btfValueTypeId");
@@ -77,7 +85,12 @@ function create(spec: MapSpec, context: MapContext, innerMapFd: number | undefin
     options = without("name");
     result = mapCreateRaw(kernel, options);
   }
-  if (result < 0 && ((options.flags ?? 0) & BPF_F.MMAPABLE) !== 0 && spec.type !== BPF_MAP_TYPE.ARENA && !hasMmapableArrays(kernel)) {
+  if (
+    result < 0 &&
+    ((options.flags ?? 0) & BPF_F.MMAPABLE) !== 0 &&
+    spec.type !== BPF_MAP_TYPE.ARENA &&
+    !hasMmapableArrays(kernel)
+  ) {
     context.note("this kernel cannot map arrays into memory (Linux 5.5)");
     options = { ...options, flags: (options.flags ?? 0) & ~BPF_F.MMAPABLE };
     result = mapCreateRaw(kernel, options);
@@ -126,21 +139,34 @@ function pinNew(kernel: Kernel, fd: Fd, spec: MapSpec, context: MapContext): voi
     fd.close();
     throw syscallError(kernel, "BPF_OBJ_PIN", result, {
       subject: path,
-      reasons: result === -ERRNO.ENOENT || result === -ERRNO.EPERM ? [`${context.pinDirectory} must be a directory of a mounted BPF file system (sudo mount -t bpf bpf /sys/fs/bpf)`] : [],
+      reasons:
+        result === -ERRNO.ENOENT || result === -ERRNO.EPERM
+          ? [
+              `${context.pinDirectory} must be a directory of a mounted BPF file system (sudo mount -t bpf bpf /sys/fs/bpf)`,
+            ]
+          : [],
     });
   }
 }
 
 /** Writes the initial value of a data section and freezes it where it is constant. */
-export function writeData(kernel: Kernel, fd: Fd, spec: MapSpec, data: Uint8Array | undefined, note: (text: string) => void): void {
+export function writeData(
+  kernel: Kernel,
+  fd: Fd,
+  spec: MapSpec,
+  data: Uint8Array | undefined,
+  note: (text: string) => void,
+): void {
   if (data !== undefined) {
-    if (data.length !== spec.valueSize) throw new BpfkitError("SPEC", `map ${spec.name}: ${data.length} bytes of data for a value of ${spec.valueSize}`);
+    if (data.length !== spec.valueSize)
+      throw new BpfkitError("SPEC", `map ${spec.name}: ${data.length} bytes of data for a value of ${spec.valueSize}`);
     const result = bpf(kernel, "MAP_UPDATE_ELEM", { map_fd: fd.fd, key: new Uint8Array(4), value: data });
     check(kernel, result, "BPF_MAP_UPDATE_ELEM", { subject: `map ${spec.name}` });
   }
   if (!spec.frozen) return;
   const frozen = bpf(kernel, "MAP_FREEZE", { map_fd: fd.fd });
-  if (frozen === -ERRNO.EINVAL) note(`${spec.name} is not frozen: this kernel cannot (Linux 5.2), so the verifier does not know its constants`);
+  if (frozen === -ERRNO.EINVAL)
+    note(`${spec.name} is not frozen: this kernel cannot (Linux 5.2), so the verifier does not know its constants`);
   else check(kernel, frozen, "BPF_MAP_FREEZE", { subject: `map ${spec.name}` });
 }
 
@@ -155,10 +181,12 @@ export function putVariable(data: Uint8Array, variable: VariableSpec, value: Var
     target.set(bytes);
     return;
   }
-  if (size !== 1 && size !== 2 && size !== 4 && size !== 8) throw new ArgumentError(name, `it has ${size} bytes: give a Uint8Array`);
+  if (size !== 1 && size !== 2 && size !== 4 && size !== 8)
+    throw new ArgumentError(name, `it has ${size} bytes: give a Uint8Array`);
   const n = typeof value === "boolean" ? (value ? 1n : 0n) : integerOf(name, value);
   const bits = BigInt(size * 8);
-  if (n < -(1n << (bits - 1n)) || n >= 1n << bits) throw new ArgumentError(name, `expected an integer of ${size * 8} bits, got ${n}`);
+  if (n < -(1n << (bits - 1n)) || n >= 1n << bits)
+    throw new ArgumentError(name, `expected an integer of ${size * 8} bits, got ${n}`);
   const raw = BigInt.asUintN(64, n);
   for (let i = 0; i < size; i++) target[LITTLE ? i : size - 1 - i] = Number((raw >> BigInt(8 * i)) & 0xffn);
 }

@@ -2,8 +2,10 @@
  * What this kernel can do, found by trying: versions lie (distributions backport).
  * Every probe runs at most once per kernel, and only when its answer is needed.
  */
-import { encodeInsns, exit, callHelper, mov64Imm } from "../asm/index.ts";
-import { BtfBuilder, type BtfTypeSpec } from "../btf/index.ts";
+import { exit, callHelper, mov64Imm } from "../asm/build.ts";
+import { encodeInsns } from "../asm/encode.ts";
+import { BtfBuilder } from "../btf/builder.ts";
+import type { BtfTypeSpec } from "../btf/types.ts";
 import { bpf } from "../syscall/attr.ts";
 import { btfLoad, mapCreateRaw, progLoad } from "../syscall/bpf.ts";
 import type { Kernel } from "../syscall/kernel.ts";
@@ -32,14 +34,26 @@ function made(kernel: Kernel, result: number): boolean {
 /** Names of maps and programs. Linux 4.15. */
 export function hasObjectNames(kernel: Kernel): boolean {
   return once(kernel, "names", () =>
-    made(kernel, mapCreateRaw(kernel, { type: BPF_MAP_TYPE.ARRAY, keySize: 4, valueSize: 4, maxEntries: 1, name: "bpfkit_probe" })),
+    made(
+      kernel,
+      mapCreateRaw(kernel, { type: BPF_MAP_TYPE.ARRAY, keySize: 4, valueSize: 4, maxEntries: 1, name: "bpfkit_probe" }),
+    ),
   );
 }
 
 /** `BPF_F_MMAPABLE` arrays. Linux 5.5. */
 export function hasMmapableArrays(kernel: Kernel): boolean {
   return once(kernel, "mmapable", () =>
-    made(kernel, mapCreateRaw(kernel, { type: BPF_MAP_TYPE.ARRAY, keySize: 4, valueSize: 4, maxEntries: 1, flags: BPF_F.MMAPABLE })),
+    made(
+      kernel,
+      mapCreateRaw(kernel, {
+        type: BPF_MAP_TYPE.ARRAY,
+        keySize: 4,
+        valueSize: 4,
+        maxEntries: 1,
+        flags: BPF_F.MMAPABLE,
+      }),
+    ),
   );
 }
 
@@ -78,7 +92,10 @@ function btfAccepts(kernel: Kernel, name: string, build: (b: BtfBuilder, int: nu
     return made(kernel, btfLoad(kernel, builder.encode()).result);
   });
 }
-const add = (...types: BtfTypeSpec[]) => (b: BtfBuilder): void => types.forEach((t) => void b.add(t));
+const add =
+  (...types: BtfTypeSpec[]) =>
+  (b: BtfBuilder): void =>
+    types.forEach((t) => void b.add(t));
 
 /** BTF at all. Linux 4.18. */
 export function hasBtf(kernel: Kernel): boolean {
@@ -87,10 +104,12 @@ export function hasBtf(kernel: Kernel): boolean {
 
 /** Which BTF kinds the kernel loads. */
 export function btfFeatures(kernel: Kernel): BtfFeatures {
-  const func = (linkage: "static" | "global") => (b: BtfBuilder, int: number): void => {
-    const proto = b.add({ kind: "func_proto", type: 0, params: [{ name: "a", type: int }] });
-    b.add({ kind: "func", name: "f", type: proto, linkage });
-  };
+  const func =
+    (linkage: "static" | "global") =>
+    (b: BtfBuilder, int: number): void => {
+      const proto = b.add({ kind: "func_proto", type: 0, params: [{ name: "a", type: int }] });
+      b.add({ kind: "func", name: "f", type: proto, linkage });
+    };
   return {
     func: btfAccepts(kernel, "func", func("static")),
     globalFunc: btfAccepts(kernel, "global func", func("global")),
@@ -107,7 +126,11 @@ export function btfFeatures(kernel: Kernel): BtfFeatures {
       const t = b.add({ kind: "type_tag", name: "tag", type: int, attribute: false });
       b.add({ kind: "ptr", type: t });
     }),
-    enum64: btfAccepts(kernel, "enum64", add({ kind: "enum64", name: "e", size: 8, signed: false, values: [{ name: "A", value: 1n << 40n }] })),
+    enum64: btfAccepts(
+      kernel,
+      "enum64",
+      add({ kind: "enum64", name: "e", size: 8, signed: false, values: [{ name: "A", value: 1n << 40n }] }),
+    ),
   };
 }
 
@@ -121,7 +144,12 @@ export function hasProgType(kernel: Kernel, type: number): boolean {
     return NEEDS_TARGET.has(type) && result !== -ERRNO.EPERM;
   });
 }
-const NEEDS_TARGET: ReadonlySet<number> = new Set([BPF_PROG_TYPE.EXT, BPF_PROG_TYPE.LSM, BPF_PROG_TYPE.TRACING, BPF_PROG_TYPE.STRUCT_OPS]);
+const NEEDS_TARGET: ReadonlySet<number> = new Set([
+  BPF_PROG_TYPE.EXT,
+  BPF_PROG_TYPE.LSM,
+  BPF_PROG_TYPE.TRACING,
+  BPF_PROG_TYPE.STRUCT_OPS,
+]);
 /** What a program type wants before it is accepted: an attach type, the sleepable flag. */
 const PROG_EXTRAS: Readonly<Record<number, { expectedAttachType?: number; flags?: number }>> = {
   // Some helpers (get_retval) depend on it, and 0 would mean ingress.
@@ -153,15 +181,27 @@ export function hasMapType(kernel: Kernel, type: number): boolean {
       const ring = type === T.RINGBUF || type === T.USER_RINGBUF;
       const result = mapCreateRaw(kernel, {
         type,
-        keySize: keyless ? 0 : type === T.LPM_TRIE ? 8 : type === T.CGROUP_STORAGE || type === T.PERCPU_CGROUP_STORAGE ? 8 : 4,
+        keySize: keyless
+          ? 0
+          : type === T.LPM_TRIE
+            ? 8
+            : type === T.CGROUP_STORAGE || type === T.PERCPU_CGROUP_STORAGE
+              ? 8
+              : 4,
         valueSize: ring || type === T.ARENA ? 0 : type === T.STACK_TRACE ? 8 : 4,
-        maxEntries: ring ? kernel.pageSize : storage || type === T.CGROUP_STORAGE || type === T.PERCPU_CGROUP_STORAGE ? 0 : 1,
+        maxEntries: ring
+          ? kernel.pageSize
+          : storage || type === T.CGROUP_STORAGE || type === T.PERCPU_CGROUP_STORAGE
+            ? 0
+            : 1,
         flags: type === T.LPM_TRIE || storage ? BPF_F.NO_PREALLOC : type === T.ARENA ? BPF_F.MMAPABLE : 0,
         ...(innerFd >= 0 ? { innerMapFd: innerFd } : {}),
         ...(btfFd >= 0 ? { btfFd, btfKeyTypeId: 1, btfValueTypeId: 1 } : {}),
       });
       // A known type whose value type is missing (struct_ops) complains about that.
-      return result >= 0 ? made(kernel, result) : type === T.STRUCT_OPS && result !== -ERRNO.EPERM && result !== -ERRNO.EINVAL;
+      return result >= 0
+        ? made(kernel, result)
+        : type === T.STRUCT_OPS && result !== -ERRNO.EPERM && result !== -ERRNO.EINVAL;
     } finally {
       if (innerFd >= 0) kernel.close(innerFd);
       if (btfFd >= 0) kernel.close(btfFd);
@@ -181,4 +221,3 @@ export function hasHelper(kernel: Kernel, type: number, id: number): boolean {
     return log !== "" && !/cannot use helper|invalid func|unknown func/.test(log);
   });
 }
-

@@ -1,7 +1,9 @@
 /** Fills in what is only known at load: map descriptors, kernel functions and variables, CO-RE offsets. */
 import type { Insn } from "../asm/insn.ts";
-import { Btf, type CoreResult } from "../btf/index.ts";
-import { BpfkitError, DiagnosticError, type Diagnostic } from "../core/index.ts";
+import type { Btf } from "../btf/btf.ts";
+import type { CoreResult } from "../btf/core.ts";
+import type { Diagnostic } from "../core/diagnostic.ts";
+import { BpfkitError, DiagnosticError } from "../core/errors.ts";
 import type { InsnRef, ProgSpec } from "../elf/spec.ts";
 import type { Owned } from "../syscall/fd.ts";
 import type { Kernel } from "../syscall/kernel.ts";
@@ -51,13 +53,31 @@ export function fixup(prog: ProgSpec, context: FixupContext): Fixed {
   return { insns, fdArray: moduleFds(modules, context), poisoned };
 }
 
-function reportCore(prog: ProgSpec, results: readonly CoreResult[], context: FixupContext, poisoned: Map<number, Diagnostic>): void {
+function reportCore(
+  prog: ProgSpec,
+  results: readonly CoreResult[],
+  context: FixupContext,
+  poisoned: Map<number, Diagnostic>,
+): void {
   const errors: Diagnostic[] = [];
   for (const result of results) {
     if (result.status === "ok" || result.diagnostic === undefined) continue;
     const line = lineAt(prog.lines, result.relo.insn);
-    const span = line?.span ?? (line === undefined ? undefined : { file: line.file, line: line.line, col: Math.max(1, line.col), endLine: line.line, endCol: line.text.length + 1 });
-    const located = span === undefined ? result.diagnostic : { ...result.diagnostic, labels: [{ span }, ...result.diagnostic.labels] };
+    const span =
+      line?.span ??
+      (line === undefined
+        ? undefined
+        : {
+            file: line.file,
+            line: line.line,
+            col: Math.max(1, line.col),
+            endLine: line.line,
+            endCol: line.text.length + 1,
+          });
+    const located =
+      span === undefined
+        ? result.diagnostic
+        : { ...result.diagnostic, labels: [{ span }, ...result.diagnostic.labels] };
     if (result.status === "error") errors.push(located);
     else {
       poisoned.set(result.relo.insn, located);
@@ -70,7 +90,8 @@ function reportCore(prog: ProgSpec, results: readonly CoreResult[], context: Fix
 function applyRef(prog: ProgSpec, insns: Insn[], ref: InsnRef, context: FixupContext, modules: string[]): void {
   const at = ref.insn;
   const insn = insns[at];
-  if (insn === undefined) throw new BpfkitError("SPEC", `program ${prog.name}: a reference points at instruction ${at} of ${insns.length}`);
+  if (insn === undefined)
+    throw new BpfkitError("SPEC", `program ${prog.name}: a reference points at instruction ${at} of ${insns.length}`);
   const next = insns[at + 1];
   const set = (first: Partial<Insn>, second?: Partial<Insn>): void => {
     insns[at] = { ...insn, ...first };
@@ -136,7 +157,10 @@ function ksym(
 }
 
 function missing(prog: ProgSpec, what: string): BpfkitError {
-  return new BpfkitError("KSYM", `program ${prog.name} needs the kernel's ${what}, which this kernel does not have (or not in its BTF). Declare it weak and test for it, or use a newer kernel`);
+  return new BpfkitError(
+    "KSYM",
+    `program ${prog.name} needs the kernel's ${what}, which this kernel does not have (or not in its BTF). Declare it weak and test for it, or use a newer kernel`,
+  );
 }
 
 function ownedModuleFd(module: string, context: FixupContext): number | undefined {

@@ -1,5 +1,5 @@
 /** A global variable of a loaded program: read and written while the program runs. */
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 import type { MapSpec, VariableSpec } from "../elf/spec.ts";
 import type { Schema } from "../probe/schema-types.ts";
 import { bpf } from "../syscall/attr.ts";
@@ -31,14 +31,24 @@ export class DataSection {
       return { bytes: new Uint8Array(this.#mapping.buffer, 0, this.#spec.valueSize), live: true };
     }
     const bytes = new Uint8Array(this.#spec.valueSize);
-    check(kernel, bpf(kernel, "MAP_LOOKUP_ELEM", { map_fd: this.#map.fd, key: new Uint8Array(4), value: bytes }), "BPF_MAP_LOOKUP_ELEM", { subject: `map ${this.#spec.name}` });
+    check(
+      kernel,
+      bpf(kernel, "MAP_LOOKUP_ELEM", { map_fd: this.#map.fd, key: new Uint8Array(4), value: bytes }),
+      "BPF_MAP_LOOKUP_ELEM",
+      { subject: `map ${this.#spec.name}` },
+    );
     return { bytes, live: false };
   }
 
   /** Writes the whole section back; only needed for copies. */
   write(bytes: Uint8Array): void {
     const { kernel } = this.#map;
-    check(kernel, bpf(kernel, "MAP_UPDATE_ELEM", { map_fd: this.#map.fd, key: new Uint8Array(4), value: bytes }), "BPF_MAP_UPDATE_ELEM", { subject: `map ${this.#spec.name}` });
+    check(
+      kernel,
+      bpf(kernel, "MAP_UPDATE_ELEM", { map_fd: this.#map.fd, key: new Uint8Array(4), value: bytes }),
+      "BPF_MAP_UPDATE_ELEM",
+      { subject: `map ${this.#spec.name}` },
+    );
   }
 
   get frozen(): boolean {
@@ -64,7 +74,10 @@ export class GlobalVariable<T = Uint8Array> {
     this.#spec = spec;
     this.#schema = schema;
     if (schema !== undefined && schema.size !== spec.size) {
-      throw new BpfkitError("SCHEMA_SIZE", `global ${spec.name}: the schema has ${schema.size} bytes, the variable ${spec.size}`);
+      throw new BpfkitError(
+        "SCHEMA_SIZE",
+        `global ${spec.name}: the schema has ${schema.size} bytes, the variable ${spec.size}`,
+      );
     }
   }
 
@@ -79,7 +92,8 @@ export class GlobalVariable<T = Uint8Array> {
    * rewritten, and what the program stored meanwhile in other variables is lost.
    */
   set value(value: T) {
-    if (this.#section.frozen) throw new BpfkitError("FROZEN", `${this.name} is a constant: set it when loading, with the option config`);
+    if (this.#section.frozen)
+      throw new BpfkitError("FROZEN", `${this.name} is a constant: set it when loading, with the option config`);
     const { bytes, live } = this.#section.bytes();
     if (this.#schema === undefined) {
       putVariable(bytes, this.#spec, value as VariableValue);

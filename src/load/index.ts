@@ -19,4 +19,5 @@ export * from "./symbolize.ts";
 export * from "./verifier-error.ts";
 export type { Bucket } from "./histogram.ts";
 export { compileModule, type CompileModuleOptions } from "./compile-module.ts";
-export { start, type StartOptions } from "./start.ts";
+export { start } from "./start-module.ts";
+export type { StartOptions } from "./start.ts";

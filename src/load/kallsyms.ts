@@ -60,7 +60,7 @@ export class Kallsyms {
     let line = new Uint32Array(estimate);
     let n = 0;
     let any = false;
-    for (let at = 0; at < text.length; ) {
+    for (let at = 0; at < text.length;) {
       const end = text.indexOf(NEWLINE, at);
       const stop = end < 0 ? text.length : end;
       if (stop - at > 19 && text[at + 16] === SPACE && isCode(text[at + 17] as number)) {
@@ -89,7 +89,8 @@ export class Kallsyms {
     const { hi: h, lo: l } = { hi: this.#hi, lo: this.#lo };
     let ordered = true;
     for (let i = 1; i < this.#count && ordered; i++) {
-      ordered = (h[i - 1] as number) < (h[i] as number) || (h[i - 1] === h[i] && (l[i - 1] as number) <= (l[i] as number));
+      ordered =
+        (h[i - 1] as number) < (h[i] as number) || (h[i - 1] === h[i] && (l[i - 1] as number) <= (l[i] as number));
     }
     if (ordered) return;
     const order = Uint32Array.from({ length: this.#count }, (_, i) => i);
@@ -126,7 +127,8 @@ export class Kallsyms {
     let end = this.#text.indexOf(NEWLINE, start);
     if (end < 0) end = this.#text.length;
     const tab = this.#text.subarray(start, end).indexOf(TAB);
-    const decode = (a: number, b: number): string => Buffer.from(this.#text.buffer, this.#text.byteOffset + a, b - a).toString("latin1");
+    const decode = (a: number, b: number): string =>
+      Buffer.from(this.#text.buffer, this.#text.byteOffset + a, b - a).toString("latin1");
     const name = decode(start, tab < 0 ? end : start + tab);
     const module = tab < 0 ? "" : decode(start + tab + 1, end).replace(/^\[|\]$/g, "");
     return { name, module, address: (BigInt(this.#hi[i] as number) << 32n) | BigInt(this.#lo[i] as number) };

@@ -1,7 +1,7 @@
 /** Values of `.kconfig` externs: the kernel's version and configuration. */
 import { gunzipSync } from "node:zlib";
-import type { Btf } from "../btf/index.ts";
-import { BpfkitError } from "../core/index.ts";
+import type { Btf } from "../btf/btf.ts";
+import { BpfkitError } from "../core/errors.ts";
 import type { MapSpec, VariableSpec } from "../elf/spec.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { type VariableValue, putVariable } from "./create-map.ts";
@@ -25,7 +25,10 @@ export function kconfigData(kernel: Kernel, spec: MapSpec, btf: Btf | undefined)
       if (text === undefined) {
         // Options that are off are not in the file, but then the file must be there.
         if (config.size > 0 || variable.weak === true) continue;
-        throw new BpfkitError("KCONFIG", `the value of ${variable.name} is unknown: this kernel publishes its configuration neither at /proc/config.gz nor at /boot/config-${kernel.release}`);
+        throw new BpfkitError(
+          "KCONFIG",
+          `the value of ${variable.name} is unknown: this kernel publishes its configuration neither at /proc/config.gz nor at /boot/config-${kernel.release}`,
+        );
       }
       putVariable(data, variable, optionValue(text, variable, btf));
       continue;
@@ -33,7 +36,10 @@ export function kconfigData(kernel: Kernel, spec: MapSpec, btf: Btf | undefined)
     const value = virtual(kernel, variable.name);
     if (value === undefined) {
       if (variable.weak === true) continue;
-      throw new BpfkitError("KCONFIG", `the extern variable ${variable.name} has no value: expected LINUX_KERNEL_VERSION, LINUX_HAS_…, or a CONFIG_… option`);
+      throw new BpfkitError(
+        "KCONFIG",
+        `the extern variable ${variable.name} has no value: expected LINUX_KERNEL_VERSION, LINUX_HAS_…, or a CONFIG_… option`,
+      );
     }
     putVariable(data, variable, value);
   }
@@ -47,7 +53,11 @@ function virtual(kernel: Kernel, name: string): VariableValue | undefined {
     case "LINUX_HAS_BPF_COOKIE":
       return hasPerfLink(kernel);
     case "LINUX_HAS_SYSCALL_WRAPPER":
-      return kallsyms(kernel).addressOf("__x64_sys_bpf") !== undefined || kallsyms(kernel).addressOf("__arm64_sys_bpf") !== undefined || kallsyms(kernel).addressOf("__s390x_sys_bpf") !== undefined;
+      return (
+        kallsyms(kernel).addressOf("__x64_sys_bpf") !== undefined ||
+        kallsyms(kernel).addressOf("__arm64_sys_bpf") !== undefined ||
+        kallsyms(kernel).addressOf("__s390x_sys_bpf") !== undefined
+      );
     default:
       return undefined;
   }
@@ -64,10 +74,15 @@ function readConfig(kernel: Kernel): ReadonlyMap<string, string> {
 const TRISTATE: Readonly<Record<string, number>> = { n: 0, y: 1, m: 2 };
 
 function optionValue(text: string, variable: VariableSpec, btf: Btf | undefined): VariableValue {
-  if (text.startsWith('"')) return text.slice(1, -1).replaceAll('\\"', '"').slice(0, Math.max(0, variable.size - 1));
+  if (text.startsWith('"'))
+    return text
+      .slice(1, -1)
+      .replaceAll('\\"', '"')
+      .slice(0, Math.max(0, variable.size - 1));
   if (Object.hasOwn(TRISTATE, text)) {
     // A char variable holds the letter itself; bool and enum libbpf_tristate the number.
-    const isChar = variable.size === 1 && btf !== undefined && /^char$/.test(btf.nameOf(typeOf(btf, variable.btfTypeId)));
+    const isChar =
+      variable.size === 1 && btf !== undefined && /^char$/.test(btf.nameOf(typeOf(btf, variable.btfTypeId)));
     return isChar ? text : (TRISTATE[text] ?? 0);
   }
   return BigInt(text);

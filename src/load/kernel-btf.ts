@@ -1,6 +1,7 @@
 /** The running kernel's BTF and its modules', opened once per kernel. */
-import { Btf, CoreResolver } from "../btf/index.ts";
-import { NotSupportedError } from "../core/index.ts";
+import { Btf } from "../btf/btf.ts";
+import { CoreResolver } from "../btf/core.ts";
+import { NotSupportedError } from "../core/errors.ts";
 import { Fd } from "../syscall/fd.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { MAP, PROT } from "../syscall/mmap.ts";
@@ -52,7 +53,10 @@ export class KernelBtf {
   module(name: string): Btf | undefined {
     if (!this.#modules.has(name)) {
       const bytes = this.#kernel.readFile(`${DIRECTORY}/${name}`);
-      this.#modules.set(name, typeof bytes === "number" ? undefined : Btf.parse(bytes, { base: this.vmlinux, what: `BTF of module ${name}` }));
+      this.#modules.set(
+        name,
+        typeof bytes === "number" ? undefined : Btf.parse(bytes, { base: this.vmlinux, what: `BTF of module ${name}` }),
+      );
     }
     return this.#modules.get(name);
   }

@@ -4,7 +4,7 @@ import { check, syscallError } from "../syscall/errors.ts";
 import { Fd, Owned } from "../syscall/fd.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { PERF_EVENT_IOC } from "../syscall/perf.ts";
-import { NotSupportedError } from "../core/index.ts";
+import { NotSupportedError } from "../core/errors.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { linkCreate } from "../syscall/attr.ts";
 
@@ -46,9 +46,15 @@ export class Link {
   /** Keeps the program attached after this process ends, under `path` in a mounted bpffs. */
   pin(path: string): void {
     if (this.#fd === undefined) {
-      throw new NotSupportedError("link pinning", `${this.target}: this kernel attaches it without a BPF link, so it cannot be pinned`, { minKernel: "5.15" });
+      throw new NotSupportedError(
+        "link pinning",
+        `${this.target}: this kernel attaches it without a BPF link, so it cannot be pinned`,
+        { minKernel: "5.15" },
+      );
     }
-    check(this.kernel, bpf(this.kernel, "OBJ_PIN", { pathname: cstring(path), bpf_fd: this.#fd.fd }), "BPF_OBJ_PIN", { subject: `link at ${path}` });
+    check(this.kernel, bpf(this.kernel, "OBJ_PIN", { pathname: cstring(path), bpf_fd: this.#fd.fd }), "BPF_OBJ_PIN", {
+      subject: `link at ${path}`,
+    });
   }
 
   /** Detaches. */
@@ -65,7 +71,14 @@ export class Link {
 }
 
 /** Turns the result of a link-making call into a `Link`; what `owned` holds goes with it or is released. */
-export function linkFrom(prog: Attachable, target: string, command: string, result: number, owned = new Owned(), reasons: readonly string[] = []): Link {
+export function linkFrom(
+  prog: Attachable,
+  target: string,
+  command: string,
+  result: number,
+  owned = new Owned(),
+  reasons: readonly string[] = [],
+): Link {
   if (result < 0) {
     owned.close();
     throw attachError(prog, target, command, result, reasons);
@@ -74,7 +87,13 @@ export function linkFrom(prog: Attachable, target: string, command: string, resu
   return new Link(prog, target, owned, fd);
 }
 
-export function attachError(prog: Attachable, target: string, command: string, result: number, reasons: readonly string[] = []): Error {
+export function attachError(
+  prog: Attachable,
+  target: string,
+  command: string,
+  result: number,
+  reasons: readonly string[] = [],
+): Error {
   return syscallError(prog.kernel, command, result, { subject: `program ${prog.name} to ${target}`, reasons });
 }
 
@@ -88,7 +107,12 @@ const ATTACH_PERF_EVENT = 41;
 export function attachToPerfEvent(prog: Attachable, event: Fd, target: string, owned: Owned, cookie?: bigint): Link {
   const { kernel } = prog;
   try {
-    const link = linkCreate(kernel, "perf_event", { prog_fd: prog.fd, target_fd: event.fd, attach_type: ATTACH_PERF_EVENT, bpf_cookie: cookie });
+    const link = linkCreate(kernel, "perf_event", {
+      prog_fd: prog.fd,
+      target_fd: event.fd,
+      attach_type: ATTACH_PERF_EVENT,
+      bpf_cookie: cookie,
+    });
     let fd: Fd | undefined;
     if (link >= 0) {
       fd = owned.own(new Fd(kernel, link, `link of ${prog.name} to ${target}`));
@@ -96,7 +120,9 @@ export function attachToPerfEvent(prog: Attachable, event: Fd, target: string, o
       throw attachError(prog, target, "BPF_LINK_CREATE", link);
     } else {
       if (cookie !== undefined && cookie !== 0n) {
-        throw new NotSupportedError("attach cookies", `${target}: cookies need Linux 5.15, this is ${kernel.release}`, { minKernel: "5.15" });
+        throw new NotSupportedError("attach cookies", `${target}: cookies need Linux 5.15, this is ${kernel.release}`, {
+          minKernel: "5.15",
+        });
       }
       const set = kernel.ioctl(event.fd, PERF_EVENT_IOC.SET_BPF, prog.fd);
       if (set < 0) throw attachError(prog, target, "PERF_EVENT_IOC_SET_BPF", set);

@@ -1,6 +1,7 @@
 /** Loading one program: fix-ups, attach target, what older kernels lack, and the log when the kernel refuses. */
-import { encodeInsns } from "../asm/index.ts";
-import { BpfkitError, type Diagnostic, NotSupportedError } from "../core/index.ts";
+import { encodeInsns } from "../asm/encode.ts";
+import type { Diagnostic } from "../core/diagnostic.ts";
+import { BpfkitError, NotSupportedError } from "../core/errors.ts";
 import type { ProgSpec } from "../elf/spec.ts";
 import { type ProgLoadOptions, progLoad } from "../syscall/bpf.ts";
 import { syscallError } from "../syscall/errors.ts";
@@ -29,10 +30,16 @@ export interface ProgContext extends FixupContext {
 export function loadProgram(prog: ProgSpec, context: ProgContext): Fd {
   const { kernel } = context;
   if (prog.type === BPF_PROG_TYPE.UNSPEC) {
-    throw new BpfkitError("SECTION", `program ${prog.name}: its section ${JSON.stringify(prog.section)} names no program type`);
+    throw new BpfkitError(
+      "SECTION",
+      `program ${prog.name}: its section ${JSON.stringify(prog.section)} names no program type`,
+    );
   }
   if (prog.type === BPF_PROG_TYPE.EXT) {
-    throw new NotSupportedError("freplace", `program ${prog.name}: replacing functions of other programs (freplace) is not supported`);
+    throw new NotSupportedError(
+      "freplace",
+      `program ${prog.name}: replacing functions of other programs (freplace) is not supported`,
+    );
   }
   const { insns, fdArray, poisoned } = fixup(prog, context);
   const target = attachTarget(prog, context);
@@ -46,7 +53,9 @@ export function loadProgram(prog: ProgSpec, context: ProgContext): Fd {
     expectedAttachType: prog.expectedAttachType,
     // Checked for kprobes only, and only before 5.0.
     kernelVersion: context.kernelVersion || versionCode(kernel.release),
-    ...(target === undefined ? {} : { attachBtfId: target.id, ...(target.fd === undefined ? {} : { attachFd: target.fd }) }),
+    ...(target === undefined
+      ? {}
+      : { attachBtfId: target.id, ...(target.fd === undefined ? {} : { attachFd: target.fd }) }),
     ...(fdArray === undefined ? {} : { fdArray }),
     ...(records === undefined || records.funcs.length === 0
       ? {}
@@ -63,7 +72,13 @@ export function loadProgram(prog: ProgSpec, context: ProgContext): Fd {
 }
 
 /** The program was refused without a word being asked for: ask, and leave out what this kernel does not know. */
-function retry(prog: ProgSpec, given: ProgLoadOptions, firstResult: number, context: ProgContext, poisoned: ReadonlyMap<number, Diagnostic>): Fd {
+function retry(
+  prog: ProgSpec,
+  given: ProgLoadOptions,
+  firstResult: number,
+  context: ProgContext,
+  poisoned: ReadonlyMap<number, Diagnostic>,
+): Fd {
   const { kernel } = context;
   let options = given;
   let { result, log } = progLoad(kernel, { ...options, logLevel: 1 });
@@ -74,7 +89,12 @@ function retry(prog: ProgSpec, given: ProgLoadOptions, firstResult: number, cont
   };
   if (result < 0 && log === "" && (result === -ERRNO.EINVAL || result === -ERRNO.E2BIG)) {
     if (!hasObjectNames(kernel)) again(omit(options, "name"), "loaded without its name (Linux 4.15)");
-    if (result < 0 && options.expectedAttachType !== undefined && options.expectedAttachType !== 0 && !hasExpectedAttachType(kernel)) {
+    if (
+      result < 0 &&
+      options.expectedAttachType !== undefined &&
+      options.expectedAttachType !== 0 &&
+      !hasExpectedAttachType(kernel)
+    ) {
       again(omit(options, "expectedAttachType"), "loaded without its attach type (Linux 4.17)");
     }
   }
@@ -83,7 +103,9 @@ function retry(prog: ProgSpec, given: ProgLoadOptions, firstResult: number, cont
     const bare = omit(omit(omit(options, "funcInfo"), "lineInfo"), "btfFd");
     const attempt = progLoad(kernel, { ...bare, logLevel: 1 });
     if (attempt.result >= 0) {
-      context.note(`${prog.name}: loaded without func_info and line_info: ${log.split("\n").find((l) => l !== "") ?? ""}`);
+      context.note(
+        `${prog.name}: loaded without func_info and line_info: ${log.split("\n").find((l) => l !== "") ?? ""}`,
+      );
       return new Fd(kernel, attempt.result, `program ${prog.name}`);
     }
   }
@@ -101,13 +123,23 @@ function retry(prog: ProgSpec, given: ProgLoadOptions, firstResult: number, cont
 
 /** Attach types that need the kernel to patch functions: without that support it says EPERM. */
 const PATCHING: ReadonlySet<number> = new Set([
-  BPF_ATTACH_TYPE.TRACE_FENTRY, BPF_ATTACH_TYPE.TRACE_FEXIT, BPF_ATTACH_TYPE.MODIFY_RETURN, BPF_ATTACH_TYPE.LSM_MAC,
+  BPF_ATTACH_TYPE.TRACE_FENTRY,
+  BPF_ATTACH_TYPE.TRACE_FEXIT,
+  BPF_ATTACH_TYPE.MODIFY_RETURN,
+  BPF_ATTACH_TYPE.LSM_MAC,
 ]);
 
 function loadReasons(prog: ProgSpec, result: number): readonly string[] {
-  if (result === -ERRNO.E2BIG) return ["the program has more instructions than this process may load (4096 without CAP_BPF, a million with)"];
-  if (result === -ERRNO.EPERM && PATCHING.has(prog.expectedAttachType) && (prog.type === BPF_PROG_TYPE.TRACING || prog.type === BPF_PROG_TYPE.LSM)) {
-    return ["either a capability is lacking, or this kernel cannot attach to functions (it needs CONFIG_FUNCTION_TRACER with CONFIG_DYNAMIC_FTRACE, and CONFIG_BPF_LSM for lsm programs); tracepoints, tp_btf and uprobes work without"];
+  if (result === -ERRNO.E2BIG)
+    return ["the program has more instructions than this process may load (4096 without CAP_BPF, a million with)"];
+  if (
+    result === -ERRNO.EPERM &&
+    PATCHING.has(prog.expectedAttachType) &&
+    (prog.type === BPF_PROG_TYPE.TRACING || prog.type === BPF_PROG_TYPE.LSM)
+  ) {
+    return [
+      "either a capability is lacking, or this kernel cannot attach to functions (it needs CONFIG_FUNCTION_TRACER with CONFIG_DYNAMIC_FTRACE, and CONFIG_BPF_LSM for lsm programs); tracepoints, tp_btf and uprobes work without",
+    ];
   }
   return [];
 }
@@ -116,7 +148,9 @@ function omit(options: ProgLoadOptions, key: keyof ProgLoadOptions): ProgLoadOpt
   return Object.fromEntries(Object.entries(options).filter(([k]) => k !== key)) as unknown as ProgLoadOptions;
 }
 
-const TRACE: Readonly<Record<number, { readonly prefix: string; readonly kind: "func" | "typedef"; readonly what: string }>> = {
+const TRACE: Readonly<
+  Record<number, { readonly prefix: string; readonly kind: "func" | "typedef"; readonly what: string }>
+> = {
   [BPF_ATTACH_TYPE.TRACE_RAW_TP]: { prefix: "btf_trace_", kind: "typedef", what: "tracepoint" },
   [BPF_ATTACH_TYPE.TRACE_FENTRY]: { prefix: "", kind: "func", what: "function" },
   [BPF_ATTACH_TYPE.TRACE_FEXIT]: { prefix: "", kind: "func", what: "function" },
@@ -132,11 +166,18 @@ function attachTarget(prog: ProgSpec, context: ProgContext): { id: number; fd: n
   const row = TRACE[prog.expectedAttachType];
   if (row === undefined) return undefined;
   const name = prog.attachTo ?? "";
-  if (name === "") throw new BpfkitError("ATTACH", `program ${prog.name}: its section ${JSON.stringify(prog.section)} does not say what to attach to`);
+  if (name === "")
+    throw new BpfkitError(
+      "ATTACH",
+      `program ${prog.name}: its section ${JSON.stringify(prog.section)} does not say what to attach to`,
+    );
   const btf = context.kernelBtf();
   const found = btf.find(`${row.prefix}${name}`, row.kind);
   if (found === undefined) {
-    throw new BpfkitError("ATTACH", `program ${prog.name}: this kernel (${context.kernel.release}) has no ${row.what} ${name} in its BTF`);
+    throw new BpfkitError(
+      "ATTACH",
+      `program ${prog.name}: this kernel (${context.kernel.release}) has no ${row.what} ${name} in its BTF`,
+    );
   }
   if (found.module === undefined) return { id: found.id, fd: undefined };
   const fd = btf.moduleFd(found.module);

@@ -1,7 +1,7 @@
 /** From a spec, which is the same on every machine, to a collection in this kernel. */
-import { Btf } from "../btf/index.ts";
-import { BpfkitError } from "../core/index.ts";
-import { prepareBtf } from "../elf/index.ts";
+import { Btf } from "../btf/btf.ts";
+import { BpfkitError } from "../core/errors.ts";
+import { prepareBtf } from "../elf/fix-btf.ts";
 import type { CollectionSpec, MapSpec, ProgSpec } from "../elf/spec.ts";
 import type { Schema } from "../probe/schema-types.ts";
 import { btfLoad } from "../syscall/bpf.ts";
@@ -121,13 +121,24 @@ class Loader {
     const schemas = this.#options.schemas?.get(given.name) ?? {};
     let fd: Fd;
     if (reused === undefined) {
-      const context = { kernel, btfFd: btf.fd, pinDirectory: this.#options.pinDirectory ?? "/sys/fs/bpf", note: (text: string) => this.#note(text) };
+      const context = {
+        kernel,
+        btfFd: btf.fd,
+        pinDirectory: this.#options.pinDirectory ?? "/sys/fs/bpf",
+        note: (text: string) => this.#note(text),
+      };
       fd = this.#owned.own(createMap(spec, context));
       if (spec.type === BPF_MAP_TYPE.ARENA) this.#mapArena(fd, spec);
       else writeData(kernel, fd, spec, this.#data(spec, btf), (text) => this.#note(text));
     } else {
       // A descriptor of our own, so that closing the collection leaves the caller's open.
-      fd = this.#owned.own(new Fd(kernel, check(kernel, kernel.dup(reused.fd), "dup", { subject: `map ${given.name}` }), `map ${given.name}`));
+      fd = this.#owned.own(
+        new Fd(
+          kernel,
+          check(kernel, kernel.dup(reused.fd), "dup", { subject: `map ${given.name}` }),
+          `map ${given.name}`,
+        ),
+      );
     }
     this.#fds.set(given.name, fd);
     let made: BpfMap | undefined;
@@ -136,20 +147,34 @@ class Loader {
       (made ??= mapObject(
         kernel,
         fd,
-        { name: spec.name, type: spec.type, keySize: spec.keySize, valueSize: spec.valueSize, maxEntries: effectiveEntries(spec, kernel), flags: spec.flags },
+        {
+          name: spec.name,
+          type: spec.type,
+          keySize: spec.keySize,
+          valueSize: spec.valueSize,
+          maxEntries: effectiveEntries(spec, kernel),
+          flags: spec.flags,
+        },
         schemas,
       ));
     this.#maps.set(spec.name, { name: spec.name, make });
     const open = (): DataSection => (section ??= this.#owned.own(new DataSection(make(), spec)));
     for (const variable of spec.variables) {
-      this.#variables.set(variable.name, { map: spec.name, spec: variable, section: open, schema: this.#options.globals?.get(variable.name) });
+      this.#variables.set(variable.name, {
+        map: spec.name,
+        spec: variable,
+        section: open,
+        schema: this.#options.globals?.get(variable.name),
+      });
     }
   }
 
   /** An arena has its user address before programs that use it are loaded. Its globals are at its start. */
   #mapArena(fd: Fd, spec: MapSpec): void {
     const length = spec.maxEntries * this.#kernel.pageSize;
-    const mapping = this.#owned.own(mapFile(this.#kernel, fd.fd, length, PROT.READ | PROT.WRITE, `map ${spec.name}`, { at: Number(spec.mapExtra) }));
+    const mapping = this.#owned.own(
+      mapFile(this.#kernel, fd.fd, length, PROT.READ | PROT.WRITE, `map ${spec.name}`, { at: Number(spec.mapExtra) }),
+    );
     if (spec.data !== undefined) new Uint8Array(mapping.buffer).set(spec.data);
   }
 
@@ -190,7 +215,8 @@ class Loader {
 
   #mapFd(name: string): number {
     const map = this.#fds.get(name);
-    if (map === undefined) throw new BpfkitError("SPEC", `a program uses the map ${name}, which the collection does not define`);
+    if (map === undefined)
+      throw new BpfkitError("SPEC", `a program uses the map ${name}, which the collection does not define`);
     return map.fd;
   }
 
@@ -206,25 +232,43 @@ class Loader {
       if (target === undefined) {
         // A program that was not selected leaves its slot empty.
         if (spec.type === BPF_MAP_TYPE.PROG_ARRAY) continue;
-        throw new BpfkitError("SPEC", `map ${spec.name}: slot ${slot.key} refers to ${slot.target}, which does not exist`);
+        throw new BpfkitError(
+          "SPEC",
+          `map ${spec.name}: slot ${slot.key} refers to ${slot.target}, which does not exist`,
+        );
       }
       const key = new Uint8Array(new Uint32Array([slot.key]).buffer);
       const value = new Uint8Array(new Uint32Array([target.fd]).buffer);
-      check(this.#kernel, bpf(this.#kernel, "MAP_UPDATE_ELEM", { map_fd: this.#mapFd(spec.name), key, value }), "BPF_MAP_UPDATE_ELEM", { subject: `slot ${slot.key} of map ${spec.name}` });
+      check(
+        this.#kernel,
+        bpf(this.#kernel, "MAP_UPDATE_ELEM", { map_fd: this.#mapFd(spec.name), key, value }),
+        "BPF_MAP_UPDATE_ELEM",
+        { subject: `slot ${slot.key} of map ${spec.name}` },
+      );
     }
   }
 
   finish(name: string): Collection {
     for (const variable of Object.keys(this.#options.config ?? {})) {
       if (!this.#used.has(variable)) {
-        throw new BpfkitError("CONFIG", `there is no global variable ${variable} to set; there are ${[...this.#variables.keys()].join(", ") || "none"}`);
+        throw new BpfkitError(
+          "CONFIG",
+          `there is no global variable ${variable} to set; there are ${[...this.#variables.keys()].join(", ") || "none"}`,
+        );
       }
     }
     for (const wanted of this.#options.programs ?? []) {
       if (!this.#progs.has(wanted)) throw new BpfkitError("NO_PROGRAM", `there is no program ${wanted} to load`);
     }
     return new Collection({
-      name, kernel: this.#kernel, owned: this.#owned, maps: this.#maps, progs: this.#progs, variables: this.#variables, notes: this.#notes, logs: this.#logs,
+      name,
+      kernel: this.#kernel,
+      owned: this.#owned,
+      maps: this.#maps,
+      progs: this.#progs,
+      variables: this.#variables,
+      notes: this.#notes,
+      logs: this.#logs,
     });
   }
 }
@@ -244,7 +288,13 @@ class CollectionBtf {
   readonly #fd: Fd | undefined;
   #local: Btf | undefined;
 
-  constructor(kernel: Kernel, owned: Owned, spec: CollectionSpec, progs: readonly ProgSpec[], note: (text: string) => void) {
+  constructor(
+    kernel: Kernel,
+    owned: Owned,
+    spec: CollectionSpec,
+    progs: readonly ProgSpec[],
+    note: (text: string) => void,
+  ) {
     this.#spec = spec;
     const bytes = prepareBtf(spec);
     if (bytes === undefined) return;
@@ -280,7 +330,11 @@ class CollectionBtf {
       if (left.length > 0) note(`left out of the BTF, which this kernel does not know: ${left.join(", ")}`);
       return second.result;
     }
-    const why = second.log.split("\n").filter((l) => l !== "").at(-1) ?? "";
+    const why =
+      second.log
+        .split("\n")
+        .filter((l) => l !== "")
+        .at(-1) ?? "";
     note(`the kernel refused the BTF, so programs have no line information: ${why}`);
     return second.result;
   }
@@ -295,7 +349,8 @@ class CollectionBtf {
 
   /** The unchanged BTF of the spec: what CO-RE records refer to. */
   local(): Btf {
-    if (this.#spec.btf === undefined) throw new BpfkitError("SPEC", `${this.#spec.name}: its programs have CO-RE relocations but it has no BTF`);
+    if (this.#spec.btf === undefined)
+      throw new BpfkitError("SPEC", `${this.#spec.name}: its programs have CO-RE relocations but it has no BTF`);
     return (this.#local ??= Btf.parse(this.#spec.btf, { what: `${this.#spec.name} BTF` }));
   }
 }

@@ -1,5 +1,6 @@
 /** Maps that are not tables of keys and values: queues, Bloom filters, stacks, program arrays, maps of maps, buffers. */
-import { BpfkitError, hostEndian } from "../core/index.ts";
+import { hostEndian } from "../core/bytes.ts";
+import { BpfkitError } from "../core/errors.ts";
 import type { Schema } from "../probe/schema-types.ts";
 import { type AttrCommand, bpf } from "../syscall/index.ts";
 import type { Fd } from "../syscall/fd.ts";
@@ -106,10 +107,12 @@ export class StackTraceMap extends BpfMap {
 export class FdMap extends BpfMap {
   #key(key: number | Uint8Array): Uint8Array {
     if (typeof key !== "number") {
-      if (key.length !== this.keySize) throw new BpfkitError("ARGUMENT", `key: expected ${this.keySize} bytes, got ${key.length}`);
+      if (key.length !== this.keySize)
+        throw new BpfkitError("ARGUMENT", `key: expected ${this.keySize} bytes, got ${key.length}`);
       return key;
     }
-    if (!Number.isInteger(key) || key < 0 || key > 0xffff_ffff) throw new BpfkitError("ARGUMENT", `key: expected an index, got ${key}`);
+    if (!Number.isInteger(key) || key < 0 || key > 0xffff_ffff)
+      throw new BpfkitError("ARGUMENT", `key: expected an index, got ${key}`);
     const bytes = new Uint8Array(this.keySize);
     new DataView(bytes.buffer).setUint32(0, key, LITTLE);
     return bytes;
@@ -146,7 +149,9 @@ export class RingBufMap<V = unknown> extends BpfMap {
   /** A reader of the samples. A second one would take samples away from the first. */
   open(options: { readonly lost?: () => bigint } = {}): EventReader<V> {
     const o = { kernel: this.kernel, fd: this.fd, size: this.maxEntries, ...options };
-    return (this.#schema === undefined ? openRingBuffer(o) : openRingBuffer({ ...o, schema: this.#schema })) as EventReader<V>;
+    return (
+      this.#schema === undefined ? openRingBuffer(o) : openRingBuffer({ ...o, schema: this.#schema })
+    ) as EventReader<V>;
   }
 }
 
@@ -161,7 +166,9 @@ export class PerfEventMap<V = unknown> extends BpfMap {
   open(options: { readonly pages?: number } = {}): EventReader<V> {
     const cpus = onlineCpus(this.kernel);
     const o = { kernel: this.kernel, cpus, setSlot: (cpu: number, fd: number) => this.set(cpu, { fd }), ...options };
-    return (this.#schema === undefined ? openPerfBuffer(o) : openPerfBuffer({ ...o, schema: this.#schema })) as EventReader<V>;
+    return (
+      this.#schema === undefined ? openPerfBuffer(o) : openPerfBuffer({ ...o, schema: this.#schema })
+    ) as EventReader<V>;
   }
   /** Puts a perf event (anything with a `fd`) at index `cpu`. */
   set(cpu: number, event: { readonly fd: number }): void {
@@ -174,10 +181,16 @@ export class PerfEventMap<V = unknown> extends BpfMap {
 }
 
 const PER_CPU: ReadonlySet<number> = new Set([
-  BPF_MAP_TYPE.PERCPU_HASH, BPF_MAP_TYPE.PERCPU_ARRAY, BPF_MAP_TYPE.LRU_PERCPU_HASH, BPF_MAP_TYPE.PERCPU_CGROUP_STORAGE,
+  BPF_MAP_TYPE.PERCPU_HASH,
+  BPF_MAP_TYPE.PERCPU_ARRAY,
+  BPF_MAP_TYPE.LRU_PERCPU_HASH,
+  BPF_MAP_TYPE.PERCPU_CGROUP_STORAGE,
 ]);
 const FDS: ReadonlySet<number> = new Set([
-  BPF_MAP_TYPE.PROG_ARRAY, BPF_MAP_TYPE.ARRAY_OF_MAPS, BPF_MAP_TYPE.HASH_OF_MAPS, BPF_MAP_TYPE.CGROUP_ARRAY,
+  BPF_MAP_TYPE.PROG_ARRAY,
+  BPF_MAP_TYPE.ARRAY_OF_MAPS,
+  BPF_MAP_TYPE.HASH_OF_MAPS,
+  BPF_MAP_TYPE.CGROUP_ARRAY,
 ]);
 
 /** The object for a live map of this type; it owns `fd` from now on. */

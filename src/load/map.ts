@@ -1,5 +1,6 @@
 /** A live map with typed keys and values: what every kind of map shares, and the keyed ones. */
-import { BpfkitError, hostEndian } from "../core/index.ts";
+import { hostEndian } from "../core/bytes.ts";
+import { BpfkitError } from "../core/errors.ts";
 import type { Schema } from "../probe/schema-types.ts";
 import { bpf, cstring } from "../syscall/attr.ts";
 import { check, syscallError } from "../syscall/errors.ts";
@@ -84,7 +85,9 @@ export class BpfMap {
 
   /** Makes the map read-only for user space, for good. Linux 5.2. */
   freeze(): void {
-    check(this.kernel, bpf(this.kernel, "MAP_FREEZE", { map_fd: this.fd }), "BPF_MAP_FREEZE", { subject: `map ${this.name}` });
+    check(this.kernel, bpf(this.kernel, "MAP_FREEZE", { map_fd: this.fd }), "BPF_MAP_FREEZE", {
+      subject: `map ${this.name}`,
+    });
   }
 
   close(): void {
@@ -110,7 +113,8 @@ export class BpfMap {
 
 function pinReasons(result: number): readonly string[] {
   if (result === -ERRNO.ENOENT) return ["the directory does not exist"];
-  if (result === -ERRNO.EPERM) return ["the path is not on a BPF file system (mount -t bpf bpf /sys/fs/bpf), or CAP_BPF is lacking"];
+  if (result === -ERRNO.EPERM)
+    return ["the path is not on a BPF file system (mount -t bpf bpf /sys/fs/bpf), or CAP_BPF is lacking"];
   return [];
 }
 
@@ -169,15 +173,20 @@ export class KvMap<K = unknown, V = unknown> extends BpfMap {
     this.#decodeKey = codecOf(key).decoder(this.memory) as Decode<K>;
     const values = codecOf(value);
     const shape = { slots, slotSize, what: facts.name };
-    this.#encodeValue = (slots === 1 ? values.encoder(this.memory, "value") : perCpuEncoder(values.encoder(this.memory, "value"), shape)) as Encode<V>;
-    this.#decodeValue = (slots === 1 ? values.decoder(this.memory) : perCpuDecoder(values.decoder(this.memory), shape)) as Decode<V>;
+    this.#encodeValue = (
+      slots === 1 ? values.encoder(this.memory, "value") : perCpuEncoder(values.encoder(this.memory, "value"), shape)
+    ) as Encode<V>;
+    this.#decodeValue = (
+      slots === 1 ? values.decoder(this.memory) : perCpuDecoder(values.decoder(this.memory), shape)
+    ) as Decode<V>;
     this.#batch = new Batch<K, V>({
       map: this,
       valueBytes: slotSize * slots,
       keyDecoder: (b) => codecOf(key).decoder(b) as Decode<K>,
       keyEncoder: (b) => codecOf(key).encoder(b, "key") as Encode<K>,
       valueDecoder: (b) => (slots === 1 ? values.decoder(b) : perCpuDecoder(values.decoder(b), shape)) as Decode<V>,
-      valueEncoder: (b) => (slots === 1 ? values.encoder(b, "value") : perCpuEncoder(values.encoder(b, "value"), shape)) as Encode<V>,
+      valueEncoder: (b) =>
+        (slots === 1 ? values.encoder(b, "value") : perCpuEncoder(values.encoder(b, "value"), shape)) as Encode<V>,
     });
   }
 
@@ -387,8 +396,8 @@ interface PerCpuShape {
 
 function perCpuDecoder(decode: Decode<unknown>, { slots, slotSize }: PerCpuShape): Decode<unknown[]> {
   return (offset) => {
-    const values = new Array<unknown>(slots);
-    for (let cpu = 0; cpu < slots; cpu++) values[cpu] = decode(offset + cpu * slotSize);
+    const values: unknown[] = [];
+    for (let cpu = 0; cpu < slots; cpu++) values.push(decode(offset + cpu * slotSize));
     return values;
   };
 }
@@ -396,7 +405,10 @@ function perCpuDecoder(decode: Decode<unknown>, { slots, slotSize }: PerCpuShape
 function perCpuEncoder(encode: Encode<unknown>, { slots, slotSize, what }: PerCpuShape): Encode<unknown[]> {
   return (values, offset) => {
     if (!Array.isArray(values) || values.length !== slots) {
-      throw new BpfkitError("ARGUMENT", `${what}: expected an array with a value for each of the ${slots} possible CPUs`);
+      throw new BpfkitError(
+        "ARGUMENT",
+        `${what}: expected an array with a value for each of the ${slots} possible CPUs`,
+      );
     }
     for (let cpu = 0; cpu < slots; cpu++) encode(values[cpu], offset + cpu * slotSize);
   };

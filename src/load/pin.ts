@@ -1,5 +1,5 @@
 /** Objects pinned in a BPF file system: they outlive the process that made them. */
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 import { bpf, cstring } from "../syscall/attr.ts";
 import { mapInfo, objectInfo } from "../syscall/bpf.ts";
 import { check } from "../syscall/errors.ts";
@@ -14,7 +14,12 @@ import { mapObject } from "./map-kinds.ts";
 /** BPF_OBJ_GET: a new descriptor of what is pinned at `path`. Linux 4.4. */
 export function openPinned(path: string, kernel: Kernel = realKernel()): Fd {
   const result = bpf(kernel, "OBJ_GET", { pathname: cstring(path) });
-  const reasons = result === -ERRNO.ENOENT ? ["nothing is pinned there"] : result === -ERRNO.EPERM ? ["the path is not on a BPF file system, or the process lacks CAP_BPF"] : [];
+  const reasons =
+    result === -ERRNO.ENOENT
+      ? ["nothing is pinned there"]
+      : result === -ERRNO.EPERM
+        ? ["the path is not on a BPF file system, or the process lacks CAP_BPF"]
+        : [];
   return new Fd(kernel, check(kernel, result, "BPF_OBJ_GET", { subject: path, reasons }), path);
 }
 
@@ -42,7 +47,12 @@ export function openPinnedLink(path: string, kernel: Kernel = realKernel()): Lin
   const fd = owned.own(openPinned(path, kernel));
   try {
     const view = new DataView(objectInfo(kernel, fd.fd, 16).slice().buffer);
-    return new Link({ kernel, name: `program ${view.byteLength >= 12 ? view.getUint32(8, true) : "?"}`, fd: -1 }, `pinned link ${path}`, owned, fd);
+    return new Link(
+      { kernel, name: `program ${view.byteLength >= 12 ? view.getUint32(8, true) : "?"}`, fd: -1 },
+      `pinned link ${path}`,
+      owned,
+      fd,
+    );
   } catch (error) {
     owned.close();
     throw error;

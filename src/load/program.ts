@@ -1,8 +1,15 @@
 /** A program in the kernel. */
-import { BpfkitError, NotSupportedError } from "../core/index.ts";
+import { BpfkitError, NotSupportedError } from "../core/errors.ts";
 import type { ProgSpec } from "../elf/spec.ts";
 import { bpf, cstring } from "../syscall/attr.ts";
-import { type ProgInfo, type TestRunOptions, type TestRunResult, progInfo, progTestRun, progXlated } from "../syscall/bpf.ts";
+import {
+  type ProgInfo,
+  type TestRunOptions,
+  type TestRunResult,
+  progInfo,
+  progTestRun,
+  progXlated,
+} from "../syscall/bpf.ts";
 import { check } from "../syscall/errors.ts";
 import type { Fd } from "../syscall/fd.ts";
 import type { Kernel } from "../syscall/kernel.ts";
@@ -10,7 +17,14 @@ import { BPF_ATTACH_TYPE } from "../uapi/attach-types.ts";
 import { BPF_PROG_TYPE } from "../uapi/prog-types.ts";
 import { attachCgroup, attachNetns, attachTcx, attachXdp } from "./attach/net.ts";
 import { attachKprobe, attachUprobe, parseSymbol } from "./attach/probe.ts";
-import { type PerfEventTarget, attachIter, attachPerfEvent, attachRawTracepoint, attachTracepoint, attachTracing } from "./attach/trace.ts";
+import {
+  type PerfEventTarget,
+  attachIter,
+  attachPerfEvent,
+  attachRawTracepoint,
+  attachTracepoint,
+  attachTracing,
+} from "./attach/trace.ts";
 import type { Link } from "./link.ts";
 
 /** Where to attach, for what the section does not say. */
@@ -81,7 +95,9 @@ export class Program {
 
   /** Keeps the program loaded after this process ends, under `path` in a mounted bpffs. */
   pin(path: string): void {
-    check(this.kernel, bpf(this.kernel, "OBJ_PIN", { pathname: cstring(path), bpf_fd: this.fd }), "BPF_OBJ_PIN", { subject: `program ${this.name} at ${path}` });
+    check(this.kernel, bpf(this.kernel, "OBJ_PIN", { pathname: cstring(path), bpf_fd: this.fd }), "BPF_OBJ_PIN", {
+      subject: `program ${this.name} at ${path}`,
+    });
   }
 
   close(): void {
@@ -118,9 +134,15 @@ function attachBySection(prog: Program, options: AttachOptions): Link {
       return attachRawTracepoint(prog, target, cookie);
     case BPF_PROG_TYPE.TRACING:
       if (spec.expectedAttachType === BPF_ATTACH_TYPE.TRACE_ITER) return attachIter(prog, target);
-      return attachTracing(prog, spec.expectedAttachType, `${TRACING_VERBS[spec.expectedAttachType] ?? "tracing"} ${target}`, cookie);
+      return attachTracing(
+        prog,
+        spec.expectedAttachType,
+        `${TRACING_VERBS[spec.expectedAttachType] ?? "tracing"} ${target}`,
+        cookie,
+      );
     case BPF_PROG_TYPE.LSM:
-      if (spec.expectedAttachType === BPF_ATTACH_TYPE.LSM_CGROUP) return attachCgroup(prog, cgroupOf(prog, options), spec.expectedAttachType);
+      if (spec.expectedAttachType === BPF_ATTACH_TYPE.LSM_CGROUP)
+        return attachCgroup(prog, cgroupOf(prog, options), spec.expectedAttachType);
       return attachTracing(prog, spec.expectedAttachType, `lsm ${target}`, cookie);
     case BPF_PROG_TYPE.KPROBE:
       return attachProbe(prog, target, options);
@@ -129,10 +151,17 @@ function attachBySection(prog: Program, options: AttachOptions): Link {
     case BPF_PROG_TYPE.XDP:
       return attachXdp(prog, deviceOf(prog, options));
     case BPF_PROG_TYPE.SCHED_CLS:
-      return attachTcx(prog, deviceOf(prog, options), spec.expectedAttachType === BPF_ATTACH_TYPE.TCX_EGRESS || /egress/.test(spec.section) ? "egress" : "ingress");
+      return attachTcx(
+        prog,
+        deviceOf(prog, options),
+        spec.expectedAttachType === BPF_ATTACH_TYPE.TCX_EGRESS || /egress/.test(spec.section) ? "egress" : "ingress",
+      );
     case BPF_PROG_TYPE.SK_LOOKUP:
     case BPF_PROG_TYPE.FLOW_DISSECTOR:
-      return attachNetns(prog, spec.type === BPF_PROG_TYPE.SK_LOOKUP ? BPF_ATTACH_TYPE.SK_LOOKUP : BPF_ATTACH_TYPE.FLOW_DISSECTOR);
+      return attachNetns(
+        prog,
+        spec.type === BPF_PROG_TYPE.SK_LOOKUP ? BPF_ATTACH_TYPE.SK_LOOKUP : BPF_ATTACH_TYPE.FLOW_DISSECTOR,
+      );
     case BPF_PROG_TYPE.CGROUP_SKB:
     case BPF_PROG_TYPE.CGROUP_SOCK:
     case BPF_PROG_TYPE.CGROUP_SOCK_ADDR:
@@ -142,7 +171,10 @@ function attachBySection(prog: Program, options: AttachOptions): Link {
     case BPF_PROG_TYPE.SOCK_OPS:
       return attachCgroup(prog, cgroupOf(prog, options), spec.expectedAttachType);
     default:
-      throw new NotSupportedError("attach", `programs of section ${JSON.stringify(spec.section)} cannot be attached from here; run them with testRun()`);
+      throw new NotSupportedError(
+        "attach",
+        `programs of section ${JSON.stringify(spec.section)} cannot be attached from here; run them with testRun()`,
+      );
   }
 }
 
@@ -158,7 +190,11 @@ function attachProbe(prog: Program, target: string, options: AttachOptions): Lin
     case "ksyscall":
     case "kretsyscall":
       if (target === "") throw noTarget(prog, `${verb}/NAME`);
-      return attachKprobe(prog, { symbol: `${SYSCALL_PREFIX[process.arch] ?? ""}sys_${target}`, ret: verb === "kretsyscall", ...cookie });
+      return attachKprobe(prog, {
+        symbol: `${SYSCALL_PREFIX[process.arch] ?? ""}sys_${target}`,
+        ret: verb === "kretsyscall",
+        ...cookie,
+      });
     case "uprobe":
     case "uretprobe": {
       const colon = target.lastIndexOf(":");
@@ -166,24 +202,43 @@ function attachProbe(prog: Program, target: string, options: AttachOptions): Lin
       const binary = colon < 0 ? options.binary : target.slice(0, colon);
       if (binary === undefined || place === "") throw noTarget(prog, `${verb}/BINARY:FUNCTION`);
       const at = /^(0x[0-9a-f]+|\d+)$/i.test(place) ? { offset: Number(place) } : parseSymbol(place);
-      return attachUprobe(prog, { binary, ...at, ret: verb === "uretprobe", ...(options.pid === undefined ? {} : { pid: options.pid }), ...cookie });
+      return attachUprobe(prog, {
+        binary,
+        ...at,
+        ret: verb === "uretprobe",
+        ...(options.pid === undefined ? {} : { pid: options.pid }),
+        ...cookie,
+      });
     }
     default:
-      throw new NotSupportedError("attach", `programs of section ${JSON.stringify(prog.spec.section)} cannot be attached from here`);
+      throw new NotSupportedError(
+        "attach",
+        `programs of section ${JSON.stringify(prog.spec.section)} cannot be attached from here`,
+      );
   }
 }
 
 /** What a system call's function is called behind the wrapper (ARCH_HAS_SYSCALL_WRAPPER, Linux 4.17). */
-const SYSCALL_PREFIX: Readonly<Record<string, string>> = { x64: "__x64_", arm64: "__arm64_", s390x: "__s390x_", riscv64: "__riscv_" };
+const SYSCALL_PREFIX: Readonly<Record<string, string>> = {
+  x64: "__x64_",
+  arm64: "__arm64_",
+  s390x: "__s390x_",
+  riscv64: "__riscv_",
+};
 
 function noTarget(prog: Program, shape: string): BpfkitError {
-  return new BpfkitError("ATTACH", `program ${prog.name}: its section ${JSON.stringify(prog.spec.section)} does not say where to attach: expected ${shape}`);
+  return new BpfkitError(
+    "ATTACH",
+    `program ${prog.name}: its section ${JSON.stringify(prog.spec.section)} does not say where to attach: expected ${shape}`,
+  );
 }
 function deviceOf(prog: Program, options: AttachOptions): string | number {
-  if (options.device === undefined) throw new BpfkitError("ATTACH", `program ${prog.name}: say which network interface with the option device`);
+  if (options.device === undefined)
+    throw new BpfkitError("ATTACH", `program ${prog.name}: say which network interface with the option device`);
   return options.device;
 }
 function cgroupOf(prog: Program, options: AttachOptions): string {
-  if (options.cgroup === undefined) throw new BpfkitError("ATTACH", `program ${prog.name}: say which cgroup v2 directory with the option cgroup`);
+  if (options.cgroup === undefined)
+    throw new BpfkitError("ATTACH", `program ${prog.name}: say which cgroup v2 directory with the option cgroup`);
   return options.cgroup;
 }

@@ -1,13 +1,12 @@
 /** From a module to a running app: compile, load, attach. */
-import { type CompileResult } from "../compiler/index.ts";
+import type { CompileResult } from "../compiler/compile.ts";
 import type { LoadedModule } from "../compiler/capture/types.ts";
-import type { Btf } from "../btf/index.ts";
+import type { Btf } from "../btf/btf.ts";
 import type { AnyProgram } from "../probe/program-types.ts";
 import type { Schema } from "../probe/schema-types.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { App, type AppOptions } from "./app.ts";
 import { attachHandle } from "./attach-handle.ts";
-import { compileModule } from "./compile-module.ts";
 import type { VariableValue } from "./create-map.ts";
 import { load } from "./load.ts";
 import type { AttachOptions } from "./program.ts";
@@ -23,24 +22,6 @@ export interface StartOptions extends AppOptions {
   readonly attach?: AttachOptions;
   /** @internal modules that bpfkit loaded itself */
   readonly modules?: ReadonlyMap<string, LoadedModule>;
-}
-
-/**
- * Compiles the programs that `module` exports, loads them and attaches each where its
- * declaration says. Needs the privilege that loading needs (see README). The caller closes
- * the app's collection.
- *
- * @example
- * import { start } from "bpfkit/load";
- * // using app = start(await import("./execsnoop.ts"));
- */
-export function start(module: Readonly<Record<string, unknown>>, options: StartOptions = {}): App {
-  const compiled = compileModule(module, { name: options.name ?? "probe", ...pick(options) });
-  return startCompiled(compiled, options);
-}
-
-function pick({ kernel, btf, modules }: StartOptions): { kernel?: Kernel; btf?: Btf; modules?: ReadonlyMap<string, LoadedModule> } {
-  return { ...(kernel === undefined ? {} : { kernel }), ...(btf === undefined ? {} : { btf }), ...(modules === undefined ? {} : { modules }) };
 }
 
 /** What `startCompiled` needs of a compiled module: `CompileResult`, or what a cache kept of one. */

@@ -1,6 +1,6 @@
 /** Addresses of stack traces to names: kernel functions from /proc/kallsyms, user functions from the ELF files a process has mapped. */
 import { existsSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { FunctionTable } from "../elf/index.ts";
+import { FunctionTable } from "../elf/functions.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { realKernel } from "../syscall/kernel-real.ts";
 import { withElf } from "./attach/binary.ts";
@@ -72,11 +72,13 @@ export class Symbolizer {
     const process = this.#process(pid, at);
     const region = process.regions.find((r) => at >= r.start && at < r.end);
     const jit = process.jit.find((f) => at >= f.start && at < f.start + f.size);
-    if (jit !== undefined) return { address, name: jit.name, offset: Number(address - jit.start), module: region?.path ?? "[jit]" };
+    if (jit !== undefined)
+      return { address, name: jit.name, offset: Number(address - jit.start), module: region?.path ?? "[jit]" };
     if (region === undefined) return { address, name: undefined, offset: 0, module: "" };
     const offset = Number(at - region.start + region.fileOffset);
     const found = this.#file(pid, region.path)?.findByOffset(offset);
-    if (found === undefined || found.offset === undefined) return { address, name: undefined, offset, module: region.path };
+    if (found === undefined || found.offset === undefined)
+      return { address, name: undefined, offset, module: region.path };
     return { address, name: found.name, offset: offset - found.offset + Number(back), module: region.path };
   }
 
@@ -146,7 +148,11 @@ function readPerfMap(pid: number): Process["jit"] {
   // Inside a container the process knows itself by another number.
   const inner = /^NSpid:.*?(\d+)$/m.exec(readText(`/proc/${pid}/status`))?.[1] ?? String(pid);
   const text = readText(`/proc/${pid}/root/tmp/perf-${inner}.map`);
-  return [...text.matchAll(/^([0-9a-f]+) ([0-9a-f]+) (.+)$/gm)].map((m) => ({ start: BigInt(`0x${m[1] ?? "0"}`), size: BigInt(`0x${m[2] ?? "0"}`), name: m[3] ?? "" }));
+  return [...text.matchAll(/^([0-9a-f]+) ([0-9a-f]+) (.+)$/gm)].map((m) => ({
+    start: BigInt(`0x${m[1] ?? "0"}`),
+    size: BigInt(`0x${m[2] ?? "0"}`),
+    name: m[3] ?? "",
+  }));
 }
 
 function readText(path: string): string {

@@ -1,5 +1,6 @@
 /** A rejection by the kernel's verifier, mapped back to the source lines of the program. */
-import { BpfkitError, type Diagnostic, type Label, type Span } from "../core/index.ts";
+import type { Diagnostic, Label, Span } from "../core/diagnostic.ts";
+import { BpfkitError } from "../core/errors.ts";
 import type { LineInfo, ProgSpec } from "../elf/spec.ts";
 import { errnoName } from "../uapi/errno.ts";
 
@@ -19,10 +20,18 @@ export class VerifierError extends BpfkitError {
   constructor(prog: ProgSpec, errno: number, log: string, poisoned: ReadonlyMap<number, Diagnostic> = new Map()) {
     const summary = readLog(log);
     const core = summary.insn === undefined ? undefined : poisoned.get(summary.insn);
-    const message = core !== undefined ? core.message : summary.reason === "" ? `the kernel refused the program (${errnoName(errno)}) and said nothing` : summary.reason;
+    const message =
+      core !== undefined
+        ? core.message
+        : summary.reason === ""
+          ? `the kernel refused the program (${errnoName(errno)}) and said nothing`
+          : summary.reason;
     const found = diagnose(prog, summary, message);
-    const diagnostic = core === undefined ? found : { ...core, labels: found.labels, notes: [...core.notes, ...found.notes] };
-    super("VERIFIER", `the kernel refused program ${prog.name}: ${message}${where(diagnostic)}`, { diagnostics: [diagnostic] });
+    const diagnostic =
+      core === undefined ? found : { ...core, labels: found.labels, notes: [...core.notes, ...found.notes] };
+    super("VERIFIER", `the kernel refused program ${prog.name}: ${message}${where(diagnostic)}`, {
+      diagnostics: [diagnostic],
+    });
     this.program = prog.name;
     this.log = log;
     this.errno = errno;
@@ -41,7 +50,8 @@ interface LogSummary {
 
 const INSN = /^(\d+): \([0-9a-f]{2}\)/;
 /** Lines that are states, comments or statistics, not reasons. */
-const NOISE = /^(;|from \d+ to|\d+: (R|\()|R\d+(_w)?=|func#|processed \d+ insns|verification time|stack depth|mark_precise|last_idx|first_idx|regs=|parent |propagating|caller:|callee:|frame\d+:|safe$|max_states|total_states|peak_states|mark_read|-- BEGIN|-- END|$)/;
+const NOISE =
+  /^(;|from \d+ to|\d+: (R|\()|R\d+(_w)?=|func#|processed \d+ insns|verification time|stack depth|mark_precise|last_idx|first_idx|regs=|parent |propagating|caller:|callee:|frame\d+:|safe$|max_states|total_states|peak_states|mark_read|-- BEGIN|-- END|$)/;
 
 /** What the log says went wrong, and where. */
 export function readLog(log: string): LogSummary {
@@ -122,12 +132,24 @@ function where(diagnostic: Diagnostic): string {
 
 /** What usually helps, by the verifier's words. */
 const HINTS: readonly (readonly [RegExp, string])[] = [
-  [/map_value_or_null|mem_or_null|ptr_or_null/, "the value may be missing: check it for undefined (null) before using it"],
-  [/BPF program is too large|too many states|The sequence of \d+ jumps is too complex/, "the verifier ran out of patience: shorten loops, or move work into a subprogram or bpf_loop"],
+  [
+    /map_value_or_null|mem_or_null|ptr_or_null/,
+    "the value may be missing: check it for undefined (null) before using it",
+  ],
+  [
+    /BPF program is too large|too many states|The sequence of \d+ jumps is too complex/,
+    "the verifier ran out of patience: shorten loops, or move work into a subprogram or bpf_loop",
+  ],
   [/invalid access to packet/, "compare the end of the access with the packet's end first"],
-  [/unbounded memory access|unbounded min value|R\d+ min value is negative/, "give the length or index a bound that the verifier sees: compare it, or mask it with &"],
+  [
+    /unbounded memory access|unbounded min value|R\d+ min value is negative/,
+    "give the length or index a bound that the verifier sees: compare it, or mask it with &",
+  ],
   [/invalid access to map value/, "the offset may leave the map's value: bound it before the access"],
-  [/stack depth|combined stack size|invalid (?:indirect )?(?:read|write|access).*stack/, "at most 512 bytes of stack: use a per-CPU map for large values, and set every byte before it is read"],
+  [
+    /stack depth|combined stack size|invalid (?:indirect )?(?:read|write|access).*stack/,
+    "at most 512 bytes of stack: use a per-CPU map for large values, and set every byte before it is read",
+  ],
   [/back-edge|infinite loop detected/, "the loop has no bound that the verifier sees"],
   [/cannot call GPL-restricted function/, "the program's licence must be compatible with the GPL for this helper"],
   [/cannot use helper|unknown func|invalid func/, "this kernel does not allow that helper in programs of this type"],

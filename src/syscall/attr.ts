@@ -6,10 +6,17 @@
  * the surplus bytes are not zero. So it is told the size up to the last field that was
  * set: whatever an older kernel understands, it accepts.
  */
-import { ArgumentError, encodeUtf8, hostEndian } from "../core/index.ts";
+import { encodeUtf8, hostEndian } from "../core/bytes.ts";
+import { ArgumentError } from "../core/errors.ts";
 import { BPF_CMD } from "../uapi/commands.ts";
 import {
-  ATTR_LAYOUTS, type AttrCommand, type AttrOf, type FieldType, LINK_VARIANTS, type LinkAttrOf, type LinkVariant,
+  ATTR_LAYOUTS,
+  type AttrCommand,
+  type AttrOf,
+  type FieldType,
+  LINK_VARIANTS,
+  type LinkAttrOf,
+  type LinkVariant,
 } from "./attr-layout.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -71,7 +78,13 @@ function encode(kernel: Kernel, what: string, layout: Compiled, values: Values):
   return { bytes, size: Math.max(size, 4) };
 }
 
-function put(kernel: Kernel, view: DataView, field: Field, value: number | bigint | string | Uint8Array, what: string): void {
+function put(
+  kernel: Kernel,
+  view: DataView,
+  field: Field,
+  value: number | bigint | string | Uint8Array,
+  what: string,
+): void {
   const { offset, type } = field;
   switch (type) {
     case "u32":
@@ -84,7 +97,8 @@ function put(kernel: Kernel, view: DataView, field: Field, value: number | bigin
     case "ptr": {
       const number = value instanceof Uint8Array ? (value.length === 0 ? 0 : kernel.address(value)) : value;
       const big = typeof number === "bigint" ? number : BigInt(integer(number, 0, Number.MAX_SAFE_INTEGER, what));
-      if (big < 0n || big >= 1n << 64n) throw new ArgumentError(what, `expected an unsigned 64-bit integer, got ${big}`);
+      if (big < 0n || big >= 1n << 64n)
+        throw new ArgumentError(what, `expected an unsigned 64-bit integer, got ${big}`);
       view.setBigUint64(offset, big, LITTLE);
       return;
     }

@@ -1,5 +1,5 @@
 /** Programs, maps and BTF by bpf(2), one call each; `src/load` builds on these. */
-import { decodeCString, hostEndian } from "../core/index.ts";
+import { decodeCString, hostEndian } from "../core/bytes.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import type { AttrOf } from "./attr-layout.ts";
 import { bpf, bpfWithResults, cstring } from "./attr.ts";
@@ -71,7 +71,8 @@ export function progLoad(kernel: Kernel, options: ProgLoadOptions): ProgLoadResu
 }
 
 function progAttr(o: ProgLoadOptions, level: number, log: Uint8Array): AttrOf<"PROG_LOAD"> {
-  const records = (info: ProgLoadOptions["funcInfo"]): number => (info === undefined ? 0 : info.bytes.length / info.recordSize);
+  const records = (info: ProgLoadOptions["funcInfo"]): number =>
+    info === undefined ? 0 : info.bytes.length / info.recordSize;
   return {
     prog_type: o.type,
     insn_cnt: o.insns.length / 8,
@@ -94,7 +95,10 @@ function progAttr(o: ProgLoadOptions, level: number, log: Uint8Array): AttrOf<"P
     line_info_cnt: records(o.lineInfo),
     attach_btf_id: o.attachBtfId,
     attach_prog_fd: o.attachFd,
-    fd_array: o.fdArray === undefined ? undefined : new Uint8Array(o.fdArray.buffer, o.fdArray.byteOffset, o.fdArray.byteLength),
+    fd_array:
+      o.fdArray === undefined
+        ? undefined
+        : new Uint8Array(o.fdArray.buffer, o.fdArray.byteOffset, o.fdArray.byteLength),
   };
 }
 
@@ -292,14 +296,22 @@ export function mapInfo(kernel: Kernel, fd: number): MapInfo {
   const view = pad(objectInfo(kernel, fd, MAP_INFO_SIZE), MAP_INFO_SIZE);
   const u = (offset: number): number => view.getUint32(offset, LITTLE);
   return {
-    type: u(0), id: u(4), keySize: u(8), valueSize: u(12), maxEntries: u(16), flags: u(20), name: nameAt(view, 24),
-    btfId: u(64), btfKeyTypeId: u(68), btfValueTypeId: u(72),
+    type: u(0),
+    id: u(4),
+    keySize: u(8),
+    valueSize: u(12),
+    maxEntries: u(16),
+    flags: u(20),
+    name: nameAt(view, 24),
+    btfId: u(64),
+    btfKeyTypeId: u(68),
+    btfValueTypeId: u(72),
   };
 }
 
 /** Ids of every program, map, BTF object or link in the kernel, ascending. Needs CAP_SYS_ADMIN. */
 export function* objectIds(kernel: Kernel, kind: "PROG" | "MAP" | "BTF" | "LINK"): Generator<number> {
-  for (let id = 0; ; ) {
+  for (let id = 0; ;) {
     const { result, u32 } = bpfWithResults(kernel, `${kind}_GET_NEXT_ID`, { id });
     if (result === -ERRNO.ENOENT) return;
     check(kernel, result, `BPF_${kind}_GET_NEXT_ID`);
@@ -310,7 +322,12 @@ export function* objectIds(kernel: Kernel, kind: "PROG" | "MAP" | "BTF" | "LINK"
 
 /** An owned fd of the object with this id; throws ENOENT when it is gone. */
 export function openById(kernel: Kernel, kind: "PROG" | "MAP" | "BTF" | "LINK", id: number): Fd {
-  return fdFrom(kernel, bpf(kernel, `${kind}_GET_FD_BY_ID`, { id }), `BPF_${kind}_GET_FD_BY_ID`, `${kind.toLowerCase()} ${id}`);
+  return fdFrom(
+    kernel,
+    bpf(kernel, `${kind}_GET_FD_BY_ID`, { id }),
+    `BPF_${kind}_GET_FD_BY_ID`,
+    `${kind.toLowerCase()} ${id}`,
+  );
 }
 
 function pad(bytes: Uint8Array, size: number): DataView {

@@ -1,5 +1,5 @@
 /** The CPUs of this machine: per-CPU map values have one slot for each possible CPU, perf events one for each online one. */
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** Parses a list such as "0-3,8". */
@@ -8,7 +8,8 @@ export function parseCpuList(text: string): number[] {
   for (const part of text.trim().split(",")) {
     if (part === "") continue;
     const match = /^(\d+)(?:-(\d+))?$/.exec(part);
-    if (match === null) throw new BpfkitError("CPU_LIST", `expected a CPU list such as 0-3,8, got ${JSON.stringify(text)}`);
+    if (match === null)
+      throw new BpfkitError("CPU_LIST", `expected a CPU list such as 0-3,8, got ${JSON.stringify(text)}`);
     const first = Number(match[1]);
     const last = Number(match[2] ?? match[1]);
     for (let cpu = first; cpu <= last && cpus.length < 65_536; cpu++) cpus.push(cpu);
@@ -36,7 +37,10 @@ export function onlineCpus(kernel: Kernel): readonly number[] {
 function readList(kernel: Kernel, name: string): number[] {
   const bytes = kernel.readFile(`/sys/devices/system/cpu/${name}`);
   if (typeof bytes === "number") {
-    throw new BpfkitError("CPU_LIST", `/sys/devices/system/cpu/${name} cannot be read (errno ${-bytes}); is /sys mounted?`);
+    throw new BpfkitError(
+      "CPU_LIST",
+      `/sys/devices/system/cpu/${name} cannot be read (errno ${-bytes}); is /sys mounted?`,
+    );
   }
   return parseCpuList(new TextDecoder().decode(bytes));
 }

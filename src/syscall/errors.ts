@@ -1,5 +1,5 @@
 /** An errno from the kernel, explained: what is in the way on this machine, and what to do about it. */
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 import { errnoName, errnoRow } from "../uapi/errno.ts";
 import { type Explanation, explainErrno } from "./explain.ts";
 import type { Kernel } from "./kernel.ts";

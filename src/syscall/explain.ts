@@ -16,11 +16,22 @@ type CapName = keyof typeof CAP;
 
 /** Program types that read kernel memory (CAP_PERFMON) or touch packets (CAP_NET_ADMIN): kernel/bpf/syscall.c, is_perfmon_prog_type, is_net_admin_prog_type. */
 const PERFMON_PROGS: ReadonlySet<number> = new Set([
-  BPF_PROG_TYPE.KPROBE, BPF_PROG_TYPE.TRACEPOINT, BPF_PROG_TYPE.PERF_EVENT, BPF_PROG_TYPE.RAW_TRACEPOINT,
-  BPF_PROG_TYPE.RAW_TRACEPOINT_WRITABLE, BPF_PROG_TYPE.TRACING, BPF_PROG_TYPE.LSM, BPF_PROG_TYPE.STRUCT_OPS, BPF_PROG_TYPE.EXT,
+  BPF_PROG_TYPE.KPROBE,
+  BPF_PROG_TYPE.TRACEPOINT,
+  BPF_PROG_TYPE.PERF_EVENT,
+  BPF_PROG_TYPE.RAW_TRACEPOINT,
+  BPF_PROG_TYPE.RAW_TRACEPOINT_WRITABLE,
+  BPF_PROG_TYPE.TRACING,
+  BPF_PROG_TYPE.LSM,
+  BPF_PROG_TYPE.STRUCT_OPS,
+  BPF_PROG_TYPE.EXT,
 ]);
 const UNPRIVILEGED_PROGS: ReadonlySet<number> = new Set([BPF_PROG_TYPE.SOCKET_FILTER, BPF_PROG_TYPE.CGROUP_SKB]);
-const PLAIN_PROGS: ReadonlySet<number> = new Set([BPF_PROG_TYPE.SYSCALL, BPF_PROG_TYPE.LIRC_MODE2, ...UNPRIVILEGED_PROGS]);
+const PLAIN_PROGS: ReadonlySet<number> = new Set([
+  BPF_PROG_TYPE.SYSCALL,
+  BPF_PROG_TYPE.LIRC_MODE2,
+  ...UNPRIVILEGED_PROGS,
+]);
 
 /** Is the kernel release `release` older than `version` ("5.11")? */
 export function olderThan(release: string, version: string): boolean {
@@ -55,7 +66,10 @@ function explain(kernel: Kernel, command: string, errno: number, context: CallCo
     case ERRNO.ENOSYS:
       return perf
         ? { reasons: ["this kernel is built without CONFIG_PERF_EVENTS"], help: undefined }
-        : { reasons: ["this kernel is built without CONFIG_BPF_SYSCALL, or a seccomp filter hides bpf(2)"], help: undefined };
+        : {
+            reasons: ["this kernel is built without CONFIG_BPF_SYSCALL, or a seccomp filter hides bpf(2)"],
+            help: undefined,
+          };
     case ERRNO.E2BIG:
       return perf || command === "BPF_PROG_LOAD"
         ? NOTHING
@@ -92,9 +106,12 @@ function permission(kernel: Kernel, perf: boolean, context: CallContext): Explan
   if (missing.length > 0) {
     const names = (split ? missing : (["SYS_ADMIN"] as const)).map((c) => `CAP_${c}`).join(" and ");
     reasons.push(`the process lacks ${names}`);
-    helps.push(`Run it as root (sudo), or give node the capabilities: sudo setcap ${missing.map((c) => `cap_${c.toLowerCase()}`).join(",")}+ep "$(readlink -f "$(command -v node)")"`);
+    helps.push(
+      `Run it as root (sudo), or give node the capabilities: sudo setcap ${missing.map((c) => `cap_${c.toLowerCase()}`).join(",")}+ep "$(readlink -f "$(command -v node)")"`,
+    );
     const sysctl = readText(kernel, "/proc/sys/kernel/unprivileged_bpf_disabled").trim();
-    if (!perf && sysctl !== "" && sysctl !== "0") reasons.push(`kernel.unprivileged_bpf_disabled is ${sysctl}, so nothing is allowed without it`);
+    if (!perf && sysctl !== "" && sysctl !== "0")
+      reasons.push(`kernel.unprivileged_bpf_disabled is ${sysctl}, so nothing is allowed without it`);
   }
   if (perf && !admin && !has("PERFMON")) {
     const paranoid = readText(kernel, "/proc/sys/kernel/perf_event_paranoid").trim();
@@ -141,16 +158,27 @@ function tooOld(kernel: Kernel, context: CallContext): Explanation {
   if (context.mapType !== undefined) {
     const row = MAP_TYPES.find((r) => r.id === context.mapType);
     if (row !== undefined && olderThan(kernel.release, row.since)) {
-      return { reasons: [`maps of type ${row.name.toLowerCase()} need Linux ${row.since}, this is ${kernel.release}`], help: undefined };
+      return {
+        reasons: [`maps of type ${row.name.toLowerCase()} need Linux ${row.since}, this is ${kernel.release}`],
+        help: undefined,
+      };
     }
     if (context.mapType === BPF_MAP_TYPE.RINGBUF) {
-      return { reasons: [`max_entries of a ring buffer must be a power of two and a multiple of the page size ${kernel.pageSize}`], help: undefined };
+      return {
+        reasons: [
+          `max_entries of a ring buffer must be a power of two and a multiple of the page size ${kernel.pageSize}`,
+        ],
+        help: undefined,
+      };
     }
   }
   if (context.progType !== undefined) {
     const row = PROG_TYPES.find((r) => r.id === context.progType);
     if (row !== undefined && olderThan(kernel.release, row.since)) {
-      return { reasons: [`programs of type ${row.name.toLowerCase()} need Linux ${row.since}, this is ${kernel.release}`], help: undefined };
+      return {
+        reasons: [`programs of type ${row.name.toLowerCase()} need Linux ${row.since}, this is ${kernel.release}`],
+        help: undefined,
+      };
     }
   }
   return NOTHING;

@@ -1,5 +1,5 @@
 /** Owned file descriptors: closed once, by whoever owns them, whatever happens. */
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 import type { Kernel } from "./kernel.ts";
 
 /**

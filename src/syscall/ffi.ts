@@ -11,7 +11,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { NotSupportedError } from "../core/index.ts";
+import { NotSupportedError } from "../core/errors.ts";
 
 /** A handle of libuv's poll on a file descriptor. It is closed exactly once. */
 export interface PollHandle {
@@ -62,7 +62,10 @@ export function ffi(): Ffi {
 
 function load(): Ffi {
   if (process.platform !== "linux") {
-    throw new NotSupportedError("linux", `loading BPF programs needs Linux, this is ${process.platform}. Compiling, verifying and simulating work here.`);
+    throw new NotSupportedError(
+      "linux",
+      `loading BPF programs needs Linux, this is ${process.platform}. Compiling, verifying and simulating work here.`,
+    );
   }
   const native = loadNative();
   const libc = native.load(null);

@@ -6,7 +6,7 @@
  */
 import { BPF_CMD } from "../uapi/commands.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import { hostEndian } from "../core/index.ts";
+import { hostEndian } from "../core/bytes.ts";
 import { ATTR_LAYOUTS, type AttrCommand } from "./attr-layout.ts";
 import { layoutOf } from "./attr.ts";
 import type { Kernel, PollHandle } from "./kernel.ts";
@@ -65,7 +65,9 @@ export class FakeKernel implements Kernel {
     this.#options = options;
     this.release = options.release ?? "6.18.0-fake";
     const encode = (x: string | Uint8Array): Uint8Array => (typeof x === "string" ? new TextEncoder().encode(x) : x);
-    this.#files = new Map(Object.entries({ ...DEFAULT_FILES, ...options.files }).map(([path, text]) => [path, encode(text)]));
+    this.#files = new Map(
+      Object.entries({ ...DEFAULT_FILES, ...options.files }).map(([path, text]) => [path, encode(text)]),
+    );
   }
 
   /** What is open now: kinds of descriptors and mappings. Empty when everything was given back. */
@@ -92,7 +94,8 @@ export class FakeKernel implements Kernel {
 
   bpf(cmd: number, attr: Uint8Array): number {
     const name = COMMAND_NAMES.get(cmd);
-    if (name === undefined || this.#options.lacks?.includes(name) === true) return this.#log(`BPF_${name ?? cmd}`, -ERRNO.EINVAL);
+    if (name === undefined || this.#options.lacks?.includes(name) === true)
+      return this.#log(`BPF_${name ?? cmd}`, -ERRNO.EINVAL);
     return this.#log(`BPF_${name}`, this.#command(name, new Attr(name, attr)));
   }
   bpfAt(cmd: number, attrAddress: number, size: number): number {
@@ -137,7 +140,8 @@ export class FakeKernel implements Kernel {
     };
     if (ARRAY_TYPES.has(map.type)) {
       if (map.keySize !== 4 || map.maxEntries === 0 || map.valueSize === 0) return -ERRNO.EINVAL;
-      for (let i = 0; i < map.maxEntries; i++) map.entries.set(hex(new Uint8Array(new Uint32Array([i]).buffer)), new Uint8Array(map.valueSize));
+      for (let i = 0; i < map.maxEntries; i++)
+        map.entries.set(hex(new Uint8Array(new Uint32Array([i]).buffer)), new Uint8Array(map.valueSize));
     }
     return this.#acquire(map);
   }
@@ -191,7 +195,9 @@ export class FakeKernel implements Kernel {
     const index = at === 0 ? -1 : keys.indexOf(hex(this.#bytesAt(at, map.keySize)));
     const next = keys[index + 1];
     if (next === undefined) return -ERRNO.ENOENT;
-    this.#bytesAt(attr.u64("next_key"), map.keySize).set(Uint8Array.from(next.match(/../g) ?? [], (b) => Number.parseInt(b, 16)));
+    this.#bytesAt(attr.u64("next_key"), map.keySize).set(
+      Uint8Array.from(next.match(/../g) ?? [], (b) => Number.parseInt(b, 16)),
+    );
     return 0;
   }
 
@@ -268,7 +274,8 @@ export class FakeKernel implements Kernel {
     const base = Math.floor(address / SLOT) * SLOT;
     const slot = this.#slots.get(base);
     const at = address - base;
-    if (slot === undefined || at + length > slot.length) throw new RangeError(`the fake kernel was given a bad address 0x${address.toString(16)} for ${length} bytes`);
+    if (slot === undefined || at + length > slot.length)
+      throw new RangeError(`the fake kernel was given a bad address 0x${address.toString(16)} for ${length} bytes`);
     return slot.subarray(at, at + length);
   }
   #has(fd: number, kind: string): boolean {

@@ -1,7 +1,8 @@
 /** The running kernel, through libc. */
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { release } from "node:os";
-import { NotSupportedError, hostEndian } from "../core/index.ts";
+import { hostEndian } from "../core/bytes.ts";
+import { NotSupportedError } from "../core/errors.ts";
 import { type SyscallName, syscallNumber } from "../uapi/syscalls.ts";
 import { type Ffi, type PollHandle, ffi } from "./ffi.ts";
 import type { Kernel } from "./kernel.ts";
@@ -46,7 +47,7 @@ class RealKernel implements Kernel {
   #lib: Ffi | undefined;
   #bpfNr = 0;
   /** Byte arrays whose bare address is in a running call: referenced here, so that no collection frees them meanwhile. */
-  #kept: unknown;
+  readonly #call: { kept: unknown } = { kept: undefined };
 
   get #ffi(): Ffi {
     if (this.#lib === undefined) {
@@ -72,13 +73,13 @@ class RealKernel implements Kernel {
 
   perfEventOpen(attr: Uint8Array, pid: number, cpu: number, groupFd: number, flags: number): number {
     const lib = this.#ffi;
-    this.#kept = attr;
+    this.#call.kept = attr;
     return lib.syscall6(nr("perf_event_open"), lib.address(attr), pid, cpu, groupFd, flags, 0);
   }
 
   ioctl(fd: number, request: number, arg: number | Uint8Array): number {
     const lib = this.#ffi;
-    this.#kept = arg;
+    this.#call.kept = arg;
     return typeof arg === "number"
       ? lib.syscall3(nr("ioctl"), fd, request, arg)
       : lib.syscall3(nr("ioctl"), fd, request, lib.address(arg));
@@ -99,7 +100,7 @@ class RealKernel implements Kernel {
   open(path: string, flags: number): number {
     const lib = this.#ffi;
     const name = cstring(path);
-    this.#kept = name;
+    this.#call.kept = name;
     return lib.syscall6(nr("openat"), AT_FDCWD, lib.address(name), flags | O_CLOEXEC, 0, 0, 0);
   }
   read(fd: number, into: Uint8Array): number {
@@ -132,14 +133,14 @@ class RealKernel implements Kernel {
     const lib = this.#ffi;
     const value = Number.isFinite(bytes) ? BigInt(Math.trunc(bytes)) : 0xffff_ffff_ffff_ffffn;
     const limit = new Uint8Array(new BigUint64Array([value, value]).buffer);
-    this.#kept = limit;
+    this.#call.kept = limit;
     return lib.syscall6(nr("prlimit64"), 0, RLIMIT_MEMLOCK, lib.address(limit), 0, 0, 0);
   }
 
   detachedMount(type: string): number {
     const lib = this.#ffi;
     const name = cstring(type);
-    this.#kept = name;
+    this.#call.kept = name;
     const fs = lib.syscall3(nr("fsopen"), lib.address(name), FSOPEN_CLOEXEC, 0);
     if (fs < 0) return fs;
     try {
@@ -158,9 +159,12 @@ class RealKernel implements Kernel {
       view.setInt32(i * 8, fd, LITTLE);
       view.setInt16(i * 8 + 4, POLLIN, LITTLE);
     });
-    const timespec = new BigInt64Array([BigInt(Math.trunc(timeoutMs / 1000)), BigInt(Math.trunc((timeoutMs % 1000) * 1e6))]);
+    const timespec = new BigInt64Array([
+      BigInt(Math.trunc(timeoutMs / 1000)),
+      BigInt(Math.trunc((timeoutMs % 1000) * 1e6)),
+    ]);
     const ts = new Uint8Array(timespec.buffer);
-    this.#kept = [pollfds, ts];
+    this.#call.kept = [pollfds, ts];
     return lib.syscall6(nr("ppoll"), lib.address(pollfds), fds.length, timeoutMs < 0 ? 0 : lib.address(ts), 0, 0, 0);
   }
 
@@ -179,7 +183,7 @@ class RealKernel implements Kernel {
     const add = (target: number): number => {
       const event = new Uint8Array(EPOLL_EVENT_SIZE);
       new DataView(event.buffer).setUint32(0, EPOLLIN, LITTLE);
-      this.#kept = event;
+      this.#call.kept = event;
       return lib.syscall6(nr("epoll_ctl"), epoll, EPOLL_CTL_ADD, target, lib.address(event), 0, 0);
     };
     const failed = Math.min(wake, wake < 0 ? 0 : add(wake), add(fd), 0);

@@ -1,5 +1,5 @@
 /** Owned memory mappings. */
-import { BpfkitError } from "../core/index.ts";
+import { BpfkitError } from "../core/errors.ts";
 import { check } from "./errors.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -45,10 +45,19 @@ export class Mapping {
 }
 
 /** Maps `length` bytes of `fd` from `offset`, shared. Throws `SyscallError`. */
-export function mapFile(kernel: Kernel, fd: number, length: number, prot: number, what: string, options: { offset?: number; at?: number } = {}): Mapping {
+export function mapFile(
+  kernel: Kernel,
+  fd: number,
+  length: number,
+  prot: number,
+  what: string,
+  options: { offset?: number; at?: number } = {},
+): Mapping {
   const at = options.at ?? 0;
   const flags = MAP.SHARED | (at === 0 ? 0 : MAP.FIXED_NOREPLACE);
-  const address = check(kernel, kernel.mmap(length, prot, flags, fd, options.offset ?? 0, at), "mmap", { subject: what });
+  const address = check(kernel, kernel.mmap(length, prot, flags, fd, options.offset ?? 0, at), "mmap", {
+    subject: what,
+  });
   try {
     return new Mapping(kernel, address, length);
   } catch (error) {

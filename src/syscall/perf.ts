@@ -1,5 +1,5 @@
 /** perf_event_open(2): `struct perf_event_attr` and the ioctls of an event. Source: include/uapi/linux/perf_event.h of 6.18. */
-import { hostEndian } from "../core/index.ts";
+import { hostEndian } from "../core/bytes.ts";
 import { PERF_FLAG, perfIoctl } from "../uapi/perf.ts";
 import { check } from "./errors.ts";
 import { Fd } from "./fd.ts";
@@ -50,8 +50,14 @@ export function encodePerfAttr(kernel: Kernel, o: PerfEventOptions): Uint8Array 
   view.setBigUint64(16, BigInt(o.freq ?? o.samplePeriod ?? 0), LITTLE);
   view.setBigUint64(24, BigInt(o.sampleType ?? 0), LITTLE);
   // Bit fields: the first declared is the lowest bit on little-endian, the highest on big-endian.
-  const flag = (bit: number, on: boolean | undefined): bigint => (on === true ? 1n << BigInt(LITTLE ? bit : 63 - bit) : 0n);
-  const flags = flag(0, o.disabled) | flag(1, o.inherit) | flag(4, o.excludeUser) | flag(5, o.excludeKernel) | flag(10, o.freq !== undefined);
+  const flag = (bit: number, on: boolean | undefined): bigint =>
+    on === true ? 1n << BigInt(LITTLE ? bit : 63 - bit) : 0n;
+  const flags =
+    flag(0, o.disabled) |
+    flag(1, o.inherit) |
+    flag(4, o.excludeUser) |
+    flag(5, o.excludeKernel) |
+    flag(10, o.freq !== undefined);
   view.setBigUint64(40, flags, LITTLE);
   view.setUint32(48, o.wakeupEvents ?? 0, LITTLE);
   const config1 = o.config1 instanceof Uint8Array ? kernel.address(o.config1) : (o.config1 ?? 0);
@@ -71,7 +77,11 @@ export function perfEventOpenRaw(kernel: Kernel, o: PerfEventOptions): number {
 /** Opens a perf event. Throws `SyscallError` with what is in the way. */
 export function perfEventOpen(kernel: Kernel, what: string, o: PerfEventOptions, reasons?: readonly string[]): Fd {
   const result = perfEventOpenRaw(kernel, o);
-  return new Fd(kernel, check(kernel, result, "perf_event_open", { subject: what, ...(reasons === undefined ? {} : { reasons }) }), what);
+  return new Fd(
+    kernel,
+    check(kernel, result, "perf_event_open", { subject: what, ...(reasons === undefined ? {} : { reasons }) }),
+    what,
+  );
 }
 
 /** Number of a dynamic PMU ("uprobe", "kprobe"), or undefined when this kernel has none of that name. */

@@ -3,7 +3,7 @@
  * reached through a mount of its own that is attached nowhere (Linux 5.2), so the
  * machine is left as it was.
  */
-import { BpfkitError, NotSupportedError } from "../core/index.ts";
+import { BpfkitError, NotSupportedError } from "../core/errors.ts";
 import { ERRNO, errnoName } from "../uapi/errno.ts";
 import { Fd } from "./fd.ts";
 import type { Kernel } from "./kernel.ts";
@@ -92,16 +92,33 @@ function readEvent(kernel: Kernel, category: string, name: string, file: string)
   const bytes = kernel.readFile(`${root}/events/${category}/${name}/${file}`);
   if (typeof bytes !== "number") return new TextDecoder().decode(bytes).trimEnd();
   if (bytes === -ERRNO.EACCES || bytes === -ERRNO.EPERM) {
-    throw new BpfkitError("NO_TRACEPOINT", `the tracepoint ${category}:${name} cannot be read: tracefs is for root only. Run as root, or give the files to a group: sudo mount -o remount,gid=GROUP,mode=750 /sys/kernel/tracing`);
+    throw new BpfkitError(
+      "NO_TRACEPOINT",
+      `the tracepoint ${category}:${name} cannot be read: tracefs is for root only. Run as root, or give the files to a group: sudo mount -o remount,gid=GROUP,mode=750 /sys/kernel/tracing`,
+    );
   }
   const events = kernel.readDir(`${root}/events/${category}`);
-  if (typeof events !== "number") throw noTracepoint(category, name, similar(name, events, (e) => `${category}:${e}`));
+  if (typeof events !== "number")
+    throw noTracepoint(
+      category,
+      name,
+      similar(name, events, (e) => `${category}:${e}`),
+    );
   const categories = kernel.readDir(`${root}/events`);
-  throw noTracepoint(category, name, typeof categories === "number" ? "" : `there is no category ${category}; ${similar(category, categories, (c) => c)}`);
+  throw noTracepoint(
+    category,
+    name,
+    typeof categories === "number"
+      ? ""
+      : `there is no category ${category}; ${similar(category, categories, (c) => c)}`,
+  );
 }
 
 function noTracepoint(category: string, name: string, hint: string): BpfkitError {
-  return new BpfkitError("NO_TRACEPOINT", `this kernel has no tracepoint ${category}:${name}${hint === "" ? "" : `: ${hint}`}`);
+  return new BpfkitError(
+    "NO_TRACEPOINT",
+    `this kernel has no tracepoint ${category}:${name}${hint === "" ? "" : `: ${hint}`}`,
+  );
 }
 
 function similar(name: string, candidates: readonly string[], show: (name: string) => string): string {
@@ -110,7 +127,9 @@ function similar(name: string, candidates: readonly string[], show: (name: strin
     .filter(({ c, d }) => d <= Math.max(2, name.length / 3) || c.includes(name) || name.includes(c))
     .toSorted((a, b) => a.d - b.d)
     .slice(0, 3);
-  return near.length === 0 ? `its neighbours are ${candidates.slice(0, 5).map(show).join(", ")}, …` : `did you mean ${near.map(({ c }) => show(c)).join(" or ")}?`;
+  return near.length === 0
+    ? `its neighbours are ${candidates.slice(0, 5).map(show).join(", ")}, …`
+    : `did you mean ${near.map(({ c }) => show(c)).join(" or ")}?`;
 }
 
 /** Levenshtein distance. */
@@ -119,7 +138,11 @@ function distance(a: string, b: string): number {
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
     for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1));
+      next[j] = Math.min(
+        (row[j] ?? 0) + 1,
+        (next[j - 1] ?? 0) + 1,
+        (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1),
+      );
     }
     row = next;
   }
@@ -131,7 +154,7 @@ export function parseTracepointFormat(text: string, category = ""): TracepointFo
   const name = /^name: (\S+)$/m.exec(text)?.[1];
   const id = /^ID: (\d+)$/m.exec(text)?.[1];
   if (name === undefined || id === undefined) {
-    throw new BpfkitError("TRACEPOINT_FORMAT", "expected a tracepoint's format file, with lines \"name:\" and \"ID:\"");
+    throw new BpfkitError("TRACEPOINT_FORMAT", 'expected a tracepoint\'s format file, with lines "name:" and "ID:"');
   }
   const fields: TracepointField[] = [];
   for (const m of text.matchAll(/^\s+field:([^;]*);\s*offset:(\d+);\s*size:(\d+);(?:\s*signed:([01]);)?/gm)) {
@@ -141,7 +164,14 @@ export function parseTracepointFormat(text: string, category = ""): TracepointFo
     let type = `${(parts[1] ?? "").trim()}${parts[3] ?? ""}`;
     const dynamic = type.startsWith("__data_loc ") ? "data_loc" : type.startsWith("__rel_loc ") ? "rel_loc" : undefined;
     if (dynamic !== undefined) type = type.slice(type.indexOf(" ") + 1);
-    fields.push({ name: parts[2] ?? "", type, offset: Number(m[2]), size: Number(m[3]), signed: m[4] === "1", dynamic });
+    fields.push({
+      name: parts[2] ?? "",
+      type,
+      offset: Number(m[2]),
+      size: Number(m[3]),
+      signed: m[4] === "1",
+      dynamic,
+    });
   }
   const printFmt = /^print fmt: ([\s\S]*)$/m.exec(text)?.[1]?.trim() ?? "";
   return { category, name, id: Number(id), fields, printFmt };

@@ -1,6 +1,10 @@
 /** `bpfkit asm`: text in the kernel's own syntax to instructions. */
-import { disassemble, encodeInsns, type Insn, parseAsm } from "../../asm/index.ts";
-import { describeSection, writeObject } from "../../elf/index.ts";
+import { disassemble } from "../../asm/disasm.ts";
+import { encodeInsns } from "../../asm/encode.ts";
+import type { Insn } from "../../asm/insn.ts";
+import { parseAsm } from "../../asm/parse.ts";
+import { describeSection } from "../../elf/prog-section.ts";
+import { writeObject } from "../../elf/write-object.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { readInput, writeOutput } from "../input.ts";

@@ -1,5 +1,5 @@
 /** `bpfkit compile`: a TypeScript module to a BPF object that libbpf, bpftool and others load. */
-import { writeObject } from "../../elf/index.ts";
+import { writeObject } from "../../elf/write-object.ts";
 import { compileModule } from "../../load/compile-module.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";

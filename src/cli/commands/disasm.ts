@@ -1,7 +1,7 @@
 /** `bpfkit disasm`: the instructions of an object or a TypeScript module, with the source lines between them. */
-import { disassemble } from "../../asm/index.ts";
-import { BpfkitError } from "../../core/index.ts";
-import type { CollectionSpec, InsnRef, ProgSpec } from "../../elf/index.ts";
+import { disassemble } from "../../asm/disasm.ts";
+import { BpfkitError } from "../../core/errors.ts";
+import type { CollectionSpec, InsnRef, ProgSpec } from "../../elf/spec.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { toJson } from "../output.ts";

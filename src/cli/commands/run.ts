@@ -1,19 +1,14 @@
 /** `bpfkit run`: loads, attaches and prints. */
-import { spawn } from "node:child_process";
 import { resolve } from "node:path";
-import { DiagnosticError } from "../../core/index.ts";
-import type { App } from "../../load/index.ts";
+import type { App } from "../../load/app.ts";
 import { CompileCache } from "../../load/compile-cache.ts";
-import { compileModule } from "../../load/compile-module.ts";
-import { realKernel } from "../../syscall/index.ts";
+import { realKernel } from "../../syscall/kernel-real.ts";
 import { startCompiled, type Startable } from "../../load/start.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
 import type { Command, Host } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { type ModuleFile, moduleOfFile } from "../module-of-file.ts";
 import { requirePrivilege } from "../privilege.ts";
-import { warn } from "../report.ts";
-import { printApp } from "../print-app.ts";
 
 declare const BPFKIT_VERSION: string;
 
@@ -49,7 +44,7 @@ export const runCommand: Command = {
 
     const cache = args.flags.has("no-cache") ? undefined : new CompileCache(resolve(path), { version: BPFKIT_VERSION });
     const module = await moduleOfFile(path, host, cache);
-    const compiled = cache?.lookup(module.exports, module.modules, realKernel()) ?? compileFile(module, cache);
+    const compiled = cache?.lookup(module.exports, module.modules, realKernel()) ?? (await import("../compile-file.ts")).compileFile(module, cache);
     const end = new AbortController();
     const json = args.flags.has("json");
     using app = startCompiled(compiled, { signal: end.signal, json, args: args.rest ?? [], config, attach: attachOptions(args) });
@@ -58,17 +53,6 @@ export const runCommand: Command = {
     return await untilDone(app, module, compiled, { end, duration, command: args.rest, host });
   },
 };
-
-function compileFile(module: ModuleFile, cache: CompileCache | undefined): Startable {
-  const compiled = cache === undefined ? compileModule(module.exports, module) : cache.compile(module.exports, { ...module, kernel: realKernel() });
-  warn(compiled.diagnostics, compiled.spec.sources);
-  if (compiled.programs.size === 0) {
-    throw new DiagnosticError("NO_PROGRAM", [
-      { code: "BPF0001", severity: "error", message: `${module.path} exports no program`, labels: [], notes: [], help: "export what tracepoint(…), uprobe(…), xdp(…) return: `export const onExec = tracepoint(…)`" },
-    ]);
-  }
-  return compiled;
-}
 
 interface Running {
   readonly end: AbortController;
@@ -85,7 +69,10 @@ async function untilDone(app: App, module: ModuleFile, compiled: Startable, { en
   const timer = duration === undefined ? undefined : setTimeout(stop, duration * 1000);
   try {
     const main = module.exports["default"];
-    const work = typeof main === "function" ? Promise.resolve((main as (app: App) => unknown)(app)) : printApp(app, compiled, module.exports);
+    const work =
+      typeof main === "function"
+        ? Promise.resolve((main as (app: App) => unknown)(app))
+        : import("../print-app.ts").then(({ printApp }) => printApp(app, compiled, module.exports));
     if (command !== undefined && command.length > 0) {
       code = await runChild(command, end.signal);
       // What it caused has been submitted; give the readers the turn in which they take it.
@@ -101,7 +88,8 @@ async function untilDone(app: App, module: ModuleFile, compiled: Startable, { en
   return code;
 }
 
-function runChild([file = "", ...args]: readonly string[], signal: AbortSignal): Promise<number> {
+async function runChild([file = "", ...args]: readonly string[], signal: AbortSignal): Promise<number> {
+  const { spawn } = await import("node:child_process");
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, { stdio: "inherit" });
     const kill = (): void => void child.kill("SIGTERM");

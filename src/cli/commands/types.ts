@@ -1,5 +1,6 @@
 /** `bpfkit types`: the running kernel's types for the editor, or as a C header. */
-import { dumpC, dumpTs } from "../../btf/index.ts";
+import { dumpC } from "../../btf/dump-c.ts";
+import { dumpTs } from "../../btf/dump-ts.ts";
 import { kernelBtf } from "../../load/kernel-btf.ts";
 import { realKernel } from "../../syscall/index.ts";
 import { tracepointFields } from "../../load/tracepoints.ts";
@@ -8,7 +9,7 @@ import type { Command } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeOutput } from "../input.ts";
 import { btfOption } from "../spec-of-file.ts";
-import { BpfkitError } from "../../core/index.ts";
+import { BpfkitError } from "../../core/errors.ts";
 
 export const typesCommand: Command = {
   spec: {

@@ -1,8 +1,20 @@
 /** Finds the file behind a command or library name, and places in it. */
-import { accessSync, closeSync, constants, existsSync, fstatSync, openSync, readFileSync, readSync, readdirSync, realpathSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  readdirSync,
+  realpathSync,
+} from "node:fs";
 import { delimiter, isAbsolute, join, resolve } from "node:path";
-import { ArgumentError, BpfkitError } from "../../core/index.ts";
-import { Elf, FunctionTable } from "../../elf/index.ts";
+import { ArgumentError, BpfkitError } from "../../core/errors.ts";
+import { FunctionTable } from "../../elf/functions.ts";
+import { Elf } from "../../elf/reader.ts";
 
 /** Directories that the dynamic loader searches, after those of /etc/ld.so.conf.d. */
 const LIBRARY_DIRS = ["/lib", "/usr/lib", "/usr/local/lib", "/lib64", "/usr/lib64"];
@@ -15,7 +27,8 @@ const LIBRARY_DIRS = ["/lib", "/usr/lib", "/usr/local/lib", "/lib64", "/usr/lib6
 export function resolveBinary(name: string, pid?: number): string {
   if (name.includes("/")) {
     const path = isAbsolute(name) ? name : resolve(name);
-    if (pid !== undefined && isAbsolute(name) && existsSync(`/proc/${pid}/root${path}`) && !existsSync(path)) return `/proc/${pid}/root${path}`;
+    if (pid !== undefined && isAbsolute(name) && existsSync(`/proc/${pid}/root${path}`) && !existsSync(path))
+      return `/proc/${pid}/root${path}`;
     if (!existsSync(path)) throw new BpfkitError("NO_BINARY", `there is no file ${path}`);
     return path;
   }
@@ -26,7 +39,10 @@ export function resolveBinary(name: string, pid?: number): string {
   const library = /\.so(\.|$)/.test(name);
   const found = (library ? undefined : findCommand(name)) ?? findLibrary(name);
   if (found === undefined) {
-    throw new BpfkitError("NO_BINARY", `found neither a command nor a library called ${JSON.stringify(name)}: give its path`);
+    throw new BpfkitError(
+      "NO_BINARY",
+      `found neither a command nor a library called ${JSON.stringify(name)}: give its path`,
+    );
   }
   return found;
 }
@@ -46,7 +62,12 @@ function findCommand(name: string): string | undefined {
 }
 
 function isLibrary(file: string, name: string): boolean {
-  return file === name || file === `lib${name}.so` || file.startsWith(`lib${name}.so.`) || (name.includes(".so") && file.startsWith(`${name}.`));
+  return (
+    file === name ||
+    file === `lib${name}.so` ||
+    file.startsWith(`lib${name}.so.`) ||
+    (name.includes(".so") && file.startsWith(`${name}.`))
+  );
 }
 
 function findLibrary(name: string): string | undefined {
@@ -148,7 +169,8 @@ export function symbolOffset(path: string, target: { symbol?: string; address?: 
     }
     const address = target.address ?? 0n;
     const offset = elf.fileOffset(address);
-    if (offset === undefined) throw new BpfkitError("NO_SYMBOL", `${path}: the address 0x${address.toString(16)} is in no loaded segment`);
+    if (offset === undefined)
+      throw new BpfkitError("NO_SYMBOL", `${path}: the address 0x${address.toString(16)} is in no loaded segment`);
     return offset;
   });
 }
@@ -163,6 +185,11 @@ function noSymbol(elf: Elf, path: string, name: string): BpfkitError {
   for (const f of new FunctionTable(elf)) {
     if (near.length < 3 && f.name.includes(name)) near.push(f.name);
   }
-  const hint = near.length > 0 ? `; there are ${near.join(", ")}` : elf.section(".symtab") === undefined ? "; it is stripped, so only its dynamic symbols are known" : "";
+  const hint =
+    near.length > 0
+      ? `; there are ${near.join(", ")}`
+      : elf.section(".symtab") === undefined
+        ? "; it is stripped, so only its dynamic symbols are known"
+        : "";
   return new BpfkitError("NO_SYMBOL", `${path} has no function ${name}${hint}`);
 }

@@ -1,5 +1,5 @@
 /** kprobes and uprobes through their perf PMUs (Linux 4.17): no text goes through tracefs, and closing the event removes the probe. */
-import { ArgumentError, BpfkitError, NotSupportedError } from "../../core/index.ts";
+import { ArgumentError, BpfkitError, NotSupportedError } from "../../core/errors.ts";
 import { cstring } from "../../syscall/attr.ts";
 import { Owned } from "../../syscall/fd.ts";
 import type { Kernel } from "../../syscall/kernel.ts";
@@ -32,7 +32,9 @@ export function attachKprobe(prog: Attachable, target: KprobeTarget): Link {
       {
         type,
         config: target.ret === true ? 1n << BigInt(retprobeBit(kernel, "kprobe")) : 0,
-        ...(target.symbol === undefined ? { config2: target.address ?? 0n } : { config1: cstring(target.symbol), config2: target.offset ?? 0 }),
+        ...(target.symbol === undefined
+          ? { config2: target.address ?? 0n }
+          : { config1: cstring(target.symbol), config2: target.offset ?? 0 }),
         cpu: 0,
         disabled: true,
       },
@@ -69,7 +71,8 @@ export function attachUprobe(prog: Attachable, target: UprobeTarget): Link {
   const { kernel } = prog;
   const path = resolveBinary(target.binary, target.pid);
   const offset = symbolOffset(path, target);
-  const place = target.symbol ?? (target.address === undefined ? `0x${offset.toString(16)}` : `0x${target.address.toString(16)}`);
+  const place =
+    target.symbol ?? (target.address === undefined ? `0x${offset.toString(16)}` : `0x${target.address.toString(16)}`);
   const what = `${target.ret === true ? "uretprobe" : "uprobe"} ${path}:${place}${target.symbol !== undefined && (target.offset ?? 0) !== 0 ? `+${target.offset}` : ""}`;
   const type = pmuOf(kernel, "uprobe", "CONFIG_UPROBE_EVENTS");
   const ret = target.ret === true ? 1n << BigInt(retprobeBit(kernel, "uprobe")) : 0n;
@@ -104,6 +107,7 @@ function pmuOf(kernel: Kernel, name: "kprobe" | "uprobe", option: string): numbe
 /** Splits "function+0x10" or "function". */
 export function parseSymbol(text: string): { symbol: string; offset: number } {
   const match = /^([^+]+?)(?:\+(0x[0-9a-fA-F]+|\d+))?$/.exec(text);
-  if (match === null) throw new BpfkitError("ATTACH", `expected a function name, perhaps with +offset, got ${JSON.stringify(text)}`);
+  if (match === null)
+    throw new BpfkitError("ATTACH", `expected a function name, perhaps with +offset, got ${JSON.stringify(text)}`);
   return { symbol: match[1] ?? "", offset: Number(match[2] ?? 0) };
 }

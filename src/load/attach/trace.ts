@@ -1,5 +1,5 @@
 /** Attaching to tracepoints, raw tracepoints, kernel functions with BTF, iterators and perf events. */
-import { ArgumentError } from "../../core/index.ts";
+import { ArgumentError } from "../../core/errors.ts";
 import { bpf, cstring, linkCreate } from "../../syscall/attr.ts";
 import { check } from "../../syscall/errors.ts";
 import { Fd, Owned } from "../../syscall/fd.ts";
@@ -26,13 +26,19 @@ export function attachTracepoint(prog: Attachable, category: string, name: strin
   const config = tracepointId(prog.kernel, category, name);
   const owned = new Owned();
   // On CPU 0 and for every process: a tracepoint's BPF programs run on all CPUs.
-  const event = owned.own(perfEventOpen(prog.kernel, target, { type: PERF_TYPE.TRACEPOINT, config, samplePeriod: 1, cpu: 0, disabled: true }));
+  const event = owned.own(
+    perfEventOpen(prog.kernel, target, { type: PERF_TYPE.TRACEPOINT, config, samplePeriod: 1, cpu: 0, disabled: true }),
+  );
   return attachToPerfEvent(prog, event, target, owned, options.cookie);
 }
 
 /** Attaches a raw tracepoint program to the tracepoint `name`. Linux 4.17; cookies 6.10. */
 export function attachRawTracepoint(prog: Attachable, name: string, options: CookieOption = {}): Link {
-  const result = bpf(prog.kernel, "RAW_TRACEPOINT_OPEN", { name: cstring(name), prog_fd: prog.fd, cookie: options.cookie });
+  const result = bpf(prog.kernel, "RAW_TRACEPOINT_OPEN", {
+    name: cstring(name),
+    prog_fd: prog.fd,
+    cookie: options.cookie,
+  });
   const reasons = result === -ERRNO.ENOENT ? [`this kernel has no raw tracepoint ${name}`] : [];
   return linkFrom(prog, `raw tracepoint ${name}`, "BPF_RAW_TRACEPOINT_OPEN", result, new Owned(), reasons);
 }
@@ -43,10 +49,19 @@ export function attachRawTracepoint(prog: Attachable, name: string, options: Coo
  */
 export function attachTracing(prog: Attachable, attachType: number, target: string, options: CookieOption = {}): Link {
   if (options.cookie !== undefined && options.cookie !== 0n) {
-    const result = linkCreate(prog.kernel, "tracing", { prog_fd: prog.fd, attach_type: attachType, cookie: options.cookie });
+    const result = linkCreate(prog.kernel, "tracing", {
+      prog_fd: prog.fd,
+      attach_type: attachType,
+      cookie: options.cookie,
+    });
     return linkFrom(prog, target, "BPF_LINK_CREATE", result);
   }
-  return linkFrom(prog, target, "BPF_RAW_TRACEPOINT_OPEN", bpf(prog.kernel, "RAW_TRACEPOINT_OPEN", { prog_fd: prog.fd }));
+  return linkFrom(
+    prog,
+    target,
+    "BPF_RAW_TRACEPOINT_OPEN",
+    bpf(prog.kernel, "RAW_TRACEPOINT_OPEN", { prog_fd: prog.fd }),
+  );
 }
 
 /** `BPF_TRACE_ITER`. */
@@ -61,7 +76,11 @@ export class IterLink extends Link {
   }
   /** Runs the iterator once and returns everything it wrote. */
   read(): Uint8Array {
-    using fd = new Fd(this.kernel, check(this.kernel, bpf(this.kernel, "ITER_CREATE", { link_fd: this.#linkFd.fd }), "BPF_ITER_CREATE"), "iterator");
+    using fd = new Fd(
+      this.kernel,
+      check(this.kernel, bpf(this.kernel, "ITER_CREATE", { link_fd: this.#linkFd.fd }), "BPF_ITER_CREATE"),
+      "iterator",
+    );
     const chunks: Uint8Array[] = [];
     const chunk = new Uint8Array(64 * 1024);
     for (;;) {
@@ -79,11 +98,23 @@ export class IterLink extends Link {
 
 /** Attaches an iterator program. `mapFd` is the map to walk for map-element iterators. */
 export function attachIter(prog: Attachable, target: string, options: { mapFd?: number } = {}): IterLink {
-  const info = options.mapFd === undefined ? undefined : new Uint8Array(new Uint32Array([options.mapFd, 0, 0, 0]).buffer);
-  const result = linkCreate(prog.kernel, "iter", { prog_fd: prog.fd, attach_type: TRACE_ITER, iter_info: info, iter_info_len: info?.length });
+  const info =
+    options.mapFd === undefined ? undefined : new Uint8Array(new Uint32Array([options.mapFd, 0, 0, 0]).buffer);
+  const result = linkCreate(prog.kernel, "iter", {
+    prog_fd: prog.fd,
+    attach_type: TRACE_ITER,
+    iter_info: info,
+    iter_info_len: info?.length,
+  });
   const owned = new Owned();
   const what = `iterator ${target}`;
-  const fd = owned.own(new Fd(prog.kernel, check(prog.kernel, result, "BPF_LINK_CREATE", { subject: `program ${prog.name} to ${what}` }), what));
+  const fd = owned.own(
+    new Fd(
+      prog.kernel,
+      check(prog.kernel, result, "BPF_LINK_CREATE", { subject: `program ${prog.name} to ${what}` }),
+      what,
+    ),
+  );
   return new IterLink(prog, what, owned, fd);
 }
 
@@ -127,9 +158,12 @@ export type PerfEventName = keyof typeof EVENTS;
  */
 export function attachPerfEvent(prog: Attachable, target: PerfEventTarget = {}): Link {
   const name = target.event ?? "cpu-clock";
-  const known: readonly [number, number | bigint] | undefined = typeof name === "string" ? (Object.hasOwn(EVENTS, name) ? EVENTS[name] : undefined) : [name.type, name.config];
-  if (known === undefined) throw new ArgumentError("event", `expected one of ${Object.keys(EVENTS).join(", ")}, got ${String(name)}`);
-  if (target.freq !== undefined && target.period !== undefined) throw new ArgumentError("freq", "give freq or period, not both");
+  const known: readonly [number, number | bigint] | undefined =
+    typeof name === "string" ? (Object.hasOwn(EVENTS, name) ? EVENTS[name] : undefined) : [name.type, name.config];
+  if (known === undefined)
+    throw new ArgumentError("event", `expected one of ${Object.keys(EVENTS).join(", ")}, got ${String(name)}`);
+  if (target.freq !== undefined && target.period !== undefined)
+    throw new ArgumentError("freq", "give freq or period, not both");
   const [type, config] = known;
   const sampling = target.period !== undefined ? { samplePeriod: target.period } : { freq: target.freq ?? 99 };
   const what = `perf event ${typeof name === "string" ? name : `${type}:${config}`}`;
@@ -139,7 +173,14 @@ export function attachPerfEvent(prog: Attachable, target: PerfEventTarget = {}):
     for (const cpu of cpus) {
       const owned = new Owned();
       const event = owned.own(
-        perfEventOpen(prog.kernel, `${what} on CPU ${cpu}`, { type, config, ...sampling, cpu, disabled: true, ...(target.pid === undefined ? {} : { pid: target.pid }) }),
+        perfEventOpen(prog.kernel, `${what} on CPU ${cpu}`, {
+          type,
+          config,
+          ...sampling,
+          cpu,
+          disabled: true,
+          ...(target.pid === undefined ? {} : { pid: target.pid }),
+        }),
       );
       all.own(attachToPerfEvent(prog, event, what, owned, target.cookie));
     }

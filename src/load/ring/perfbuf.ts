@@ -3,7 +3,7 @@
  * PERF_COUNT_SW_BPF_OUTPUT event and ring per CPU (perf_event_open(2),
  * include/uapi/linux/perf_event.h `struct perf_event_mmap_page`).
  */
-import { ArgumentError, BpfkitError } from "../../core/index.ts";
+import { ArgumentError, BpfkitError } from "../../core/errors.ts";
 import type { Infer, Schema } from "../../probe/schema-types.ts";
 import { check } from "../../syscall/errors.ts";
 import type { Kernel } from "../../syscall/kernel.ts";

@@ -4,7 +4,7 @@
  * a timer. A sample is taken out of the kernel's buffer only when somebody takes it
  * here, so a slow, stopped or restarted reader loses nothing until the buffer is full.
  */
-import { BpfkitError } from "../../core/index.ts";
+import { BpfkitError } from "../../core/errors.ts";
 import type { Kernel, PollHandle } from "../../syscall/kernel.ts";
 
 /** Stops a callback that was registered with `on`. Stopping twice is harmless. */

@@ -9,7 +9,7 @@
  * └───────────────────┴────────────────────┴───────────────┴───────────────┘
  * ```
  */
-import { ArgumentError, BpfkitError } from "../../core/index.ts";
+import { ArgumentError, BpfkitError } from "../../core/errors.ts";
 import type { Infer, Schema } from "../../probe/schema-types.ts";
 import { check } from "../../syscall/errors.ts";
 import type { Kernel } from "../../syscall/kernel.ts";
