@@ -56,10 +56,7 @@ export interface Requirements {
 /** Ends the running test as skipped when something in `needs` is missing; the reason names it. */
 export function requires(needs: Requirements): void {
   const kernelNeeded =
-    needs.root === true ||
-    needs.capability !== undefined ||
-    needs.kernel !== undefined ||
-    needs.feature !== undefined;
+    needs.root === true || needs.capability !== undefined || needs.kernel !== undefined || needs.feature !== undefined;
   if (kernelNeeded && process.platform !== "linux") skip(`needs Linux, this is ${process.platform}`);
   if (needs.kernel !== undefined && !kernelAtLeast(needs.kernel)) {
     skip(`needs Linux ${needs.kernel}, this is ${release()}`);
@@ -85,7 +82,9 @@ function requireFeature(feature: KernelFeature): void {
   for (const option of feature.config ?? []) {
     const built = kernelConfig(option);
     if (built !== "y" && built !== "m") {
-      skip(`needs ${feature.name}: this kernel is built without ${option}${built === undefined ? " (its configuration cannot be read)" : ""}`);
+      skip(
+        `needs ${feature.name}: this kernel is built without ${option}${built === undefined ? " (its configuration cannot be read)" : ""}`,
+      );
     }
   }
   throw new Error(`Linux ${release()} should have ${feature.name} (since ${feature.since}), but the probe says no`);

@@ -175,11 +175,16 @@ export class Collection {
     return link;
   }
 
+  /** Detaches every program; maps and buffers stay, to be read. */
+  detach(): void {
+    for (const link of this.#links.splice(0).reverse()) link.close();
+  }
+
   /** Detaches, unloads and unmaps. Closing twice is harmless. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    for (const link of this.#links.splice(0).reverse()) link.close();
+    this.detach();
     this.#parts.owned.close();
   }
   [Symbol.dispose](): void {

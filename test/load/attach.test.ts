@@ -3,7 +3,16 @@ import { readFileSync, readdirSync, writeFileSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { callHelper, exit, ldImm64, ldxMem, mov64Imm, mov64Reg, stxMem } from "../../src/asm/index.ts";
-import { attachIter, attachKprobe, attachPerfEvent, attachUprobe, type Collection, load, type Link, type Program } from "../../src/load/index.ts";
+import {
+  attachIter,
+  attachKprobe,
+  attachPerfEvent,
+  attachUprobe,
+  type Collection,
+  load,
+  type Link,
+  type Program,
+} from "../../src/load/index.ts";
 import { objectIds, pmuType, realKernel } from "../../src/syscall/index.ts";
 import { BPF_ATTACH_TYPE, BPF_PROG_TYPE } from "../../src/uapi/index.ts";
 import { assert, suite } from "../harness.ts";
@@ -51,20 +60,28 @@ test("raw tracepoint and tp_btf", () => {
 test("perf event: a software clock on every CPU", () => {
   requires({ root: true });
   const c = open("perf_event", PERF_EVENT);
-  sees(c, () => {
-    const end = performance.now() + 60;
-    while (performance.now() < end);
-  }, (p) => attachPerfEvent(p, { freq: 500 }));
+  sees(
+    c,
+    () => {
+      const end = performance.now() + 60;
+      while (performance.now() < end);
+    },
+    (p) => attachPerfEvent(p, { freq: 500 }),
+  );
 });
 
 test("perf event: an interval on one CPU, and page faults of one process", () => {
   requires({ root: true });
   sees(open("perf_event", PERF_EVENT), run, (p) => attachPerfEvent(p, { event: "page-faults", period: 1 }));
   const c = open("perf_event", PERF_EVENT);
-  sees(c, () => {
-    const end = performance.now() + 60;
-    while (performance.now() < end);
-  }, (p) => attachPerfEvent(p, { period: 2_000_000, pid: process.pid }));
+  sees(
+    c,
+    () => {
+      const end = performance.now() + 60;
+      while (performance.now() < end);
+    },
+    (p) => attachPerfEvent(p, { period: 2_000_000, pid: process.pid }),
+  );
 });
 
 test("uprobe and uretprobe on a library function, by symbol, by file offset and through the section", () => {
@@ -78,7 +95,11 @@ test("uprobe and uretprobe on a library function, by symbol, by file offset and 
   const [, place] = /uprobe (.*):getenv/.exec(link.target) ?? [];
   link.close();
   assert.ok(place !== undefined && place.endsWith("libc.so.6"));
-  assert.throwsCode(() => attachUprobe(c.prog("probe"), { binary: "c", symbol: "no_such_function_here" }), "NO_SYMBOL", /libc\.so\.6 has no function no_such_function_here/);
+  assert.throwsCode(
+    () => attachUprobe(c.prog("probe"), { binary: "c", symbol: "no_such_function_here" }),
+    "NO_SYMBOL",
+    /libc\.so\.6 has no function no_such_function_here/,
+  );
   assert.throwsCode(() => attachUprobe(c.prog("probe"), { binary: "nothing-called-this", symbol: "x" }), "NO_BINARY");
   c.close();
 });
@@ -87,9 +108,17 @@ test("uprobe on this very process by address, only for its pid, with a cookie", 
   requires({ root: true, kernel: "5.15" });
   // Stores the cookie in the global.
   const insns = [callHelper(174), ...ldImm64(1, 0n), stxMem("dw", 1, 0, 0), mov64Imm(0, 0), exit()];
-  const spec = collectionSpec([bss()], [progSpec("probe", "uprobe", KPROBE, insns, { refs: [{ kind: "map-value", insn: 1, map: ".bss", offset: 0 }] })]);
+  const spec = collectionSpec(
+    [bss()],
+    [progSpec("probe", "uprobe", KPROBE, insns, { refs: [{ kind: "map-value", insn: 1, map: ".bss", offset: 0 }] })],
+  );
   const c = load(spec, { globals });
-  const link = attachUprobe(c.prog("probe"), { binary: process.execPath, symbol: "uv_hrtime", pid: process.pid, cookie: 0xc0ffeen });
+  const link = attachUprobe(c.prog("probe"), {
+    binary: process.execPath,
+    symbol: "uv_hrtime",
+    pid: process.pid,
+    cookie: 0xc0ffeen,
+  });
   process.hrtime();
   for (let i = 0; i < 1000 && hits(c) === 0n; i++) performance.now();
   assert.is(hits(c), 0xc0ffeen);
@@ -100,7 +129,12 @@ test("uprobe on this very process by address, only for its pid, with a cookie", 
 test("kprobe and kretprobe on a kernel function", () => {
   requires({
     root: true,
-    feature: { name: "kprobes", since: "4.17", config: ["CONFIG_KPROBE_EVENTS"], available: () => pmuType(kernel, "kprobe") !== undefined },
+    feature: {
+      name: "kprobes",
+      since: "4.17",
+      config: ["CONFIG_KPROBE_EVENTS"],
+      available: () => pmuType(kernel, "kprobe") !== undefined,
+    },
   });
   sees(open("kprobe", KPROBE), run, (p) => attachKprobe(p, { symbol: "do_exit" }));
   sees(open("kretprobe", KPROBE), run, (p) => attachKprobe(p, { symbol: "begin_new_exec", ret: true }));
@@ -117,7 +151,11 @@ test("a kernel without kprobes says so and names what works instead", () => {
 
 test("xdp, tc and socket filters by test run", () => {
   requires({ root: true });
-  for (const [type, section] of [[XDP, "xdp"], [SCHED_CLS, "tc"], [SOCKET_FILTER, "socket"]] as const) {
+  for (const [type, section] of [
+    [XDP, "xdp"],
+    [SCHED_CLS, "tc"],
+    [SOCKET_FILTER, "socket"],
+  ] as const) {
     const c = open(section, type, {}, 2);
     const result = c.prog("probe").testRun({ data: new Uint8Array(64), repeat: 100 });
     assert.is(result.returnValue, 2);
@@ -153,7 +191,10 @@ test("an iterator writes its text", () => {
     mov64Imm(0, 0),
     exit(),
   ];
-  const spec = collectionSpec([], [progSpec("probe", "iter/task", TRACING, insns, { expectedAttachType: BPF_ATTACH_TYPE.TRACE_ITER })]);
+  const spec = collectionSpec(
+    [],
+    [progSpec("probe", "iter/task", TRACING, insns, { expectedAttachType: BPF_ATTACH_TYPE.TRACE_ITER })],
+  );
   const c = load(spec);
   const link = attachIter(c.prog("probe"), "task");
   const text = link.text();
@@ -196,7 +237,10 @@ test("a process that is killed leaves nothing attached", () => {
   try {
     let output = "";
     try {
-      output = execFileSync(process.execPath, ["--import", "tsx", file], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+      output = execFileSync(process.execPath, ["--import", "tsx", file], {
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "inherit"],
+      });
     } catch (error) {
       output = (error as { stdout: string }).stdout;
     }
@@ -213,26 +257,41 @@ test("a process that is killed leaves nothing attached", () => {
 /** Detaching from a tracepoint waits for an RCU grace period, so a thousand take over a minute. */
 const CYCLES = Number(process.env["LEAK_CYCLES"] ?? 100);
 
-test(`${CYCLES} load, attach and detach cycles leak no descriptor, mapping or link`, () => {
-  requires({ root: true });
-  const count = (): { fds: number; maps: number; links: number; progs: number } => ({
-    fds: readdirSync("/proc/self/fd").length,
-    maps: readFileSync("/proc/self/maps", "utf8").split("\n").filter((l) => /bpf|anon_inode/.test(l)).length,
-    links: [...objectIds(kernel, "LINK")].length,
-    progs: [...objectIds(kernel, "PROG")].length,
-  });
-  const cycle = (): void => {
-    const c = load(collectionSpec([bss()], [countingProg("probe", "tracepoint/syscalls/sys_enter_getpgid", TRACEPOINT), countingProg("raw", "raw_tp/sched_process_exec", RAW_TRACEPOINT)]), { globals });
-    c.attach();
-    void hits(c);
-    c.close();
-  };
-  for (let i = 0; i < 3; i++) cycle();
-  const before = count();
-  for (let i = 0; i < CYCLES; i++) cycle();
-  const after = count();
-  assert.is(after.fds, before.fds);
-  assert.is(after.maps, before.maps);
-  assert.ok(after.links <= before.links + 3, `${before.links} links before, ${after.links} after`);
-  assert.ok(after.progs <= before.progs + 3, `${before.progs} programs before, ${after.progs} after`);
-}, { timeoutMs: 120_000 });
+test(
+  `${CYCLES} load, attach and detach cycles leak no descriptor, mapping or link`,
+  () => {
+    requires({ root: true });
+    const count = (): { fds: number; maps: number; links: number; progs: number } => ({
+      fds: readdirSync("/proc/self/fd").length,
+      maps: readFileSync("/proc/self/maps", "utf8")
+        .split("\n")
+        .filter((l) => /bpf|anon_inode/.test(l)).length,
+      links: [...objectIds(kernel, "LINK")].length,
+      progs: [...objectIds(kernel, "PROG")].length,
+    });
+    const cycle = (): void => {
+      const c = load(
+        collectionSpec(
+          [bss()],
+          [
+            countingProg("probe", "tracepoint/syscalls/sys_enter_getpgid", TRACEPOINT),
+            countingProg("raw", "raw_tp/sched_process_exec", RAW_TRACEPOINT),
+          ],
+        ),
+        { globals },
+      );
+      c.attach();
+      void hits(c);
+      c.close();
+    };
+    for (let i = 0; i < 3; i++) cycle();
+    const before = count();
+    for (let i = 0; i < CYCLES; i++) cycle();
+    const after = count();
+    assert.is(after.fds, before.fds);
+    assert.is(after.maps, before.maps);
+    assert.ok(after.links <= before.links + 3, `${before.links} links before, ${after.links} after`);
+    assert.ok(after.progs <= before.progs + 3, `${before.progs} programs before, ${after.progs} after`);
+  },
+  { timeoutMs: 120_000 },
+);

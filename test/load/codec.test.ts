@@ -6,7 +6,13 @@ import type { IntSchema, Schema, StructSchema } from "../../src/probe/schema-typ
 const test = suite("load codec");
 
 const int = (bits: 8 | 16 | 32 | 64, signed = false, bigEndian = false): IntSchema => ({
-  kind: "int", name: `${signed ? "s" : "u"}${bits}`, bits, signed, bigEndian, size: bits / 8, align: bits / 8,
+  kind: "int",
+  name: `${signed ? "s" : "u"}${bits}`,
+  bits,
+  signed,
+  bigEndian,
+  size: bits / 8,
+  align: bits / 8,
 });
 function struct(fields: Record<string, Schema>, options: { packed?: boolean; union?: boolean } = {}): StructSchema {
   let size = 0;
@@ -18,12 +24,36 @@ function struct(fields: Record<string, Schema>, options: { packed?: boolean; uni
     size = Math.max(size, offset + schema.size);
     return { name, offset, schema };
   });
-  return { kind: options.union === true ? "union" : "struct", name: undefined, packed: options.packed === true, fields: list, size: Math.ceil(size / align) * align, align };
+  return {
+    kind: options.union === true ? "union" : "struct",
+    name: undefined,
+    packed: options.packed === true,
+    fields: list,
+    size: Math.ceil(size / align) * align,
+    align,
+  };
 }
-const array = (element: Schema, length: number): Schema => ({ kind: "array", element, length, size: element.size * length, align: element.align });
+const array = (element: Schema, length: number): Schema => ({
+  kind: "array",
+  element,
+  length,
+  size: element.size * length,
+  align: element.align,
+});
 const char = (length: number): Schema => ({ kind: "char", length, size: length, align: 1 });
 const bytes = (length: number): Schema => ({ kind: "bytes", length, size: length, align: 1 });
-const colour: Schema = { kind: "enum", name: "colour", values: new Map([["RED", 0], ["GREEN", 1], ["BLUE", 7]]), signed: false, size: 4, align: 4 };
+const colour: Schema = {
+  kind: "enum",
+  name: "colour",
+  values: new Map([
+    ["RED", 0],
+    ["GREEN", 1],
+    ["BLUE", 7],
+  ]),
+  signed: false,
+  size: 4,
+  align: 4,
+};
 const bool: Schema = { kind: "bool", size: 1, align: 1 };
 
 /** An independent reader: one field at a time, no code generation. */
@@ -52,22 +82,37 @@ function reference(schema: Schema, view: DataView, at: number): unknown {
       return [...schema.values].find(([, v]) => v === value)?.[0] ?? value;
     }
     case "array":
-      return Array.from({ length: schema.length }, (_, i) => reference(schema.element, view, at + i * schema.element.size));
+      return Array.from({ length: schema.length }, (_, i) =>
+        reference(schema.element, view, at + i * schema.element.size),
+      );
     default:
       return Object.fromEntries(schema.fields.map((f) => [f.name, reference(f.schema, view, at + f.offset)]));
   }
 }
 
-const anyInt = fc.record({ bits: fc.constantFrom(8, 16, 32, 64), signed: fc.boolean(), big: fc.boolean() }, { noNullPrototype: true })
+const anyInt = fc
+  .record({ bits: fc.constantFrom(8, 16, 32, 64), signed: fc.boolean(), big: fc.boolean() }, { noNullPrototype: true })
   .map(({ bits, signed, big }): Schema => int(bits as 8 | 16 | 32 | 64, signed, big));
-const leaf = fc.oneof(anyInt, fc.constant(bool), fc.constant(colour), fc.integer({ min: 1, max: 70 }).map(char), fc.integer({ min: 1, max: 20 }).map(bytes));
+const leaf = fc.oneof(
+  anyInt,
+  fc.constant(bool),
+  fc.constant(colour),
+  fc.integer({ min: 1, max: 70 }).map(char),
+  fc.integer({ min: 1, max: 20 }).map(bytes),
+);
 const anySchema: fc.Arbitrary<Schema> = fc.letrec<{ schema: Schema }>((tie) => ({
   schema: fc.oneof(
     { maxDepth: 3, withCrossShrink: true },
     leaf,
     fc.tuple(tie("schema"), fc.integer({ min: 1, max: 12 })).map(([e, n]) => array(e, n)),
-    fc.tuple(fc.array(fc.tuple(fc.string({ minLength: 1, maxLength: 6 }), tie("schema")), { minLength: 1, maxLength: 5 }), fc.boolean())
-      .map(([fields, packed]) => struct(Object.fromEntries(fields.filter(([n]) => n !== "__proto__" && !/^\d+$/.test(n))), { packed }))
+    fc
+      .tuple(
+        fc.array(fc.tuple(fc.string({ minLength: 1, maxLength: 6 }), tie("schema")), { minLength: 1, maxLength: 5 }),
+        fc.boolean(),
+      )
+      .map(([fields, packed]) =>
+        struct(Object.fromEntries(fields.filter(([n]) => n !== "__proto__" && !/^\d+$/.test(n))), { packed }),
+      )
       .filter((s) => s.fields.length > 0),
   ),
 })).schema;
@@ -129,13 +174,23 @@ const refusals: [string, Schema, unknown, RegExp][] = [
   ["an unsafe number for 64 bits", int(64), 2 ** 60, /bigint/],
   ["u64 below zero", int(64), -1n, /got -1n/],
   ["a missing field", struct({ a: int(8), b: int(8) }), { a: 1 }, /^value\.b: expected an integer/],
-  ["a nested field", struct({ a: struct({ list: array(int(8), 2) }) }), { a: { list: [1, "x"] } }, /^value\.a\.list\[\]: .*got x/],
+  [
+    "a nested field",
+    struct({ a: struct({ list: array(int(8), 2) }) }),
+    { a: { list: [1, "x"] } },
+    /^value\.a\.list\[\]: .*got x/,
+  ],
   ["text that is too long", char(4), "hello", /at most 4 bytes, got 5 bytes/],
   ["text with a NUL", char(4), "a\0b", /without NUL/],
   ["the wrong number of elements", array(int(8), 3), [1, 2], /array of 3 elements, got an array of 2/],
   ["bytes of the wrong length", bytes(4), new Uint8Array(3), /Uint8Array of 4 bytes, got a Uint8Array of 3/],
   ["an unknown enum name", colour, "PINK", /one of RED, GREEN, BLUE, got PINK/],
-  ["two members of a union", struct({ a: int(8), b: int(32) }, { union: true }), { a: 1, b: 2 }, /exactly one .* got a, b/],
+  [
+    "two members of a union",
+    struct({ a: int(8), b: int(32) }, { union: true }),
+    { a: 1, b: 2 },
+    /exactly one .* got a, b/,
+  ],
   ["a number for a struct", struct({ a: int(8) }), 5, /expected an object, got 5/],
 ];
 for (const [name, schema, value, message] of refusals) {
@@ -144,7 +199,10 @@ for (const [name, schema, value, message] of refusals) {
 
 test("a field named __proto__ is a field", () => {
   const schema = struct({ ["__proto__"]: int(8) });
-  const decoded = decodeValue({ ...schema, fields: [{ name: "__proto__", offset: 0, schema: int(8) }] }, Uint8Array.of(7)) as object;
+  const decoded = decodeValue(
+    { ...schema, fields: [{ name: "__proto__", offset: 0, schema: int(8) }] },
+    Uint8Array.of(7),
+  ) as object;
   assert.is(Object.getOwnPropertyDescriptor(decoded, "__proto__")?.value, 7);
 });
 

@@ -21,7 +21,12 @@ test("kallsyms: functions by address, any symbol by its exact name", () => {
   const k = new Kallsyms(new TextEncoder().encode(TEXT));
   assert.is(k.count, 4);
   assert.equal(k.lookup(0xffffffff81000105n), { name: "alpha", address: 0xffffffff81000100n, module: "", offset: 5 });
-  assert.equal(k.lookup(0xffffffffc0000010n), { name: "gamma", address: 0xffffffffc0000000n, module: "module_x", offset: 16 });
+  assert.equal(k.lookup(0xffffffffc0000010n), {
+    name: "gamma",
+    address: 0xffffffffc0000000n,
+    module: "module_x",
+    offset: 16,
+  });
   assert.is(k.lookup(0x1000n), undefined);
   assert.is(k.lookup(0xffffffffffff0000n), undefined);
   assert.is(k.addressOf("data_symbol"), 0xffffffff81000200n);
@@ -42,7 +47,9 @@ test("kallsyms: unsorted, hidden and damaged tables", () => {
 test("every function of this kernel is found at its own address", () => {
   requires({ root: true });
   const table = kallsyms(realKernel());
-  const lines = readFileSync("/proc/kallsyms", "utf8").split("\n").filter((l) => /^\S+ [tTwW] /.test(l));
+  const lines = readFileSync("/proc/kallsyms", "utf8")
+    .split("\n")
+    .filter((l) => /^\S+ [tTwW] /.test(l));
   assert.is(table.count, lines.length);
   for (let i = 0; i < lines.length; i += 4999) {
     const [address = "", , name = ""] = (lines[i] as string).split(/[ \t]/);
@@ -56,11 +63,25 @@ test("stacks of a profile have kernel and user names", () => {
   requires({ root: true });
   // hits = bpf_get_stackid(ctx, stacks, BPF_F_USER_STACK)
   const insns = [
-    mov64Reg(6, 1), ...ldImm64(2, 0n), mov64Imm(3, 256), callHelper(27), ...ldImm64(1, 0n), stxMem("dw", 1, 0, 0), mov64Imm(0, 0), exit(),
+    mov64Reg(6, 1),
+    ...ldImm64(2, 0n),
+    mov64Imm(3, 256),
+    callHelper(27),
+    ...ldImm64(1, 0n),
+    stxMem("dw", 1, 0, 0),
+    mov64Imm(0, 0),
+    exit(),
   ];
   const spec = collectionSpec(
     [bss(), mapSpec("stacks", BPF_MAP_TYPE.STACK_TRACE, 4, 8 * 32, 1024)],
-    [progSpec("probe", "perf_event", BPF_PROG_TYPE.PERF_EVENT, insns, { refs: [{ kind: "map", insn: 1, map: "stacks" }, { kind: "map-value", insn: 5, map: ".bss", offset: 0 }] })],
+    [
+      progSpec("probe", "perf_event", BPF_PROG_TYPE.PERF_EVENT, insns, {
+        refs: [
+          { kind: "map", insn: 1, map: "stacks" },
+          { kind: "map-value", insn: 5, map: ".bss", offset: 0 },
+        ],
+      }),
+    ],
   );
   const c = load(spec, { globals: new Map([["hits", u64]]) });
   const link = attachPerfEvent(c.prog("probe"), { event: "page-faults", period: 1, pid: process.pid });
@@ -71,7 +92,10 @@ test("stacks of a profile have kernel and user names", () => {
   assert.ok(id >= 0, `stack id ${id}`);
   const frames = new Symbolizer().userStack(process.pid, c.stackTraces("stacks").get(id) ?? []);
   assert.ok(frames.length > 0);
-  assert.ok(frames.some((f) => f.name !== undefined && f.module.length > 0), JSON.stringify(frames.map((f) => [f.name, f.module])));
+  assert.ok(
+    frames.some((f) => f.name !== undefined && f.module.length > 0),
+    JSON.stringify(frames.map((f) => [f.name, f.module])),
+  );
   c.close();
   void buffers;
 });

@@ -1,6 +1,20 @@
 import { closeSync, openSync, readFileSync, readdirSync } from "node:fs";
 import { execFileSync } from "node:child_process";
-import { FakeKernel, check, closeTracefs, mapFile, onlineCpus, parseCpuList, parseTracepointFormat, possibleCpus, realKernel, syscallError, tracefsRoot, tracepointFormat, tracepointId } from "../../src/syscall/index.ts";
+import {
+  FakeKernel,
+  check,
+  closeTracefs,
+  mapFile,
+  onlineCpus,
+  parseCpuList,
+  parseTracepointFormat,
+  possibleCpus,
+  realKernel,
+  syscallError,
+  tracefsRoot,
+  tracepointFormat,
+  tracepointId,
+} from "../../src/syscall/index.ts";
 import { kernelBtf } from "../../src/load/kernel-btf.ts";
 import { BPF_PROG_TYPE, BPF_MAP_TYPE, ERRNO } from "../../src/uapi/index.ts";
 import { assert, suite } from "../harness.ts";
@@ -10,32 +24,76 @@ const test = suite("syscall kernel");
 const kernel = realKernel();
 
 const status = (caps: string, seccomp = 0): string => `Name:\tnode\nCapEff:\t${caps}\nSeccomp:\t${seccomp}\n`;
-const explained = (files: Record<string, string>, errno: number, command = "BPF_PROG_LOAD", context = {}, release = "6.1.0"): string =>
-  syscallError(new FakeKernel({ files, release }), command, -errno, context).message;
+const explained = (
+  files: Record<string, string>,
+  errno: number,
+  command = "BPF_PROG_LOAD",
+  context = {},
+  release = "6.1.0",
+): string => syscallError(new FakeKernel({ files, release }), command, -errno, context).message;
 
 test("EPERM names the missing capabilities, the sysctl, and how to get them", () => {
-  const files = { "/proc/self/status": status("0000000000000000"), "/proc/sys/kernel/unprivileged_bpf_disabled": "2\n" };
-  const message = explained(files, ERRNO.EPERM, "BPF_PROG_LOAD", { subject: "program p", progType: BPF_PROG_TYPE.TRACEPOINT });
-  assert.match(message, /^BPF_PROG_LOAD of program p: EPERM \(Operation not permitted\): the process lacks CAP_BPF and CAP_PERFMON; kernel\.unprivileged_bpf_disabled is 2/);
+  const files = {
+    "/proc/self/status": status("0000000000000000"),
+    "/proc/sys/kernel/unprivileged_bpf_disabled": "2\n",
+  };
+  const message = explained(files, ERRNO.EPERM, "BPF_PROG_LOAD", {
+    subject: "program p",
+    progType: BPF_PROG_TYPE.TRACEPOINT,
+  });
+  assert.match(
+    message,
+    /^BPF_PROG_LOAD of program p: EPERM \(Operation not permitted\): the process lacks CAP_BPF and CAP_PERFMON; kernel\.unprivileged_bpf_disabled is 2/,
+  );
   assert.match(message, /setcap cap_bpf,cap_perfmon\+ep/);
-  assert.match(explained(files, ERRNO.EPERM, "BPF_PROG_LOAD", { progType: BPF_PROG_TYPE.XDP }), /CAP_BPF and CAP_NET_ADMIN/);
+  assert.match(
+    explained(files, ERRNO.EPERM, "BPF_PROG_LOAD", { progType: BPF_PROG_TYPE.XDP }),
+    /CAP_BPF and CAP_NET_ADMIN/,
+  );
   assert.match(explained(files, ERRNO.EPERM, "BPF_MAP_CREATE"), /lacks CAP_BPF;/);
   assert.match(explained(files, ERRNO.EPERM, "BPF_MAP_CREATE", {}, "5.4.0"), /lacks CAP_SYS_ADMIN/);
 });
 
 test("perf_event_paranoid, lockdown, seccomp, user namespaces and memlock are found", () => {
   const none = { "/proc/self/status": status("0000000000000000") };
-  assert.match(explained({ ...none, "/proc/sys/kernel/perf_event_paranoid": "4\n" }, ERRNO.EACCES, "perf_event_open"), /lacks CAP_PERFMON; kernel\.perf_event_paranoid is 4.*sysctl kernel\.perf_event_paranoid=-1/);
+  assert.match(
+    explained({ ...none, "/proc/sys/kernel/perf_event_paranoid": "4\n" }, ERRNO.EACCES, "perf_event_open"),
+    /lacks CAP_PERFMON; kernel\.perf_event_paranoid is 4.*sysctl kernel\.perf_event_paranoid=-1/,
+  );
   const all = { "/proc/self/status": status("000001ffffffffff") };
-  assert.match(explained({ ...all, "/sys/kernel/security/lockdown": "none integrity [confidentiality]\n" }, ERRNO.EPERM), /lockdown is in confidentiality mode/);
-  assert.match(explained({ "/proc/self/status": status("000001ffffffffff", 2) }, ERRNO.EPERM), /seccomp filter is active/);
-  assert.match(explained({ ...all, "/proc/self/uid_map": "         0       1000          1\n" }, ERRNO.EPERM), /user namespace/);
-  assert.match(explained({ ...all, "/proc/self/limits": "Max locked memory         65536                65536                bytes\n" }, ERRNO.EPERM, "BPF_MAP_CREATE", {}, "5.4.0"), /RLIMIT_MEMLOCK is 65536 bytes.*ulimit -l unlimited/);
+  assert.match(
+    explained({ ...all, "/sys/kernel/security/lockdown": "none integrity [confidentiality]\n" }, ERRNO.EPERM),
+    /lockdown is in confidentiality mode/,
+  );
+  assert.match(
+    explained({ "/proc/self/status": status("000001ffffffffff", 2) }, ERRNO.EPERM),
+    /seccomp filter is active/,
+  );
+  assert.match(
+    explained({ ...all, "/proc/self/uid_map": "         0       1000          1\n" }, ERRNO.EPERM),
+    /user namespace/,
+  );
+  assert.match(
+    explained(
+      { ...all, "/proc/self/limits": "Max locked memory         65536                65536                bytes\n" },
+      ERRNO.EPERM,
+      "BPF_MAP_CREATE",
+      {},
+      "5.4.0",
+    ),
+    /RLIMIT_MEMLOCK is 65536 bytes.*ulimit -l unlimited/,
+  );
 });
 
 test("what a kernel is too old for, or was built without", () => {
-  assert.match(explained({}, ERRNO.EINVAL, "BPF_MAP_CREATE", { mapType: BPF_MAP_TYPE.RINGBUF }, "5.4.0"), /maps of type ringbuf need Linux 5\.8, this is 5\.4\.0/);
-  assert.match(explained({}, ERRNO.EINVAL, "BPF_PROG_LOAD", { progType: BPF_PROG_TYPE.TRACING }, "5.4.0"), /programs of type tracing need Linux 5\.5/);
+  assert.match(
+    explained({}, ERRNO.EINVAL, "BPF_MAP_CREATE", { mapType: BPF_MAP_TYPE.RINGBUF }, "5.4.0"),
+    /maps of type ringbuf need Linux 5\.8, this is 5\.4\.0/,
+  );
+  assert.match(
+    explained({}, ERRNO.EINVAL, "BPF_PROG_LOAD", { progType: BPF_PROG_TYPE.TRACING }, "5.4.0"),
+    /programs of type tracing need Linux 5\.5/,
+  );
   assert.match(explained({}, ERRNO.ENOSYS), /CONFIG_BPF_SYSCALL/);
   assert.match(explained({}, ERRNO.ENOENT, "perf_event_open"), /no hardware counters.*cpu-clock/);
   assert.match(explained({}, ERRNO.EMFILE), /ulimit -n/);
@@ -48,7 +106,9 @@ test("the real explanation of a process that gave its privileges up", () => {
     process.setuid(65534);
     const kernel = realKernel();
     try { check(kernel, mapCreateRaw(kernel, { type: 1, keySize: 4, valueSize: 4, maxEntries: 1 }), "BPF_MAP_CREATE"); } catch (e) { console.log(e.message); }`;
-  const output = execFileSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], { encoding: "utf8" });
+  const output = execFileSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], {
+    encoding: "utf8",
+  });
   assert.match(output, /EPERM.*the process lacks CAP_BPF/);
 });
 
@@ -65,7 +125,11 @@ test("files, directories, and errnos as negative numbers", () => {
   const copy = kernel.dup(fd);
   assert.ok(copy > fd);
   assert.equal([kernel.close(fd), kernel.close(copy), kernel.close(copy)], [0, 0, -ERRNO.EBADF]);
-  assert.throwsCode(() => check(kernel, -ERRNO.EBADF, "close", { subject: "fd 9" }), "SYSCALL", /^close of fd 9: EBADF/);
+  assert.throwsCode(
+    () => check(kernel, -ERRNO.EBADF, "close", { subject: "fd 9" }),
+    "SYSCALL",
+    /^close of fd 9: EBADF/,
+  );
 });
 
 test("a mapping reads the file's bytes and is closed once", () => {
@@ -88,7 +152,10 @@ test("a detached tracefs has the tracepoints and leaves nothing mounted", () => 
   assert.is(format.id, tracepointId(kernel, "sched", "sched_switch"));
   const prev = format.fields.find((f) => f.name === "prev_comm");
   // (Whether char is signed depends on how the kernel was built.)
-  assert.equal({ ...prev, signed: false }, { name: "prev_comm", type: "char[16]", offset: 8, size: 16, signed: false, dynamic: undefined });
+  assert.equal(
+    { ...prev, signed: false },
+    { name: "prev_comm", type: "char[16]", offset: 8, size: 16, signed: false, dynamic: undefined },
+  );
   assert.is(readFileSync("/proc/self/mounts", "utf8"), mounts);
   assert.match(tracefsRoot(kernel), /^\/(proc\/self\/fd\/\d+|sys\/kernel\/(debug\/)?tracing)$/);
   closeTracefs(kernel);
@@ -97,7 +164,8 @@ test("a detached tracefs has the tracepoints and leaves nothing mounted", () => 
 });
 
 test("tracefs that cannot be reached is explained", () => {
-  const fake = (errno: number, release = "6.1.0") => new FakeKernel({ failAt: 1, errno, release, files: { "/sys/kernel/tracing/events/sched/sched_switch/id": "" } });
+  const fake = (errno: number, release = "6.1.0") =>
+    new FakeKernel({ failAt: 1, errno, release, files: { "/sys/kernel/tracing/events/sched/sched_switch/id": "" } });
   const unreachable = (errno: number, release?: string): (() => unknown) => {
     const k = fake(errno, release);
     k.readDir = () => -ERRNO.ENOENT;
@@ -133,7 +201,10 @@ test("every tracepoint of this kernel parses, with fields that lie inside the re
 
 test("a format file that is none is refused", () => {
   assert.throwsCode(() => parseTracepointFormat("hello"), "TRACEPOINT_FORMAT");
-  const f = parseTracepointFormat("name: x\nID: 5\nformat:\n\tfield:__data_loc char[] name;\toffset:8;\tsize:4;\tsigned:0;\n\nprint fmt: \"%s\", a\n", "c");
+  const f = parseTracepointFormat(
+    'name: x\nID: 5\nformat:\n\tfield:__data_loc char[] name;\toffset:8;\tsize:4;\tsigned:0;\n\nprint fmt: "%s", a\n',
+    "c",
+  );
   assert.equal(f.fields, [{ name: "name", type: "char[]", offset: 8, size: 4, signed: false, dynamic: "data_loc" }]);
 });
 
