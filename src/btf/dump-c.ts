@@ -382,7 +382,8 @@ class CDump {
       if (need > align) align = need;
       const size = bitSize === 0 ? this.#sizeOf(type) * 8 : bitSize;
       if (isStruct) {
-        if (this.#placed(at, type, bitSize, need, packed) !== bitOffset) out.add(padding(at, bitOffset, "\t".repeat(depth + 1)));
+        if (this.#placed(at, type, bitSize, need, packed) !== bitOffset)
+          out.add(padding(at, bitOffset, "\t".repeat(depth + 1)));
         at = bitOffset + size;
       } else if (size > widest) widest = size;
       out.byte(TAB, depth + 1);
@@ -457,7 +458,9 @@ class CDump {
         return type.name === VA_LIST ? this.#declarator(type.type) : declarator(`${this.#names.of(id)} `, "");
       case "ptr": {
         const { before, body, lead, suffix } = this.#declarator(type.type);
-        return suffix === "" ? declarator(`${lead}*`, "", body, before) : declarator(`${lead}(*`, `)${suffix}`, body, before);
+        return suffix === ""
+          ? declarator(`${lead}*`, "", body, before)
+          : declarator(`${lead}(*`, `)${suffix}`, body, before);
       }
       case "array": {
         const { before, body, lead, suffix } = this.#declarator(type.type);
@@ -477,7 +480,10 @@ class CDump {
       case "restrict":
         return this.#qualify(type.type, type.kind);
       case "type_tag":
-        return this.#qualify(type.type, `__attribute__((${type.attribute ? type.name : `btf_type_tag("${type.name}")`}))`);
+        return this.#qualify(
+          type.type,
+          `__attribute__((${type.attribute ? type.name : `btf_type_tag("${type.name}")`}))`,
+        );
       default:
         throw new DecodeError(this.#btf.what, `${this.#btf.describe(id)} cannot be the type of a value`, {
           path: ["types", `[${id}]`],
@@ -501,9 +507,12 @@ class CDump {
     const { before, body, lead, suffix } = this.#declarator(id);
     if (lead.endsWith("*")) return declarator(`${lead} ${qualifier} `, suffix, body, before);
     // A qualifier of a function type says nothing, a second one neither.
-    if (suffix.startsWith("(") || `${before}${lead}`.split(" ").includes(qualifier)) return declarator(lead, suffix, body, before);
+    if (suffix.startsWith("(") || `${before}${lead}`.split(" ").includes(qualifier))
+      return declarator(lead, suffix, body, before);
     if (qualifier.startsWith("__")) return declarator(`${lead}${qualifier} `, suffix, body, before);
-    return body === 0 ? declarator(`${qualifier} ${lead}`, suffix) : declarator(lead, suffix, body, `${qualifier} ${before}`);
+    return body === 0
+      ? declarator(`${qualifier} ${lead}`, suffix)
+      : declarator(lead, suffix, body, `${qualifier} ${before}`);
   }
 
   #sizeOf(id: number): number {

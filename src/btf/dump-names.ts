@@ -133,7 +133,7 @@ function suffixedStrings(btf: Btf): Set<string> {
   const found = new Set<string>();
   for (let owner: Btf | undefined = btf; owner !== undefined; owner = owner.base) {
     const text = owner.strings.text() ?? decodeUtf8(owner.strings.bytes);
-    for (let at = text.indexOf("___"); at >= 0; ) {
+    for (let at = text.indexOf("___"); at >= 0;) {
       const end = text.indexOf("\0", at);
       found.add(text.slice(text.lastIndexOf("\0", at) + 1, end));
       at = text.indexOf("___", end);
