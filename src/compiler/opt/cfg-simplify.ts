@@ -121,14 +121,19 @@ function threadEdges(f: Func): boolean {
   for (const b of f.blocks) if (b.insts.length === 0 && b !== f.blocks[0]) candidates.add(b);
   if (candidates.size === 0) return false;
   // Parameters that are read outside of their own terminator pin the block.
-  for (const b of f.blocks) {
+  const owner = new Map<Inst, Block>();
+  for (const c of candidates) for (const p of c.params) owner.set(p, c);
+  if (owner.size > 0) {
     const pin = (v: Inst, user: Block | undefined): void => {
       if (v.op !== "param") return;
-      for (const c of candidates) if (c !== user && c.params.includes(v)) candidates.delete(c);
+      const c = owner.get(v);
+      if (c !== undefined && c !== user) candidates.delete(c);
     };
-    for (const i of b.insts) for (const a of i.args) pin(a, undefined);
-    for (const a of b.term!.args) pin(a, b);
-    for (const e of b.term!.edges) for (const a of e.args) pin(a, b);
+    for (const b of f.blocks) {
+      for (const i of b.insts) for (const a of i.args) pin(a, undefined);
+      for (const a of b.term!.args) pin(a, b);
+      for (const e of b.term!.edges) for (const a of e.args) pin(a, b);
+    }
   }
   const returns = new Map<bigint, Block>();
   let changed = false;

@@ -138,6 +138,15 @@ class Numbering {
       if (isLeaf(i.op)) continue;
       this.#resolve(i.args);
       const r = this.#simplifier.simplify(i);
+      if (this.#simplifier.extra.length > 0) {
+        for (const x of this.#simplifier.extra) {
+          this.#resolve(x.args);
+          const same = this.#lookup(x, hashOf(x), b);
+          if (same !== undefined) this.#replace.set(x, same);
+          else kept.push(x);
+        }
+        this.#simplifier.extra.length = 0;
+      }
       if (r !== i) {
         this.#replace.set(i, this.#leaf(r));
         continue;

@@ -103,8 +103,13 @@ export class Memory {
   }
   /** Something of this size is written at `base + off` (NaN: anywhere from `base`). */
   write(base: Inst, off: number, size: number): void {
-    if (this.#known.length === 0) return;
-    this.#known = this.#known.filter((e) => !this.#mayOverlap(e, base, off, size));
+    const list = this.#known;
+    let kept = 0;
+    for (let k = 0; k < list.length; k++) {
+      const e = list[k]!;
+      if (!this.#mayOverlap(e, base, off, size)) list[kept++] = e;
+    }
+    list.length = kept;
   }
   #mayOverlap(e: Known, base: Inst, off: number, size: number): boolean {
     if (sameBase(e.base, base)) return Number.isNaN(off) || (e.off < off + size && off < e.off + e.size);

@@ -16,6 +16,8 @@ export class Simplifier {
   readonly #f: Func;
   readonly #target: Target;
   readonly bounds: Bounds;
+  /** Instructions that a rewritten one needs in front of it. */
+  readonly extra: Inst[] = [];
   /** Uses by id as counted before the pass: only ever used to tell "one use". */
   readonly #uses: Int32Array;
 
@@ -169,7 +171,19 @@ export class Simplifier {
       if (op === "sub" || op === "xor") return this.#const(0n);
       if (op === "and" || op === "or") return same();
     }
+    if (op === "add" && i.type === "ptr" && a.type !== "ptr" && b.type === "ptr") {
+      i.args = [b, a];
+      [a, b] = [b, a];
+    }
     if (b.op !== "const") {
+      if (op === "add" && i.type === "ptr" && b.op === "add" && b.width === 64 && b.args[1]!.op === "const" && this.#once(b)) {
+        // p + (x + c): the constant goes last, where accesses take it into their offset.
+        const p = this.#f.inst("add", "ptr", [a, b.args[0]!], i.span);
+        p.space = i.space;
+        this.extra.push(p);
+        i.args = [p, b.args[1]!];
+        return i;
+      }
       if (op === "add" && b.op === "neg" && b.width === width && i.type === "int") {
         i.op = "sub";
         i.args = [a, b.args[0]!];
