@@ -124,7 +124,11 @@ class NodeInspector implements Inspector {
     return answer;
   }
 
+  /** What `locate` found, for the `scopes` that follows. */
+  #last: { readonly fn: AnyFunction; readonly internals: readonly Property[] } | undefined;
+
   #internals(fn: AnyFunction): readonly Property[] {
+    if (this.#last?.fn === fn) return this.#last.internals;
     this.#holder.fn = fn;
     try {
       const { result } = this.#post("Runtime.callFunctionOn", {
@@ -133,7 +137,9 @@ class NodeInspector implements Inspector {
         objectGroup: "bpfkit",
       }) as { result: RemoteValue };
       const params = { objectId: result.objectId, ownProperties: true };
-      return (this.#post("Runtime.getProperties", params) as Properties).internalProperties ?? [];
+      const internals = (this.#post("Runtime.getProperties", params) as Properties).internalProperties ?? [];
+      this.#last = { fn, internals };
+      return internals;
     } finally {
       this.#holder.fn = undefined;
     }
@@ -165,6 +171,7 @@ class NodeInspector implements Inspector {
       if (this.#holder.scope !== undefined) scopes.push(this.#holder.scope);
       this.#holder.scope = undefined;
     }
+    this.#last = undefined;
     this.#post("Runtime.releaseObjectGroup", { objectGroup: "bpfkit" });
     return {
       lookup(name) {

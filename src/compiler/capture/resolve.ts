@@ -122,7 +122,10 @@ export function scopeResolver(
     }
     const direct = fromScope(scopes, { root: name, path: [] });
     if (direct !== undefined) return direct;
-    const namespace = running === undefined ? undefined : inlinedNamespace(node, running, name, original, scopes);
+    const namespace =
+      running === undefined || binding?.kind !== "import"
+        ? undefined
+        : inlinedNamespace(node, running, name, original, scopes);
     if (namespace !== undefined) return { k: "value", value: namespace };
     if (binding === undefined) return globalValue(name);
     return unreadable(
