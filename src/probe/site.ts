@@ -33,6 +33,11 @@ export function callSite(upTo: (...args: never[]) => unknown): CallSite | undefi
   const holder: { stack?: unknown } = {};
   try {
     V8.stackTraceLimit = 1;
+  } catch {
+    // Frozen intrinsics (`node --frozen-intrinsics`, SES).
+    return undefined;
+  }
+  try {
     // Structured, and raw: a hook such as source-map-support's would map the position already.
     V8.prepareStackTrace = (_, sites) => sites[0];
     V8.captureStackTrace(holder, upTo);
