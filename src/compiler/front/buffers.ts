@@ -61,6 +61,39 @@ function reserve(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
   return { k: "place", type, base, off: 0, space: "mem" };
 }
 
+/** Reserves room that is discarded on every way out of the program on which it was neither submitted nor discarded. */
+function hold(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
+  const { b } = fn;
+  const slot = b.func.slot(8, 8, "reserved");
+  const discard = (): void => {
+    const held = b.load(b.slotAddr(slot), { size: 8, space: "mem" });
+    const yes = b.block("discard");
+    const end = b.block("kept");
+    b.br("ne", held, 0, yes, end);
+    b.at(yes);
+    b.helper(BPF_FUNC.ringbuf_discard, [held, 0], { clobbers: "mem", type: "void" });
+    b.jmp(end);
+    b.at(end);
+  };
+  fn.atStart(() => b.store(b.slotAddr(slot), b.nullPtr(), { size: 8 }));
+  // In a loop, what the last iteration left is given back first.
+  if (fn.jumps.length > 0) discard();
+  const place = reserve(fn, map, type);
+  b.store(b.slotAddr(slot), place.base, { size: 8 });
+  fn.cleanups.push(discard);
+  fn.reservations.push({ map: map.name, base: place.base, slot });
+  return place;
+}
+
+/** `place` is given away: no longer to be discarded. */
+function release(fn: Fn, map: MapUse, place: PlaceVal): void {
+  const { b } = fn;
+  const known = fn.reservations.filter((r) => r.base === place.base);
+  for (const r of known.length > 0 ? known : fn.reservations.filter((x) => x.map === map.name)) {
+    b.store(b.slotAddr(r.slot), b.nullPtr(), { size: 8 });
+  }
+}
+
 const CHANGING = new Set(["set", "add", "delete", "insert", "getOrInsert", "emit", "increment", "push", "pop", "submit", "discard"]);
 
 /** Whether evaluating `node` changes anything that the program can see. */
@@ -88,7 +121,7 @@ export function reservation(fn: Fn, map: MapUse, method: string, make: Make): Va
       return make(0, 0, () => {
         const type = value === undefined ? undefined : fromSchema(value);
         if (type === undefined) return ERROR;
-        const inner = reserve(fn, map, type);
+        const inner = hold(fn, map, type);
         return { k: "opt", ptr: inner.base, inner, what: `room in ${map.seen}` };
       });
     case "submit":
@@ -97,6 +130,7 @@ export function reservation(fn: Fn, map: MapUse, method: string, make: Make): Va
         const v = fn.expr(args[0]!);
         if (v.k === "opt") return fn.report("BPF2007", args[0]!, { what: v.what, name: "the value" });
         if (v.k !== "place" || v.space !== "mem") return v.k === "error" ? ERROR : fn.report("BPF2006", args[0]!, { expected: `what ${map.seen}.reserve() gave`, found: describe(v) });
+        release(fn, map, v);
         fn.b.helper(method === "submit" ? BPF_FUNC.ringbuf_submit : BPF_FUNC.ringbuf_discard, [v.base, 0], { clobbers: "mem", type: "void" });
         return NOTHING;
       });

@@ -3,7 +3,7 @@ import type { Diagnostic, Label, Span } from "../../core/diagnostic.ts";
 import type { AnyProgram } from "../../probe/program-types.ts";
 import { isSchema } from "../../probe/schema.ts";
 import type { FuncBuilder } from "../ir/builder.ts";
-import type { Block, Cond, Inst, Width } from "../ir/ir.ts";
+import type { Block, Cond, Inst, Slot, Width } from "../ir/ir.ts";
 import type { Ast, Expr, Stmt } from "./ast.ts";
 import type { MessageCode } from "./messages.ts";
 import type { ModuleContext } from "./module.ts";
@@ -57,6 +57,11 @@ export class Fn {
   callStack: { readonly name: string; readonly node: Ast; readonly callSpan: Span }[] = [];
   /** Undecided signs: instructions to set once every statement was seen. */
   readonly #pending: (() => void)[] = [];
+  /** What the program does before it ends, wherever it ends: discards what was reserved and not submitted. */
+  readonly cleanups: (() => void)[] = [];
+  readonly #prologue: (() => void)[] = [];
+  /** Room in ring buffers that is still the program's: the slot holds its address, or null. */
+  readonly reservations: { readonly map: string; readonly base: Inst; readonly slot: Slot }[] = [];
   /** The last statement left the block: nothing after it runs. */
   ended = false;
   /** The program's context. */
@@ -122,7 +127,13 @@ export class Fn {
     if (sign.kind() !== undefined) apply(sign.signed);
     else this.#pending.push(() => apply(sign.signed));
   }
+  /** Runs `emit` at the start of the function, before everything else. */
+  atStart(emit: () => void): void {
+    this.#prologue.push(emit);
+  }
+  /** Emits what has to run first, in the current block, and decides the open signs. */
   finish(): void {
+    for (const emit of this.#prologue.splice(0)) emit();
     for (const p of this.#pending.splice(0)) p();
   }
 

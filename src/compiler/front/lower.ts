@@ -1,7 +1,7 @@
 /** Functions: the program's own, and those it calls. */
 import type { BlockStatement, Pattern } from "acorn";
 import type { Span } from "../../core/diagnostic.ts";
-import type { Slot } from "../ir/ir.ts";
+import type { Inst, Slot } from "../ir/ir.ts";
 import type { Ast, FunctionNode, Stmt } from "./ast.ts";
 import { assignedNames, isFunction, walk } from "./ast.ts";
 import { declare, declarePattern } from "./assign.ts";
@@ -222,14 +222,11 @@ export const ENTRY_RETURN: ReturnTarget = {
   kind: "entry",
   give: (fn, value, node) => {
     const v = value === undefined ? UNDEFINED : fn.settle(value, node);
-    if (v.k === "js" && (v.value === undefined || v.value === null)) return fn.b.ret(0);
-    if (v.k === "void" || v.k === "error") return fn.b.ret(0);
-    if (v.k === "scalar" || v.k === "int" || (v.k === "js" && typeof v.value === "boolean")) {
-      const s = fn.scalar(v, node);
-      return fn.b.ret(s?.v ?? 0);
-    }
-    fn.report("BPF1017", node, { what: describe(v) });
-    fn.b.ret(0);
+    let result: Inst | number = 0;
+    if (v.k === "scalar" || v.k === "int" || (v.k === "js" && typeof v.value === "boolean")) result = fn.scalar(v, node)?.v ?? 0;
+    else if (v.k !== "void" && v.k !== "error" && !(v.k === "js" && (v.value === undefined || v.value === null))) fn.report("BPF1017", node, { what: describe(v) });
+    for (const cleanup of fn.cleanups.toReversed()) cleanup();
+    fn.b.ret(result);
   },
 };
 

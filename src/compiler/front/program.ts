@@ -24,10 +24,16 @@ export function lowerProgram(module: ModuleContext, handle: AnyProgram, name: st
   const fn = new Fn(module, { handle, name }, b, ctx, captured.fn, LOWERING, ENTRY_RETURN);
   fn.callStack = [{ name, node, callSpan: { file: "", line: 0, col: 0, endLine: 0, endCol: 0 } }];
   fn.mark(node);
+  const start = b.current;
+  const body = b.block("body");
+  b.at(body);
   if (node.params.length > 2) fn.report("BPF1013", node.params[2]!, { got: node.params.length });
   bindParams(fn, node, [contextValue(fn), bpfValue(fn)]);
   lowerBody(fn, node);
-  if (!fn.ended) b.ret(0);
+  if (!fn.ended) ENTRY_RETURN.give(fn, undefined, node);
+  b.at(start);
+  fn.mark(node);
   fn.finish();
+  b.jmp(body);
   return { funcs: [b.finish(), ...module.subprogs] };
 }

@@ -7,7 +7,11 @@ const test = suite("compiler behaviour");
 const needs = { root: true, capability: ["CAP_BPF", "CAP_NET_ADMIN"], kernel: "5.8" } as const;
 
 /** Runs program `p` once on a packet and gives the collection to look at. */
-function run(text: string, check: (c: ReturnType<typeof loaded>, result: number) => void, data = new Uint8Array(64)): void {
+function run(
+  text: string,
+  check: (c: ReturnType<typeof loaded>, result: number) => void,
+  data = new Uint8Array(64),
+): void {
   requires(needs);
   const c = loaded(text, { btf: runningBtf() });
   try {
@@ -52,7 +56,16 @@ export const p = xdp(() => {
 });`,
     (c, result) => {
       assert.is(result, 2);
-      assert.equal(c.map("m").toArray().sort((a, b) => Number(a[0]) - Number(b[0])), [[1, 15n], [2, 7n]]);
+      assert.equal(
+        c
+          .map("m")
+          .toArray()
+          .sort((a, b) => Number(a[0]) - Number(b[0])),
+        [
+          [1, 15n],
+          [2, 7n],
+        ],
+      );
       assert.equal(c.map("s").get(9), { n: 42n, last: 15 });
       assert.equal(c.map("s").get(10), { n: 101n, last: 0 });
       assert.is(c.variable<bigint>("flags").value, 15n);
@@ -198,7 +211,10 @@ export const p = xdp((_ctx, bpf) => {
   c.prog("p").testRun({ data: new Uint8Array(64) });
   reader.drain((e: unknown) => void seen.push({ ...(e as object) }));
   c.close();
-  assert.equal(seen, [{ a: 1, b: 22n, text: "hi" }, { a: 3, b: 4n, text: "there" }]);
+  assert.equal(seen, [
+    { a: 1, b: 22n, text: "hi" },
+    { a: 3, b: 4n, text: "there" },
+  ]);
 });
 
 test("packets: bounds, network byte order, writing", () => {
@@ -234,7 +250,21 @@ export const p = xdp((ctx) => {
 
 test("histograms count in the right bucket", () => {
   requires(needs);
-  const values = [0n, 1n, 2n, 3n, 4n, 255n, 256n, 65535n, 65536n, (1n << 40n) + 1n, (1n << 63n) - 1n, (1n << 63n), (1n << 64n) - 1n];
+  const values = [
+    0n,
+    1n,
+    2n,
+    3n,
+    4n,
+    255n,
+    256n,
+    65535n,
+    65536n,
+    (1n << 40n) + 1n,
+    (1n << 63n) - 1n,
+    1n << 63n,
+    (1n << 64n) - 1n,
+  ];
   const c = loaded(
     `import { array, global, histogram, u32, u64, xdp } from "bpfkit";
 export const h = histogram();
@@ -245,7 +275,11 @@ export const p = xdp(() => { h.increment(v.value); lin.increment(v.value); by.in
   );
   const seen: number[] = [];
   const linear: number[] = [];
-  const count = (map: string): number[] => c.perCpu<number, bigint>(map).toArray().map(([, cpus]) => Number(cpus.reduce((a, b) => a + b, 0n)));
+  const count = (map: string): number[] =>
+    c
+      .perCpu<number, bigint>(map)
+      .toArray()
+      .map(([, cpus]) => Number(cpus.reduce((a, b) => a + b, 0n)));
   for (const v of values) {
     c.variable<bigint>("v").value = v;
     const [before, linBefore] = [count("h"), count("lin")];
@@ -253,12 +287,22 @@ export const p = xdp(() => { h.increment(v.value); lin.increment(v.value); by.in
     seen.push(count("h").findIndex((n, i) => n !== before[i]));
     linear.push(count("lin").findIndex((n, i) => n !== linBefore[i]));
   }
-  const keyed = c.perCpu<{ key: number; bucket: number }, bigint>("by").toArray().map(([k]) => k.bucket).sort((a, b) => a - b);
+  const keyed = c
+    .perCpu<{ key: number; bucket: number }, bigint>("by")
+    .toArray()
+    .map(([k]) => k.bucket)
+    .sort((a, b) => a - b);
   c.close();
   const bucket = (v: bigint): number => (v === 0n ? 0 : v.toString(2).length);
   assert.equal(seen, values.map(bucket));
-  assert.equal(linear, values.map((v) => (v < 10n ? 0 : v >= 50n ? 5 : Number((v - 10n) / 10n) + 1)));
-  assert.equal(keyed, [...new Set(values.map(bucket))].sort((a, b) => a - b));
+  assert.equal(
+    linear,
+    values.map((v) => (v < 10n ? 0 : v >= 50n ? 5 : Number((v - 10n) / 10n) + 1)),
+  );
+  assert.equal(
+    keyed,
+    [...new Set(values.map(bucket))].sort((a, b) => a - b),
+  );
 });
 
 test("configuration is read-only and can be set at load", () => {
@@ -299,4 +343,42 @@ export const p = rawTracepoint("sys_enter", (_ctx, bpf) => {
   assert.ok(c.variable<string>("name").value.length > 0);
   assert.is(c.variable<bigint>("out").value, 63n);
   c.close();
+});
+
+test("a reservation is discarded on every way out that did not submit it", () => {
+  requires(needs);
+  const c = loaded(
+    `import { ringbuf, struct, u32, range, xdp, global } from "bpfkit";
+const S = struct({ n: u32 });
+export const events = ringbuf(S);
+export const stop = global(u32, 1);
+export const p = xdp(() => {
+  if (stop.value === 9) return 0;
+  const s = events.reserve();
+  if (!s) return 1;
+  s.n = 5;
+  if (stop.value === 1) return 7;
+  if (stop.value === 2) events.submit(s);
+  for (const i of range(4)) {
+    const t = events.reserve();
+    if (!t) break;
+    t.n = i;
+    if (i === 1) continue;
+    if (i === 3) return 8;
+    events.submit(t);
+  }
+  return 2;
+});`,
+  );
+  const reader = c.events<{ n: number }>("events");
+  const seen: number[] = [];
+  const run = (stop: number): number => {
+    c.variable<number>("stop").value = stop;
+    const { returnValue } = c.prog("p").testRun({ data: new Uint8Array(64) });
+    reader.drain((e) => void seen.push(e.n));
+    return returnValue;
+  };
+  assert.equal([run(9), run(1), run(2), run(3)], [0, 7, 8, 8]);
+  c.close();
+  assert.equal(seen, [5, 0, 2, 0, 2]);
 });
