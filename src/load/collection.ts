@@ -20,7 +20,7 @@ export interface VariableHome {
   readonly map: string;
   readonly spec: VariableSpec;
   readonly section: () => DataSection;
-  readonly schema: Schema | undefined;
+  readonly schema: () => Schema | undefined;
 }
 
 /** @internal */
@@ -146,7 +146,7 @@ export class Collection {
         "NO_VARIABLE",
         `there is no global variable ${name}; there are ${this.variableNames.join(", ") || "none"}`,
       );
-    return new GlobalVariable<T>(home.section(), home.spec, home.schema);
+    return new GlobalVariable<T>(home.section(), home.spec, home.schema());
   }
 
   /**

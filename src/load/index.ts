@@ -2,6 +2,7 @@ export * from "./app.ts";
 export * from "./attach/net.ts";
 export * from "./attach/probe.ts";
 export * from "./attach/trace.ts";
+export { schemaOf } from "./btf-schema.ts";
 export * from "./codec.ts";
 export * from "./collection.ts";
 export * from "./features.ts";

@@ -14,6 +14,7 @@ import { realKernel } from "../syscall/kernel-real.ts";
 import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { bpf } from "../syscall/attr.ts";
 import { BtfImage, encodeFuncInfo, encodeLineInfo } from "./btf-image.ts";
+import { schemaOfSize } from "./btf-schema.ts";
 import { Collection, type LazyMap, type VariableHome } from "./collection.ts";
 import { type VariableValue, createMap, putVariable, writeData } from "./create-map.ts";
 import { btfFeatures, hasBtf } from "./features.ts";
@@ -28,9 +29,9 @@ import { Program } from "./program.ts";
 export interface LoadOptions {
   /** The running kernel by default. */
   readonly kernel?: Kernel;
-  /** Keys and values of maps by name. Maps without schemas take and give bytes. */
+  /** Keys and values of maps by name. Others are typed by the object's BTF; without that they take and give bytes. */
   readonly schemas?: ReadonlyMap<string, MapSchemas>;
-  /** Types of global variables by name. */
+  /** Types of global variables by name; others are typed by BTF, too. */
   readonly globals?: ReadonlyMap<string, Schema>;
   /** Values of constants and initial values of variables, by name. */
   readonly config?: Readonly<Record<string, VariableValue>>;
@@ -118,7 +119,12 @@ class Loader {
     const reused = this.#options.maps?.[given.name];
     const maxEntries = this.#options.maxEntries?.[given.name];
     const spec: MapSpec = maxEntries === undefined ? given : { ...given, maxEntries };
-    const schemas = this.#options.schemas?.get(given.name) ?? {};
+    const chosen = this.#options.schemas?.get(given.name);
+    const schemas = (): MapSchemas =>
+      chosen ?? {
+        key: schemaOfSize(btf.parsed, spec.btfKeyTypeId, spec.keySize),
+        value: schemaOfSize(btf.parsed, spec.btfValueTypeId, spec.valueSize),
+      };
     let fd: Fd;
     if (reused === undefined) {
       const context = {
@@ -155,7 +161,7 @@ class Loader {
           maxEntries: effectiveEntries(spec, kernel),
           flags: spec.flags,
         },
-        schemas,
+        schemas(),
       ));
     this.#maps.set(spec.name, { name: spec.name, make });
     const open = (): DataSection => (section ??= this.#owned.own(new DataSection(make(), spec)));
@@ -164,7 +170,8 @@ class Loader {
         map: spec.name,
         spec: variable,
         section: open,
-        schema: this.#options.globals?.get(variable.name),
+        schema: () =>
+          this.#options.globals?.get(variable.name) ?? schemaOfSize(btf.parsed, variable.btfTypeId, variable.size),
       });
     }
   }
