@@ -57,6 +57,8 @@ export interface ProgLoad {
   readonly insns: readonly Insn[];
   /** ld_imm64 with src 1, 2, 5, 6 has an index into this list as imm; -1: a bad fd. */
   readonly maps: readonly LoadMap[];
+  /** File descriptors of the ld_imm64 whose map index is -1, by insn. */
+  readonly badMapFds: ReadonlyMap<number, number>;
   readonly btf: Btf | null;
   readonly vmlinuxBtf: Btf | null;
   /** Module BTFs, by fd_array index (the `off` of a kfunc call). */

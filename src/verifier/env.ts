@@ -41,6 +41,7 @@ export interface Subprog {
   linkage: number;
   unreliable: boolean;
   called: boolean;
+  verified: boolean;
 }
 
 /** Per-instruction facts (bpf_insn_aux_data). */
@@ -171,6 +172,8 @@ export class Env {
   dstNeedsZext = false;
 
   exploreAluLimits = false;
+  /** A private stack was asked for (struct_ops) or recursion is checked (tracing programs); set by calls/attach.ts. */
+  privStackRequested = false;
 
   insnLimit = BPF_COMPLEXITY_LIMIT_INSNS;
 

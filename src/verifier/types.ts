@@ -76,7 +76,8 @@ export interface Calls {
   checkHelperCall(env: Env, insnIdx: number): void;
   /** check_kfunc_call, iterators included (process_iter_next_call pushes states through pushStack). */
   checkKfuncCall(env: Env, insnIdx: number): void;
-  /** Arguments of a call to a global function, checked against its BTF; may log and reject (btf_check_subprog_call + check_func_arg_reg_off…). */
+  /** btf_check_func_arg_match: `regs[1..5]` against the BTF arguments of `subprog`; logs and rejects on a mismatch. The core calls it for every
+   * subprogram call when there is func_info, catches the rejection for static functions and keeps `unreliable`. */
   btfCheckSubprogCall(env: Env, subprog: number, regs: RegState[]): void;
   /** btf_prepare_func_args: fills env.subprogs[n].args; rejects for a global function that BTF does not allow. */
   btfPrepareFuncArgs(env: Env, subprog: number): void;
@@ -93,6 +94,8 @@ export interface Calls {
   checkBtfInfo(env: Env): void;
   /** add_kfunc_call for every kfunc call: fills env.kfuncs. */
   addKfuncCall(env: Env, insnIdx: number): void;
+  /** bpf_find_exception_callback_insn_off: insn of the exception callback named by the main program's decl tag; 0 if none. */
+  findExceptionCallback(env: Env): number;
   /** check_pseudo_btf_id (ld_imm64 src 3): fills aux.btfVar. */
   checkPseudoBtfId(env: Env, insnIdx: number): void;
   /** check_map_prog_compatibility */
@@ -103,6 +106,8 @@ export interface Calls {
   isSyncCallbackCallingInsn(env: Env, insnIdx: number): boolean;
   isAsyncCallbackCallingInsn(env: Env, insnIdx: number): boolean;
   isIterNextInsn(env: Env, insnIdx: number): boolean;
+  /** kfunc_spin_allowed(imm) of the kfunc call at insnIdx: may be called while a lock is held. */
+  kfuncSpinAllowed(env: Env, insnIdx: number): boolean;
   /** bpf_throw, helpers or kfuncs that change packet data or may sleep. */
   isBpfThrowInsn(env: Env, insnIdx: number): boolean;
   callChangesPktData(env: Env, insnIdx: number): boolean;
@@ -136,6 +141,8 @@ export interface CtxAndBtf {
   mayAccessDirectPktData(env: Env, access: number): boolean;
   /** mark_btf_ld_reg */
   markBtfLdReg(env: Env, regno: number, regType: number, btf: Btf, btfId: number, flag: number): void;
+  /** Sets map.record from its value type's BTF (btf_parse_fields with the types the map type may have), recursively for `inner`. */
+  parseMapRecord(map: VMap): void;
   /** BTF type name for the log: btf_type_name(reg->btf, reg->btf_id). */
   btfTypeName(btf: Btf, id: number): string;
 }

@@ -1,0 +1,183 @@
+/** Calls and returns of the program's own functions and callbacks. */
+import { btfCheckSubprogCall, isAsyncCallbackCallingInsn } from "./calls/index.ts";
+import { E2BIG, EACCES, EFAULT, EINVAL, MAX_CALL_FRAMES, PTR_TO_STACK, SCALAR_VALUE } from "./constants.ts";
+import { type Env, reject, verifierBug } from "./env.ts";
+import { VerifierReject } from "./errors.ts";
+import { pushAsyncState, pushStack } from "./explore-state.ts";
+import { dec64 } from "./log-num.ts";
+import { stateText } from "./log-state.ts";
+import { s64 } from "./num.ts";
+import { markChainPrecision } from "./precision.ts";
+import { findPrevEntry, widenImpreciseScalars } from "./prune.ts";
+import { clearAllPktPointers } from "./refs.ts";
+import { type RegState, markRegFramePointer, markRegNotInit, markRegUnknown } from "./reg-state.ts";
+import { FuncState, type VerifierState } from "./state.ts";
+import { findSubprog, isGlobalSubprog, isKfuncCall } from "./subprog.ts";
+import type { CalleeStateSetter } from "./types.ts";
+
+/** init_func_state: a frame with nothing but its frame pointer. */
+export function initFuncState(env: Env, callsite: number, frameno: number, subprogno: number): FuncState {
+  const f = new FuncState();
+  f.callsite = callsite;
+  f.frameno = frameno;
+  f.subprogno = subprogno;
+  for (let i = 0; i < 10; i++) markRegNotInit(f.regs[i]!, env.bpfCapable);
+  markRegFramePointer(f.regs[10]!, frameno);
+  env.scratchAll();
+  return f;
+}
+
+/** clear_caller_saved_regs: r0-r5 are unreadable after a call. */
+export function clearCallerSavedRegs(env: Env, regs: RegState[]): void {
+  for (let i = 0; i < 6; i++) markRegNotInit(regs[i]!, env.bpfCapable);
+  env.scratchedRegs |= 0x3f;
+}
+
+/** setup_func_entry: a new innermost frame of `st` for `subprog`, filled by `set`. */
+export function setupFuncEntry(env: Env, subprog: number, callsite: number, set: CalleeStateSetter, st: VerifierState): void {
+  if (st.curframe + 1 >= MAX_CALL_FRAMES) reject(env, E2BIG, `the call stack of ${st.curframe + 2} frames is too deep\n`);
+  const caller = st.frames[st.curframe]!;
+  const callee = initFuncState(env, callsite, st.curframe + 1, subprog);
+  set(env, caller, callee, callsite);
+  st.frames[st.curframe + 1] = callee;
+  st.curframe++;
+}
+
+/** The arguments against the function's BTF: 0, or the errno (what is wrong is in the log). */
+function checkArgs(env: Env, subprog: number, regs: RegState[]): number {
+  const sub = env.subprogs[subprog]!;
+  if (env.funcInfo.length === 0 || sub.unreliable) return EINVAL;
+  if (sub.btfFuncId === 0) throw new VerifierReject(EFAULT);
+  try {
+    btfCheckSubprogCall(env, subprog, regs);
+  } catch (e) {
+    if (!(e instanceof VerifierReject)) throw e;
+    sub.unreliable = true;
+    if (e.errno === EFAULT) throw e;
+    return e.errno;
+  }
+  return 0;
+}
+
+const passArgs: CalleeStateSetter = (_env, caller, callee) => {
+  for (let i = 1; i <= 5; i++) callee.regs[i]!.copyFrom(caller.regs[i]!);
+};
+
+/** check_func_call: env.insnIdx moves to just before the callee's first insn, or stays for a global function. */
+export function checkFuncCall(env: Env, i: number): void {
+  const st = env.state;
+  const target = i + env.imm[i]! + 1;
+  const subprog = findSubprog(env, target);
+  if (subprog < 0) verifierBug(env, `no program starts at insn ${target}`);
+  const caller = st.frames[st.curframe]!;
+  const errno = checkArgs(env, subprog, caller.regs);
+  const sub = env.subprogs[subprog]!;
+  if (isGlobalSubprog(env, subprog)) {
+    if (st.activeLocks !== 0) {
+      reject(env, EINVAL, "global function calls are not allowed while holding a lock,\nuse static function instead\n");
+    }
+    if (sub.mightSleep && (st.activeRcuLock || st.activePreemptLocks !== 0 || st.activeIrqId !== 0 || !st.inSleepable)) {
+      reject(
+        env,
+        EINVAL,
+        "global functions that may sleep are not allowed in non-sleepable context,\ni.e., in a RCU/IRQ/preempt-disabled section, or in\na non-sleepable BPF program context\n",
+      );
+    }
+    if (errno !== 0) reject(env, errno, `Caller passes invalid args into func#${subprog} ('${sub.name}')\n`);
+    if (env.log.level1 || env.log.level2) env.log.write(`Func#${subprog} ('${sub.name}') is global and assumed valid.\n`);
+    if (sub.changesPktData) clearAllPktPointers(env);
+    sub.called = true;
+    clearCallerSavedRegs(env, caller.regs);
+    markRegUnknown(caller.regs[0]!, env.bpfCapable);
+    return;
+  }
+  setupFuncEntry(env, subprog, i, passArgs, st);
+  clearCallerSavedRegs(env, caller.regs);
+  env.insnIdx = sub.start - 1;
+  env.liveStack.resetCallchain();
+  if (env.log.level1 || env.log.level2) {
+    env.log.write("caller:\n");
+    env.log.write(stateText(env, st, caller.frameno, true));
+    env.log.write("callee:\n");
+    env.log.write(stateText(env, st, st.curframe, true));
+  }
+}
+
+/** push_callback_call: the callback is explored from the current state later; the call itself goes on. */
+export function pushCallbackCall(env: Env, i: number, subprog: number, set: CalleeStateSetter): void {
+  const st = env.state;
+  const caller = st.frames[st.curframe]!;
+  checkArgs(env, subprog, caller.regs);
+  const sub = env.subprogs[subprog]!;
+  sub.isCb = true;
+  if (isAsyncCallbackCallingInsn(env, i)) {
+    sub.isAsyncCb = true;
+    const callee = initFuncState(env, -1, 0, subprog);
+    pushAsyncState(env, sub.start, i, callee, isKfuncCall(env, i));
+    callee.asyncEntryCnt = caller.asyncEntryCnt + 1;
+    set(env, caller, callee, i);
+    return;
+  }
+  const cb = pushStack(env, sub.start, i, false);
+  setupFuncEntry(env, subprog, i, set, cb);
+  cb.callbackUnrollDepth++;
+  cb.frames[cb.curframe - 1]!.callbackDepth++;
+  caller.callbackDepth = 0;
+}
+
+/** retval_range_within */
+export function retvalWithin(r: RegState, min: number, max: number, is32bit: boolean): boolean {
+  if (is32bit) return min <= r.s32Min && r.s32Max <= max;
+  return min <= s64(r.sminLo, r.sminHi) && s64(r.smaxLo, r.smaxHi) <= max;
+}
+
+/** verbose_invalid_scalar, and the rejection. */
+export function rejectScalar(env: Env, r: RegState, min: number, max: number, ctx: string, regName: string): never {
+  let text = `${ctx} the register ${regName} has`;
+  let unknown = true;
+  if (r.sminHi !== -0x8000_0000 || r.sminLo !== 0) {
+    text += ` smin=${dec64(r.sminLo, r.sminHi)}`;
+    unknown = false;
+  }
+  if (r.smaxHi !== 0x7fff_ffff || r.smaxLo !== -1) {
+    text += ` smax=${dec64(r.smaxLo, r.smaxHi)}`;
+    unknown = false;
+  }
+  if (unknown) text += " unknown scalar value";
+  return reject(env, EINVAL, `${text} should have been in [${min}, ${max}]\n`);
+}
+
+/** prepare_func_exit: back to the caller; env.insnIdx is where to go on. */
+export function prepareFuncExit(env: Env): void {
+  const st = env.state;
+  env.liveStack.update();
+  const callee = st.frames[st.curframe]!;
+  const r0 = callee.regs[0]!;
+  if (r0.type === PTR_TO_STACK) reject(env, EINVAL, "cannot return stack pointer to the caller\n");
+  const caller = st.frames[st.curframe - 1]!;
+  if (callee.inCallbackFn) {
+    if (r0.type !== SCALAR_VALUE) reject(env, EACCES, "R0 not a scalar value\n");
+    markChainPrecision(env, 0);
+    if (!retvalWithin(r0, callee.callbackRetMin, callee.callbackRetMax, false)) {
+      rejectScalar(env, r0, callee.callbackRetMin, callee.callbackRetMax, "At callback return", "R0");
+    }
+    if (!env.aux[callee.callsite]!.callsCallback) {
+      verifierBug(env, `in callback at ${env.insnIdx}, callsite ${callee.callsite} !calls_callback`);
+    }
+    env.insnIdx = callee.callsite;
+  } else {
+    caller.regs[0]!.copyFrom(r0);
+    env.insnIdx = callee.callsite + 1;
+  }
+  if (env.log.level1 || env.log.level2) {
+    env.log.write("returning from callee:\n");
+    env.log.write(stateText(env, st, callee.frameno, true));
+    env.log.write(`to caller at ${env.insnIdx}:\n`);
+    env.log.write(stateText(env, st, caller.frameno, true));
+  }
+  st.frames.length = st.curframe;
+  st.curframe--;
+  if (!callee.inCallbackFn) return;
+  const prev = findPrevEntry(env, st, env.insnIdx);
+  if (prev !== null) widenImpreciseScalars(env, prev, st);
+}
