@@ -247,7 +247,13 @@ function progSpec(
     }
   });
   const lines: LineInfo[] = [];
-  for (const { insn, span } of code.lines) {
+  // The kernel wants a line for the first instruction of every function.
+  const starts = code.funcs.flatMap((f) => {
+    if (code.lines.some((l) => l.insn === f.insn)) return [];
+    const span = (code.lines.find((l) => l.insn > f.insn) ?? code.lines.findLast((l) => l.insn < f.insn))?.span;
+    return span === undefined ? [] : [{ insn: f.insn, span }];
+  });
+  for (const { insn, span } of [...code.lines, ...starts].toSorted((a, b) => a.insn - b.insn)) {
     const text = (module.sources.get(span.file)?.split("\n")[span.line - 1] ?? "").trim();
     lines.push({ insn, file: span.file, text, line: span.line, col: span.col, span });
   }

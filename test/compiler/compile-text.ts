@@ -34,8 +34,11 @@ export function runText(text: string): TextModule {
       names.push(name);
       return `       ${kind} ${name}`;
     });
-  const wrapped = `(function (__probe) {\n${code}\nreturn { exports: { ${names.join(", ")} }, lookup: (n) => { try { return { value: eval(n) }; } catch (e) { if (e instanceof ReferenceError && /is not defined/.test(e.message)) return undefined; throw e; } } };\n})`;
-  const run = runInThisContext(wrapped, { filename: URL, lineOffset: -1 }) as (p: typeof probe) => { exports: Record<string, unknown>; lookup: LoadedModule["lookup"] };
+  const wrapped = `(function (__probe) {\n${code}\nreturn { exports: { ${names.join(", ")} }, lookup: (__name) => { try { return { value: eval(__name) }; } catch (e) { if (e instanceof ReferenceError && /is not defined/.test(e.message)) return undefined; throw e; } } };\n})`;
+  const run = runInThisContext(wrapped, { filename: URL, lineOffset: -1 }) as (p: typeof probe) => {
+    exports: Record<string, unknown>;
+    lookup: LoadedModule["lookup"];
+  };
   const { exports, lookup } = run(probe);
   const module: LoadedModule = { url: URL, text, code, lookup };
   const host: CaptureHost = {
@@ -59,16 +62,19 @@ export function runningBtf(): Btf {
 /** Formats that the tests use, so that they need no privilege. */
 const FORMATS: Readonly<Record<string, string>> = {
   "syscalls:sys_enter_openat":
-    "name: sys_enter_openat\nID: 1\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\tfield:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;\n\tfield:int dfd;\toffset:16;\tsize:8;\tsigned:0;\n\tfield:const char * filename;\toffset:24;\tsize:8;\tsigned:0;\n\tfield:int flags;\toffset:32;\tsize:8;\tsigned:0;\n\tfield:umode_t mode;\toffset:40;\tsize:8;\tsigned:0;\n\nprint fmt: \"\"\n",
+    'name: sys_enter_openat\nID: 1\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\tfield:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;\n\tfield:int dfd;\toffset:16;\tsize:8;\tsigned:0;\n\tfield:const char * filename;\toffset:24;\tsize:8;\tsigned:0;\n\tfield:int flags;\toffset:32;\tsize:8;\tsigned:0;\n\tfield:umode_t mode;\toffset:40;\tsize:8;\tsigned:0;\n\nprint fmt: ""\n',
   "syscalls:sys_exit_openat":
-    "name: sys_exit_openat\nID: 2\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\tfield:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;\n\tfield:long ret;\toffset:16;\tsize:8;\tsigned:1;\n\nprint fmt: \"\"\n",
+    'name: sys_exit_openat\nID: 2\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\tfield:int __syscall_nr;\toffset:8;\tsize:4;\tsigned:1;\n\tfield:long ret;\toffset:16;\tsize:8;\tsigned:1;\n\nprint fmt: ""\n',
   "sched:sched_process_exec":
-    "name: sched_process_exec\nID: 3\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\tfield:__data_loc char[] filename;\toffset:8;\tsize:4;\tsigned:0;\n\tfield:pid_t pid;\toffset:12;\tsize:4;\tsigned:1;\n\tfield:pid_t old_pid;\toffset:16;\tsize:4;\tsigned:1;\n\nprint fmt: \"\"\n",
+    'name: sched_process_exec\nID: 3\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\tfield:__data_loc char[] filename;\toffset:8;\tsize:4;\tsigned:0;\n\tfield:pid_t pid;\toffset:12;\tsize:4;\tsigned:1;\n\tfield:pid_t old_pid;\toffset:16;\tsize:4;\tsigned:1;\n\nprint fmt: ""\n',
 };
 
 export type TextOptions = Partial<Omit<CompileInput, "exports" | "capture">>;
 
-export function compileText(text: string, options: TextOptions = {}): { result: CompileResult | undefined; diagnostics: readonly Diagnostic[] } {
+export function compileText(
+  text: string,
+  options: TextOptions = {},
+): { result: CompileResult | undefined; diagnostics: readonly Diagnostic[] } {
   const { exports, host } = runText(text);
   return tryCompile({
     name: "probe",
@@ -93,7 +99,12 @@ export function compiled(text: string, options: TextOptions = {}): CompileResult
 export function loaded(text: string, options: TextOptions & { config?: LoadOptions["config"] } = {}): Collection {
   const result = compiled(text, options);
   const globals = new Map([...result.globals].map(([name, handle]) => [name, handle.schema]));
-  const schemas = new Map([...result.schemas].map(([name, s]) => [name, { ...(s.key === undefined ? {} : { key: s.key }), ...(s.value === undefined ? {} : { value: s.value }) }]));
+  const schemas = new Map(
+    [...result.schemas].map(([name, s]) => [
+      name,
+      { ...(s.key === undefined ? {} : { key: s.key }), ...(s.value === undefined ? {} : { value: s.value }) },
+    ]),
+  );
   return load(result.spec, { schemas, globals, ...(options.config === undefined ? {} : { config: options.config }) });
 }
 
@@ -103,8 +114,15 @@ export function show(diagnostics: readonly Diagnostic[], text?: string): string 
     .map((d) => {
       const span = d.labels[0]?.span;
       const line = span === undefined ? undefined : text?.split("\n")[span.line - 1];
-      const under = span === undefined || line === undefined ? "" : ` «${line.slice(span.col - 1, span.endLine === span.line ? span.endCol - 1 : undefined)}»`;
-      return [`${d.code} ${span?.line ?? 0}:${span?.col ?? 0}${under} ${d.message}`, ...d.notes.map((n) => `  note: ${n}`), ...(d.help === undefined ? [] : [`  help: ${d.help}`])].join("\n");
+      const under =
+        span === undefined || line === undefined
+          ? ""
+          : ` «${line.slice(span.col - 1, span.endLine === span.line ? span.endCol - 1 : undefined)}»`;
+      return [
+        `${d.code} ${span?.line ?? 0}:${span?.col ?? 0}${under} ${d.message}`,
+        ...d.notes.map((n) => `  note: ${n}`),
+        ...(d.help === undefined ? [] : [`  help: ${d.help}`]),
+      ].join("\n");
     })
     .join("\n");
 }

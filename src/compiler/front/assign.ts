@@ -258,7 +258,7 @@ type Target = PlaceVal | { readonly k: "sym"; readonly sym: Sym; readonly old: V
 
 function targetOf(fn: Fn, target: Expr): Target | undefined {
   if (target.type === "Identifier") {
-    const sym = fn.scope.find(target.name);
+    const sym = fn.find(target.name);
     if (sym === undefined) {
       const r = fn.source.resolve(target.name, target);
       if (r.k === "unknown") fn.report("BPF1002", target, { name: target.name });

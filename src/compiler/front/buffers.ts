@@ -64,6 +64,8 @@ function reserve(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
 /** Reserves room that is discarded on every way out of the program on which it was neither submitted nor discarded. */
 function hold(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
   const { b } = fn;
+  // A callback has no way out of the program: what it reserves it submits or discards itself.
+  if (b.func.kind !== "entry") return reserve(fn, map, type);
   const slot = b.func.slot(8, 8, "reserved");
   const discard = (): void => {
     const held = b.load(b.slotAddr(slot), { size: 8, space: "mem" });

@@ -56,7 +56,7 @@ function restrict(fn: Fn, facts: Fn["facts"]): Fn["facts"] {
 
 /** The symbol that an expression names, when a check of it can be remembered. */
 function symbolOf(fn: Fn, e: Expr): Sym | undefined {
-  return e.type === "Identifier" ? fn.scope.find(e.name) : undefined;
+  return e.type === "Identifier" ? fn.find(e.name) : undefined;
 }
 
 function comparison(fn: Fn, e: Extract<Expr, { type: "BinaryExpression" }>, yes: Block, no: Block): Branch {

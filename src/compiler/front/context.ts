@@ -40,13 +40,14 @@ export interface ProgramInfo {
 
 /** Where `return` of the function being compiled (or inlined) goes. */
 export interface ReturnTarget {
-  readonly kind: "entry" | "inline" | "subprog";
+  readonly kind: "entry" | "inline" | "callback";
   readonly give: (fn: Fn, value: Val | undefined, node: Ast) => void;
 }
 
 export class Fn {
   readonly module: ModuleContext;
-  readonly b: FuncBuilder;
+  /** Of the function being compiled: the program, or a callback inside it. */
+  b: FuncBuilder;
   readonly lowering: Lowering;
   source: FunctionSource;
   scope = new Scope();
@@ -65,7 +66,9 @@ export class Fn {
   /** The last statement left the block: nothing after it runs. */
   ended = false;
   /** The program's context. */
-  readonly ctx: Inst;
+  ctx: Inst;
+  /** Variables of the program as a callback sees them. */
+  readonly captured = new Map<Sym, Sym>();
   readonly program: ProgramInfo;
 
   constructor(
@@ -103,6 +106,15 @@ export class Fn {
   }
   get diagnostics(): readonly Diagnostic[] {
     return this.module.reporter.diagnostics;
+  }
+
+  // Names
+
+  /** The variable that `name` means here. */
+  find(name: string, scope = this.scope): Sym | undefined {
+    let sym = scope.find(name);
+    for (let inner = sym; inner !== undefined; inner = this.captured.get(inner)) sym = inner;
+    return sym;
   }
 
   // Recursion

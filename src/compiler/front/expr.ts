@@ -99,7 +99,7 @@ function literal(fn: Fn, e: Literal): Val {
 
 function identifier(fn: Fn, e: Identifier): Val {
   if (e.name === "undefined") return UNDEFINED;
-  const sym = fn.scope.find(e.name);
+  const sym = fn.find(e.name);
   if (sym !== undefined) return readSym(fn, sym);
   const r = fn.source.resolve(e.name, e);
   switch (r.k) {
@@ -246,7 +246,7 @@ function handleMember(fn: Fn, value: object, owner: string, name: string, e: Mem
 }
 
 const MAP_METHODS = [
-  "get", "ref", "has", "set", "delete", "add", "insert", "getOrInsert", "increment", "push", "pop", "peek", "emit", "reserve", "submit", "discard", "tailCall", "redirect", "hasCurrentTask",
+  "get", "ref", "has", "set", "delete", "add", "insert", "getOrInsert", "increment", "push", "pop", "peek", "emit", "reserve", "submit", "discard", "tailCall", "forEach", "redirect", "hasCurrentTask",
 ];
 
 export function globalPlace(fn: Fn, handle: Parameters<Fn["module"]["global"]>[0], seen: string): PlaceVal {

@@ -1,17 +1,22 @@
 /** Loops. Every one must end for reasons that a kernel can follow. */
 import type { DoWhileStatement, ForOfStatement, ForStatement, VariableDeclaration, WhileStatement } from "acorn";
-import type { Block, Slot } from "../ir/ir.ts";
+import type { MapHandle } from "../../probe/map-types.ts";
+import type { Schema } from "../../probe/schema-types.ts";
+import { BPF_FUNC } from "../../uapi/index.ts";
+import type { Block, Inst, Slot } from "../ir/ir.ts";
 import type { Ast, Expr } from "./ast.ts";
 import { assignedNames, unwrap, walk } from "./ast.ts";
 import { declarePattern } from "./assign.ts";
 import type { Fn } from "./context.ts";
 import { condOf, constType, describe } from "./context.ts";
 import { compare, signOf } from "./ops.ts";
+import { isMap } from "./module.ts";
+import { outline } from "./outline.ts";
 import { maxOf } from "./ranges.ts";
 import { within } from "./place.ts";
 import { Scope } from "./scope.ts";
 import { Sign } from "./sign.ts";
-import { sizeOf } from "./types.ts";
+import { fromSchema, sizeOf } from "./types.ts";
 import type { Facts, PlaceVal, Val } from "./value.ts";
 
 /** Copies of a body that a loop over compile-time values may become. */
@@ -163,6 +168,7 @@ export function forOf(fn: Fn, node: ForOfStatement, label: string | undefined): 
       if (over.tuple) return unrolled(fn, node, node.left, [...over.fields.values()], label);
       break;
     case "handle":
+      if (isMap(over.value)) return overMap(fn, node, node.left, over.value, over.name, label);
       if (Array.isArray(over.value)) {
         const { value, name } = over;
         return unrolled(fn, node, node.left, value.map((v: unknown, i) => fn.module.constant(fn, `${name}[${i}]`, v, node.right)), label);
@@ -192,7 +198,10 @@ function overRange(fn: Fn, node: ForOfStatement, left: VariableDeclaration, r: E
   const max = step > 0n ? maxOf(to) : maxOf(from);
   const count = max === undefined ? undefined : (max + (step > 0n ? step : -step) - 1n) / (step > 0n ? step : -step);
   if (max === undefined || count === undefined || count > MAX_ITERATIONS) {
-    return void fn.report("BPF1006", node.right, {}, { notes: ["the number of iterations must have a constant bound: `range(Math.min(n, 64))`"] });
+    if (step !== 1n || from.k !== "int" || from.value !== 0n) {
+      return void fn.report("BPF1006", node.right, {}, { notes: ["without a constant bound a range starts at 0 and steps by 1; or bound it: `range(a, Math.min(b, 64))`"] });
+    }
+    return kernelLoop(fn, node, left, to, label);
   }
   const first = fn.scalar(from, node.right);
   const limit = fn.scalar(to, node.right);
@@ -229,6 +238,70 @@ function overRange(fn: Fn, node: ForOfStatement, left: VariableDeclaration, r: E
     step: () => increment(fn, slot, step),
   });
   void sign;
+}
+
+/** `range(n)` without a bound to see: `bpf_loop` calls the body n times (kernel 5.17, at most 2^23). */
+function kernelLoop(fn: Fn, node: ForOfStatement, left: VariableDeclaration, to: Val, label: string | undefined): void {
+  const n = fn.scalar(to, node.right);
+  if (n === undefined) return;
+  const sign = signOf(n.type);
+  const count = fn.b.func.slot(8, 8, "count");
+  fn.b.start(count);
+  fn.b.store(fn.b.slotAddr(count), n.v, { size: 8 });
+  if (sign.kind() === "s") {
+    const negative = fn.b.block("negative");
+    const end = fn.b.block("count");
+    fn.b.br("slt", n.v, 0, negative, end);
+    fn.b.at(negative);
+    fn.b.store(fn.b.slotAddr(count), 0, { size: 8 });
+    fn.b.jmp(end);
+    fn.b.at(end);
+  }
+  outline(fn, {
+    params: [{ type: "int", space: "unknown" }],
+    nodes: [node.body],
+    label,
+    loop: true,
+    body: ([index]) => {
+      loopVariable(fn, left, { k: "scalar", type: { k: "int", bits: 64, sign }, v: fn.b.zext(index!, 32), max: MAX_ITERATIONS });
+      fn.lowering.stmt(fn, node.body);
+    },
+    call: (func, context, bytes) =>
+      void fn.b.helper(BPF_FUNC.loop, [fn.b.load(fn.b.slotAddr(count), { size: 8 }), func, context, 0], { clobbers: "mem", mem: [{ arg: 2, mode: "inout", size: bytes }] }),
+  });
+}
+
+/** `for (const [key, value] of map)`: `bpf_for_each_map_elem` (kernel 5.13). */
+function overMap(fn: Fn, node: ForOfStatement, left: VariableDeclaration, map: MapHandle, seen: string, label: string | undefined): void {
+  forEachEntry(fn, map, seen, [node.body], label, true, node.right, (key, value) => {
+    loopVariable(fn, left, { k: "record", tuple: true, fields: new Map<string, Val>([["0", key], ["1", value]]) });
+    fn.lowering.stmt(fn, node.body);
+  });
+}
+
+const ITERABLE: ReadonlySet<string> = new Set(["hash", "lru_hash", "percpu_hash", "lru_percpu_hash", "array", "percpu_array"]);
+
+/** Runs a body for every entry of a map. */
+export function forEachEntry(
+  fn: Fn, map: MapHandle, seen: string, nodes: readonly Ast[], label: string | undefined, isLoop: boolean, at: Ast, body: (key: Val, value: Val) => void,
+): void {
+  const { key, value } = map;
+  if (!ITERABLE.has(map.type) || key === undefined || value === undefined) {
+    return void fn.report("BPF2006", at, { expected: "a hash table or array", found: `the map ${seen}` });
+  }
+  const name = fn.module.mapName(map, seen);
+  const place = (base: Inst, schema: Schema, readonly: boolean): PlaceVal => ({
+    k: "place", type: fromSchema(schema), base, off: 0, space: "map", ...(readonly ? { readonly: "a key" } : {}),
+  });
+  outline(fn, {
+    params: [{ type: "ptr", space: "map" }, { type: "ptr", space: "map-value" }, { type: "ptr", space: "map-value" }],
+    nodes,
+    label,
+    loop: isLoop,
+    body: ([, k, v]) => body(fn.settle(place(k!, key, true), at), fn.settle(place(v!, value, false), at)),
+    call: (func, context, bytes) =>
+      void fn.b.helper(BPF_FUNC.for_each_map_elem, [fn.b.map(name), func, context, 0], { clobbers: "mem", mem: [{ arg: 2, mode: "inout", size: bytes }] }),
+  });
 }
 
 function increment(fn: Fn, slot: Slot, step: bigint): void {

@@ -8,6 +8,7 @@ import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
 import { emit, reservation } from "./buffers.ts";
 import { increment } from "./histogram.ts";
+import { forEachEntry } from "./loops.ts";
 import { tempOf } from "./memory.ts";
 import { addressOf } from "./place.ts";
 import { SIGNED } from "./sign.ts";
@@ -133,11 +134,25 @@ function keyed(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
         if (key === undefined) return ERROR;
         return truth(fn, "eq", fn.b.helper(BPF_FUNC.map_delete_elem, [fn.b.map(map.name), addressOf(fn, key)], { clobbers: "mem", mem: [input(1, key)] }), 0);
       });
+    case "forEach":
+      return make(1, 0, (args) => forEach(fn, map, args[0]!));
     case "add":
       return counts ? make(2, 0, (args) => add(fn, map, args[0]!, args[1]!)) : undefined;
     default:
       return undefined;
   }
+}
+
+/** `map.forEach((value, key) => …)`; a callback that returns true stops. */
+function forEach(fn: Fn, map: MapUse, node: Ast): Val {
+  const callback = fn.expr(node);
+  if (callback.k !== "function") return callback.k === "error" ? ERROR : fn.report("BPF2006", node, { expected: "a function", found: describe(callback) });
+  forEachEntry(fn, map.handle, map.seen, [callback.node], undefined, false, node, (key, value) => {
+    const v = fn.lowering.call(fn, callback, callback.node.params.length > 1 ? [value, key] : [value].slice(0, callback.node.params.length), node);
+    fn.returns.give(fn, v, node);
+    fn.ended = true;
+  });
+  return NOTHING;
 }
 
 function input(arg: number, place: PlaceVal): { arg: number; mode: "in"; size: number } {

@@ -382,3 +382,60 @@ export const p = xdp(() => {
   c.close();
   assert.equal(seen, [5, 0, 2, 0, 2]);
 });
+
+test("range without a bound, and maps, are looped by the kernel", () => {
+  requires({ ...needs, kernel: "5.17" });
+  run(
+    `import { array, global, hash, range, struct, u32, u64, xdp } from "bpfkit";
+const V = struct({ n: u64, seen: u32 });
+export const m = hash(u32, V);
+export const plain = hash(u32, u64);
+export const n = global(u32, 1000);
+export const out = global(array(u64, 8), []);
+export const p = xdp((ctx) => {
+  let sum = u64(0);
+  let last = u64(0);
+  for (const i of range(n.value)) {
+    if (i === 3) continue;
+    if (i === 500) break;
+    sum += i;
+    last = i;
+  }
+  out.value[0] = sum;
+  out.value[1] = last;
+  for (const k of range(5)) {
+    m.set(k, { n: k * 10, seen: 0 });
+    plain.set(k, k);
+  }
+  let total = u64(0);
+  const add = (x: number) => { total += x; };
+  for (const [key, value] of m) {
+    if (key === 4) continue;
+    value.seen = key + 1;
+    add(value.n);
+  }
+  out.value[2] = total;
+  let found = u64(0);
+  plain.forEach((value, key) => { if (key === 2) found = value + 100; });
+  out.value[3] = found;
+  const first = (limit: number) => {
+    for (const i of range(n.value)) { if (i * i > limit) return i; }
+    return 0;
+  };
+  out.value[4] = first(2000);
+  out.value[5] = ctx.ingress_ifindex;
+  for (const i of range(n.value)) {
+    for (const j of range(n.value)) { if (j > i) break; out.value[6] += 1; if (i > 10) return 5; }
+  }
+  return 2;
+});`,
+    (c, result) => {
+      assert.is(result, 5);
+      const sum = Array.from({ length: 500 }, (_, i) => i).filter((i) => i !== 3).reduce((a, b) => a + b, 0);
+      const out = c.variable<bigint[]>("out").value;
+      assert.equal(out.slice(0, 5), [BigInt(sum), 499n, 60n, 102n, 45n]);
+      assert.equal(out[6], 67n);
+      assert.equal((c.map<number, { seen: number }>("m").toArray() as [number, { seen: number }][]).sort((a, b) => a[0] - b[0]).map(([, v]) => v.seen), [1, 2, 3, 4, 0]);
+    },
+  );
+});
