@@ -1,7 +1,7 @@
 /** The path of a CO-RE relocation through the local type, and the same path in a target type. */
 import { DecodeError } from "../core/errors.ts";
 import type { Btf } from "./btf.ts";
-import { CorePair, fieldsCompatible, isAnyEnum, isComposite, typesCompatible, typesMatch } from "./core-compat.ts";
+import { CoreLimit, CorePair, fieldsCompatible, isAnyEnum, isComposite, typesCompatible, typesMatch } from "./core-compat.ts";
 import { CORE_RELO, essentialName, isEnumRelo, isFieldRelo, type CoreReloRecord } from "./core-kinds.ts";
 import { resolve, resolveId, sizeOf } from "./layout.ts";
 import type { BtfArray } from "./types.ts";
@@ -102,7 +102,8 @@ interface Path {
 /** The member named as `wanted` in target type `id`, through anonymous members; gives its type id, or -1. */
 function matchMember(pair: CorePair, wanted: CoreAccessor, id: number, path: Path): number {
   const type = resolve(pair.target, id);
-  if (!isComposite(type) || path.depth >= MAX_STEPS || path.searched.has(type.id)) return -1;
+  if (!isComposite(type) || path.searched.has(type.id)) return -1;
+  if (path.depth >= MAX_STEPS && type.members.length > 0) throw new CoreLimit("anonymous members nest too deep");
   path.searched.add(type.id);
   path.depth++;
   for (let index = 0; index < type.members.length; index++) {
@@ -167,6 +168,8 @@ export function matchCoreSpec(local: CoreSpec, kind: number, target: Btf, target
       if (wanted.index >= array.nelems && !isFlexible(target, path.accessors.at(-1), array)) return undefined;
       id = resolveId(target, array.type);
     }
+    if (path.depth >= MAX_STEPS) throw new CoreLimit("members nest too deep");
+    path.depth++;
     path.accessors.push({ typeId: id, index: wanted.index, name: undefined });
     // libbpf takes the size even for index 0, and so refuses a type without one.
     path.bitOffset += wanted.index * sizeOf(target, id) * 8;

@@ -131,3 +131,27 @@ for (const name of ["progs", "progs-v4", "progs-v2"]) {
     { timeoutMs: 300_000 },
   );
 }
+
+test("every variant of the core_reloc selftests resolves, or fails where it must", () => {
+  requires({ env: "CORPUS" });
+  const folder = join(process.env["CORPUS"]!, "progs");
+  const open = (file: string) => readObject(new Uint8Array(readFileSync(join(folder, file))), { name: file });
+  let compared = 0;
+  for (const file of readdirSync(folder)) {
+    const variant = /^btf__core_reloc_(.*)\.o$/.exec(file)?.[1];
+    if (variant === undefined) continue;
+    const program = `test_core_reloc_${variant.replace(/__.*/, "")}.o`;
+    // Programs that only use what they find to exist have unreachable relocations that fail.
+    if (!existsSync(join(folder, program)) || variant.startsWith("existence")) continue;
+    const spec = open(program);
+    const local = Btf.parse(spec.btf!);
+    const resolver = new CoreResolver([Btf.parse(open(file).btf!)]);
+    const failed = spec.progs.flatMap((p) =>
+      resolver.relocate({ insns: p.insns, relos: p.coreRelos, local }).results.filter((r) => r.status !== "ok"),
+    );
+    const messages = failed.map((r) => r.diagnostic?.message).join("; ");
+    assert.is(failed.length > 0, variant.includes("__err_"), `${variant}: ${messages}`);
+    compared++;
+  }
+  assert.ok(compared >= 55, `${compared} variants compared`);
+});
