@@ -310,7 +310,9 @@ class Capturer implements Capture {
   }
 
   #map(url: string, text: string | undefined, mapUrl: string | undefined): LocatedMap | undefined {
-    if (this.#maps.has(url)) return this.#maps.get(url);
+    const known = this.#maps.get(url);
+    // The text that the engine runs may name a map that the file on disk does not.
+    if (known !== undefined || (this.#maps.has(url) && text === undefined)) return known;
     // Node has made the sources of a map that it knows absolute.
     let map = SourceMapV3.decode(this.#host.sourceMap(url));
     let base = url;

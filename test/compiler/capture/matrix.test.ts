@@ -99,6 +99,29 @@ test("bpfkit's own loader: the source as written, every value", () => {
 
 test("tsx", async () => same(await describe(process.execPath, ["--import", tsxLoader], "probe.ts", "import")));
 
+test("a loader hook with inline maps that Node was not asked to keep", async () => {
+  const compiler = pathToFileURL(createRequire(import.meta.url).resolve("esbuild")).href;
+  writeFileSync(
+    join(dir, "hooks.mjs"),
+    `import { readFileSync } from "node:fs";
+    import { fileURLToPath } from "node:url";
+    import esbuild from ${JSON.stringify(compiler)};
+    export async function load(url, context, next) {
+      if (!url.endsWith(".ts")) return next(url, context);
+      const file = fileURLToPath(url);
+      const { code } = esbuild.transformSync(readFileSync(file, "utf8"), { loader: "ts", sourcemap: "inline", sourcefile: file, format: "esm" });
+      return { format: "module", source: code, shortCircuit: true };
+    }`,
+  );
+  writeFileSync(
+    join(dir, "register.mjs"),
+    `import { register } from "node:module"; register("./hooks.mjs", import.meta.url);`,
+  );
+  same(
+    await describe(process.execPath, ["--import", pathToFileURL(join(dir, "register.mjs")).href], "probe.ts", "import"),
+  );
+});
+
 test("node --test with tsx", async () => {
   writeFileSync(
     join(dir, "in.test.mjs"),
