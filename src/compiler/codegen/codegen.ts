@@ -22,7 +22,9 @@ const MAX_STACK = 512;
 export function generate(m: Module, target: Target): Code {
   for (const f of m.funcs) lower(f, target);
   dropUnreached(m);
-  return emitCode(m.funcs.map((f) => generateFunc(f, target)), target);
+  const placed = m.funcs.map((f) => generateFunc(f, target));
+  checkCombinedStack(m.funcs, placed);
+  return emitCode(placed, target);
 }
 
 function generateFunc(f: Func, target: Target): Placed {
@@ -68,6 +70,42 @@ export function escapingSlots(f: Func): Set<number> {
     for (const e of t.edges) e.args.forEach(escape);
   }
   return escaped;
+}
+
+/** A chain of calls shares the 512 bytes; each frame counts in steps of 32. */
+function checkCombinedStack(funcs: readonly Func[], placed: readonly Placed[]): void {
+  if (funcs.length < 2) return;
+  const index = new Map(funcs.map((f, k) => [f.name, k]));
+  const depth = new Map<number, { size: number; chain: string[] }>();
+  const deepest = (k: number, path: readonly number[]): { size: number; chain: string[] } => {
+    const known = depth.get(k);
+    if (known !== undefined || path.includes(k)) return known ?? { size: 0, chain: [] };
+    let below: { size: number; chain: string[] } = { size: 0, chain: [] };
+    for (const b of placed[k]!.func.blocks) {
+      for (const { ref } of b.insts) {
+        const callee = ref !== undefined && (ref.kind === "subprog" || ref.kind === "func") ? index.get(ref.name) : undefined;
+        if (callee === undefined) continue;
+        const d = deepest(callee, [...path, k]);
+        if (d.size > below.size) below = d;
+      }
+    }
+    const own = Math.ceil(Math.max(placed[k]!.stack.size, 1) / 32) * 32;
+    const result = { size: own + below.size, chain: [`${funcs[k]!.name} (${placed[k]!.stack.size})`, ...below.chain] };
+    depth.set(k, result);
+    return result;
+  };
+  const { size, chain } = deepest(0, []);
+  if (size <= MAX_STACK) return;
+  throw new DiagnosticError("STACK_TOO_LARGE", [
+    {
+      code: "STACK_TOO_LARGE",
+      severity: "error",
+      message: `${funcs[0]!.name} and the functions it calls need ${size} bytes of stack, the kernel allows ${MAX_STACK} together`,
+      labels: funcs[0]!.span === undefined ? [] : [{ span: funcs[0]!.span }],
+      notes: [`${chain.join(" calls ")}, each rounded up to 32 bytes`],
+      help: "keep large values in a map or reserve them in a ring buffer",
+    },
+  ]);
 }
 
 function stackError(f: Func, size: number): DiagnosticError {

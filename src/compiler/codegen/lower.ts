@@ -40,7 +40,7 @@ function lowerInsts(f: Func, b: Block, target: Target): void {
     const wide = i.op === "memcpy" || i.op === "memset";
     if (wide || ((i.op === "sdiv" || i.op === "smod") && target.isa < 4)) {
       out ??= b.insts.slice(0, k);
-      if (wide) expandMem(f, i, out);
+      if (wide) expandMem(f, i, out, target);
       else expandSignedDivision(f, i, out);
     } else out?.push(i);
   }
@@ -48,10 +48,11 @@ function lowerInsts(f: Func, b: Block, target: Target): void {
 }
 
 /** Appends the loads and stores of a `memcpy` or `memset` to `out`, the widest that the alignment allows. */
-export function expandMem(f: Func, i: Inst, out: Inst[]): void {
+export function expandMem(f: Func, i: Inst, out: Inst[], target: Target): void {
   const byte = i.value & 0xffn;
+  const align = i.op === "memset" ? knownAlign(i, [i.args[0]!], target) : knownAlign(i, i.args, target);
   for (let off = 0; off < i.bytes; ) {
-    let size: Size = i.align >= 8 ? 8 : i.align >= 4 ? 4 : i.align >= 2 ? 2 : 1;
+    let size: Size = align >= 8 ? 8 : align >= 4 ? 4 : align >= 2 ? 2 : 1;
     while (size > i.bytes - off) size = (size / 2) as Size;
     const s = f.inst("store", "void", [], i.span);
     s.size = size;
@@ -68,6 +69,27 @@ export function expandMem(f: Func, i: Inst, out: Inst[]): void {
     out.push(s);
     off += size;
   }
+}
+
+/** What all of the addresses are aligned to. The stack is ours: an object there gets the alignment that makes its copies short. */
+function knownAlign(i: Inst, addresses: readonly Inst[], target: Target): number {
+  let align = 8;
+  for (const p of addresses) {
+    const base = p.op === "add" && p.args[1]!.op === "const" ? p.args[0]! : p;
+    if (base.op !== "slot") {
+      const any = target.unaligned !== false && (p.space === "map-value" || p.space === "mem" || p.space === "packet");
+      if (!any) align = Math.min(align, i.align);
+      continue;
+    }
+    const off = base === p ? 0 : Number(p.args[1]!.value);
+    const slot = base.slot!;
+    const wanted = slot.size >= 8 ? 8 : slot.size >= 4 ? 4 : slot.size >= 2 ? 2 : 1;
+    if (slot.align < wanted) (slot as { align: number }).align = wanted;
+    let a: number = slot.align;
+    while (off % a !== 0) a /= 2;
+    align = Math.min(align, a);
+  }
+  return align;
 }
 
 function expandSignedDivision(f: Func, i: Inst, out: Inst[]): void {

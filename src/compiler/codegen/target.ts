@@ -6,6 +6,11 @@ export interface Target {
    */
   readonly isa: 1 | 2 | 3 | 4;
   readonly endian: "little" | "big";
+  /**
+   * Whether map values, packets and samples may be accessed at any address (x86-64, arm64, s390x, ppc64le: yes;
+   * the verifier of other machines wants natural alignment). Default true. The stack is always aligned.
+   */
+  readonly unaligned?: boolean;
 }
 
 export const DEFAULT_TARGET: Target = { isa: 3, endian: "little" };

@@ -16,8 +16,8 @@ import { removeDead } from "./util.ts";
 /** 0: only what other passes rely on (variables become values, dead code goes). 2: everything. */
 export type OptLevel = 0 | 1 | 2;
 
-/** Stores that a constant-size copy may become before the optimiser; larger ones are expanded after it. */
-const MAX_EXPANDED = 24;
+/** 8-byte words of a constant-size copy that is expanded before the optimiser; larger ones are after it. */
+const MAX_EXPANDED = 32;
 
 /**
  * Optimises a program in place: functions are inlined, their blocks rewritten, unused subprograms dropped.
@@ -26,7 +26,7 @@ const MAX_EXPANDED = 24;
 export function optimize(m: Module, target: Target, level: OptLevel = 2): void {
   for (const f of m.funcs) {
     simplifyBlocks(f);
-    if (level > 0) expandCopies(f);
+    if (level > 0) expandCopies(f, target);
     promoteSlots(f);
   }
   if (level === 0) {
@@ -58,12 +58,12 @@ function optimizeFunc(f: Func, target: Target, level: OptLevel): void {
   orderBlocks(f);
 }
 
-function expandCopies(f: Func): void {
+function expandCopies(f: Func, target: Target): void {
   for (const b of f.blocks) {
     if (!b.insts.some((i) => i.op === "memcpy" || i.op === "memset")) continue;
     const out: Inst[] = [];
     for (const i of b.insts) {
-      if ((i.op === "memcpy" || i.op === "memset") && i.bytes / i.align <= MAX_EXPANDED) expandMem(f, i, out);
+      if ((i.op === "memcpy" || i.op === "memset") && i.bytes <= MAX_EXPANDED * 8) expandMem(f, i, out, target);
       else out.push(i);
     }
     b.insts = out;
