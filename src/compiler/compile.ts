@@ -8,7 +8,7 @@ import type { GlobalHandle } from "../probe/globals.ts";
 import type { MapHandle } from "../probe/map-types.ts";
 import type { AnyProgram } from "../probe/program-types.ts";
 import type { Schema, StructSchema } from "../probe/schema-types.ts";
-import { isSchema } from "../probe/schema.ts";
+import { bytes, isSchema, u32 } from "../probe/schema.ts";
 import { BPF_ATTACH_TYPE, BPF_F, BPF_MAP_TYPE, BPF_PROG_TYPE, sectionFor } from "../uapi/index.ts";
 import { LocalBtf } from "./btf/local-btf.ts";
 import type { Capture } from "./capture/types.ts";
@@ -52,6 +52,8 @@ export interface ProgramExplain {
   /** Bytes of stack of the entry function. */
   readonly stack: number;
   readonly coreRelos: number;
+  /** Bytes of temporaries that went into a per-CPU map, because they are too large for the stack. */
+  readonly scratch: number;
   readonly subprograms: readonly string[];
 }
 
@@ -123,6 +125,7 @@ export function tryCompile(input: CompileInput): { readonly result: CompileResul
   const dataMaps = dataSections(input.name, module, btf);
   const mapNames = new Map(dataMaps.map((m) => [m.section ?? "", m.name]));
   const maps = [...module.maps].map(([handle, name]) => mapSpec(module, btf, handle, name, progNames));
+  for (const { map, size } of module.scratch.values()) maps.push(scratchMap(btf, map, size));
   const progs: ProgSpec[] = [];
   const explain: ProgramExplain[] = [];
   for (const p of programs) {
@@ -130,7 +133,7 @@ export function tryCompile(input: CompileInput): { readonly result: CompileResul
       optimize(p.ir, target, input.optLevel ?? 2);
       const code = generate(p.ir, target);
       progs.push(progSpec(module, btf, p.handle, p.name, code, mapNames));
-      explain.push({ name: p.name, insns: code.insns.length, stack: code.stackSize, coreRelos: code.coreRelos.length, subprograms: code.funcs.slice(1).map((f) => f.name) });
+      explain.push({ name: p.name, insns: code.insns.length, stack: code.stackSize, coreRelos: code.coreRelos.length, scratch: module.scratch.get(p.name)?.size ?? 0, subprograms: code.funcs.slice(1).map((f) => f.name) });
     } catch (error) {
       if (!(error instanceof DiagnosticError)) throw error;
       reporter.diagnostics.push(...error.diagnostics);
@@ -188,6 +191,30 @@ function mapSpec(module: ModuleContext, btf: LocalBtf, handle: MapHandle, name: 
     data: undefined,
     frozen: false,
     pinning: handle.pinned ? "by-name" : "none",
+    variables: [],
+    section: ".maps",
+  };
+}
+
+/** Where temporaries go that are too large for the stack. */
+function scratchMap(btf: LocalBtf, name: string, size: number): MapSpec {
+  return {
+    name,
+    type: BPF_MAP_TYPE.PERCPU_ARRAY,
+    keySize: 4,
+    valueSize: size,
+    maxEntries: 1,
+    flags: 0,
+    mapExtra: 0n,
+    numaNode: undefined,
+    btfKeyTypeId: btf.schema(u32, ""),
+    btfValueTypeId: btf.schema(bytes(size), ""),
+    structOps: undefined,
+    inner: undefined,
+    initialSlots: [],
+    data: undefined,
+    frozen: false,
+    pinning: "none",
     variables: [],
     section: ".maps",
   };

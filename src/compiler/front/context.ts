@@ -1,5 +1,7 @@
 /** The state of compiling one function, and the few operations that everything else is made of. */
 import type { Diagnostic, Label, Span } from "../../core/diagnostic.ts";
+import { alignUp } from "../../core/int.ts";
+import { BPF_FUNC } from "../../uapi/index.ts";
 import type { AnyProgram } from "../../probe/program-types.ts";
 import { isSchema } from "../../probe/schema.ts";
 import type { FuncBuilder } from "../ir/builder.ts";
@@ -189,6 +191,7 @@ export class Fn {
   /** A stack object that lives as long as the block it is made in. */
   temp(type: Exclude<Type, { k: "void" }>, name: string): PlaceVal {
     const size = sizeOf(type);
+    if (size >= SCRATCH_FROM && this.b.func.kind === "entry") return scratchPlace(this, type, size);
     // Text, bytes and structs are copied, compared and cleared by words.
     const align = size >= 8 ? 8 : size >= 4 ? 4 : alignOf(type);
     const slot = this.b.func.slot(Math.max(size, 1), align, name);
@@ -220,6 +223,36 @@ export class Fn {
     }
     this.facts = facts;
   }
+}
+
+/** Temporaries of this size and more, in bytes, do not go on the 512 bytes of stack but into a per-CPU map. */
+const SCRATCH_FROM = 192;
+
+/** Room in the program's scratch map; its address is looked up when the program starts. */
+function scratchPlace(fn: Fn, type: Exclude<Type, { k: "void" }>, size: number): PlaceVal {
+  const { b, module } = fn;
+  let scratch = module.scratch.get(fn.program.name);
+  if (scratch === undefined) {
+    scratch = { map: module.unique(`${fn.program.name}__scratch`), size: 0, slot: b.func.slot(8, 8, "scratch") };
+    module.scratch.set(fn.program.name, scratch);
+    const { map, slot } = scratch;
+    fn.atStart(() => {
+      const key = b.slot(4, 4, "zero");
+      b.store(key, 0, { size: 4 });
+      const p = b.helper(BPF_FUNC.map_lookup_elem, [b.map(map), key], { space: "map-value", nullable: true, clobbers: "none", mem: [{ arg: 1, mode: "in", size: 4 }] });
+      b.store(b.slotAddr(slot), p, { size: 8 });
+      const missing = b.block("missing");
+      const there = b.block("scratch");
+      b.br("eq", p, 0, missing, there);
+      b.at(missing);
+      // The only entry of an array is always there; the verifier wants it said.
+      b.ret(0);
+      b.at(there);
+    });
+  }
+  const off = scratch.size;
+  scratch.size = alignUp(off + size, 8);
+  return { k: "place", type, base: b.load(b.slotAddr(scratch.slot), { size: 8, space: "map-value" }), off, space: "map" };
 }
 
 export type Relation = "eq" | "ne" | "gt" | "ge" | "lt" | "le";

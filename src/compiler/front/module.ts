@@ -6,7 +6,7 @@ import { isHandle } from "../../probe/handle.ts";
 import { isSchema } from "../../probe/schema.ts";
 import { range } from "../../probe/range.ts";
 import type { Capture } from "../capture/types.ts";
-import type { Func } from "../ir/ir.ts";
+import type { Func, Slot } from "../ir/ir.ts";
 import type { Ast, FunctionNode } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { constInt } from "./ops.ts";
@@ -45,6 +45,8 @@ export class ModuleContext {
   readonly sources = new Map<string, string>();
   /** What the source calls struct schemas that have no name of their own. */
   readonly schemaNames = new Map<object, string>();
+  /** Per-CPU scratch memory by program. */
+  readonly scratch = new Map<string, { readonly map: string; size: number; readonly slot: Slot }>();
   /** Subprograms of the program being compiled. */
   subprogs: Func[] = [];
   readonly #functions = new Map<unknown, FunctionVal | undefined>();
