@@ -1,5 +1,5 @@
 /** Reading BTF lazily: an index of where each type starts, and a type decoded when it is asked for. */
-import { ByteReader, encodeUtf8, hostEndian, type Endian } from "../core/bytes.ts";
+import { ByteReader, hostEndian, type Endian } from "../core/bytes.ts";
 import { DecodeError } from "../core/errors.ts";
 import { decodeType } from "./decode.ts";
 import {
@@ -31,6 +31,8 @@ const SEARCH_ABOVE = 1 << 16;
 const SEARCHES = 24;
 /** Occurrences of a name as the end of longer ones that a search follows before it gives way to the index. */
 const SUFFIX_HITS = 4;
+/** Strings that one name and its flavours may have before a search gives way to the index. */
+const FLAVOURS = 64;
 
 /**
  * Type information of a kernel, a module, an object or a program. Type id 0 is void.
@@ -267,6 +269,25 @@ export class Btf {
     return ids;
   }
 
+  /**
+   * Own ids of types named `name`, or a flavour of it (`name___x`), ascending: two searches over the strings
+   * and one pass over the types (1-2 ms cold for a kernel), where the index would take 10-20. Undefined when
+   * the index is there already, or too many were asked for.
+   */
+  searchFlavours(name: string): number[] | undefined {
+    if (this.#names !== undefined || this.strings.bytes.length <= SEARCH_ABOVE || ++this.#searches > SEARCHES) return undefined;
+    const wanted = new Set<number>();
+    for (let btf: Btf | undefined = this; btf !== undefined; btf = btf.base) {
+      for (const offset of btf.strings.offsetsOf(name, FLAVOURS)) wanted.add(offset);
+      for (const offset of btf.strings.offsetsOfPrefix(`${name}___`, FLAVOURS)) wanted.add(offset);
+    }
+    if (wanted.size >= FLAVOURS) return undefined;
+    const ids: number[] = [];
+    for (const offset of wanted) this.#typesNamedAt(offset, ids);
+    ids.sort((x, y) => x - y);
+    return ids;
+  }
+
   /** The hash index of this BTF's own names, built when first used (10-20 ms for a kernel). */
   get nameIndex(): NameIndex {
     this.#names ??= new NameIndex(this);
@@ -316,17 +337,26 @@ export class Btf {
     return 0;
   }
 
+  /** Adds the own ids of all types whose name is at `offset`. */
+  #typesNamedAt(offset: number, ids: number[]): void {
+    const { words, offsets } = this;
+    let tries = 0;
+    let index = 0;
+    for (let at = words.indexOf(offset); at >= 0; at = words.indexOf(offset, at + 1)) {
+      index = lowerBound(offsets, at);
+      if (offsets[index] === at) ids.push(this.firstId + index++);
+      if (++tries === 256) break;
+    }
+    if (tries < 256) return;
+    for (; index < offsets.length; index++) if (words[offsets[index]!] === offset) ids.push(this.firstId + index);
+  }
+
   /**
    * Decodes every type once: names, references and element bounds.
    * @throws DecodeError for the first malformed one.
    */
   validate(): void {
     for (const _ of this.types());
-  }
-
-  /** A name's bytes as the string section holds them. */
-  static nameBytes(name: string): Uint8Array {
-    return encodeUtf8(name);
   }
 }
 

@@ -98,6 +98,11 @@ export class CoreResolver {
   /** Own ids of `btf` (not of its base) whose essential name is `name`, ascending. */
   #named(btf: Btf, name: string): number[] {
     let flavours = this.#flavours.get(btf);
+    if (flavours === undefined) {
+      const searched = btf.searchFlavours(name);
+      // `name____x` is a flavour of `name_`: the prefix found it all the same.
+      if (searched !== undefined) return searched.filter((id) => essentialName(btf.nameOf(id)) === name);
+    }
     if (flavours === undefined) this.#flavours.set(btf, (flavours = flavoursOf(btf)));
     const plain = btf.nameIndex.all(name, -1);
     const others = flavours.get(name);

@@ -70,14 +70,17 @@ export class BtfStrings {
     return -1;
   }
 
+  /** The same for text: the engine's own search where the section is ASCII (0.1 ms for a kernel's names, 3-20 in a cold loop). */
+  #find(text: string, from: number): number {
+    const all = this.text();
+    return all === undefined ? this.search(encodeUtf8(text), from) : all.indexOf(text, from);
+  }
+
   /** Every offset (in the whole string space) from which `name` reads, ends of longer strings included, up to `limit`. */
   offsetsOf(name: string, limit: number): number[] {
-    const pattern = encodeUtf8(`${name}\0`);
     const found: number[] = [];
-    let at = this.search(pattern);
-    while (at >= 0 && found.length < limit) {
+    for (let at = this.#find(`${name}\0`, 0); at >= 0 && found.length < limit; at = this.#find(`${name}\0`, at + 1)) {
       found.push(this.start + at);
-      at = this.search(pattern, at + 1);
     }
     return found;
   }
@@ -85,15 +88,18 @@ export class BtfStrings {
   /** Offset of the string `name` itself (not the end of a longer one) in the whole string space, or -1. */
   offsetOf(name: string): number {
     if (name === "") return this.start === 0 ? 0 : -1;
-    const pattern = encodeUtf8(`\0${name}\0`);
-    const { bytes } = this;
     // A split section starts with a string, not with a NUL.
-    if (this.start !== 0) {
-      let i = 1;
-      while (i < pattern.length && bytes[i - 1] === pattern[i]) i++;
-      if (i === pattern.length) return this.start;
-    }
-    const at = this.search(pattern);
+    if (this.start !== 0 && this.at(this.start) === name) return this.start;
+    const at = this.#find(`\0${name}\0`, 0);
     return at < 0 ? -1 : this.start + at + 1;
+  }
+
+  /** Offsets (in the whole string space) of strings that begin with `prefix`, up to `limit`. */
+  offsetsOfPrefix(prefix: string, limit: number): number[] {
+    const found: number[] = [];
+    for (let at = this.#find(prefix, 0); at >= 0 && found.length < limit; at = this.#find(prefix, at + 1)) {
+      if (at === 0 || this.bytes[at - 1] === 0) found.push(this.start + at);
+    }
+    return found;
   }
 }
