@@ -172,6 +172,10 @@ export class Env {
   dstNeedsZext = false;
 
   exploreAluLimits = false;
+  sleepable = false;
+  /** The caller's limits. */
+  budget = 0;
+  signal: AbortSignal | null = null;
   /** A private stack was asked for (struct_ops) or recursion is checked (tracing programs); set by calls/attach.ts. */
   privStackRequested = false;
 

@@ -88,7 +88,7 @@ export class LiveStack {
   #lookup(st: VerifierState, frameno: number): FuncInstance {
     const env = this.#env;
     const start0 = env.subprogs[st.frames[0]!.subprogno]!.start;
-    let inst = this.#roots.get(start0);
+    let inst: FuncInstance | undefined = this.#roots.get(start0);
     if (inst === undefined) {
       inst = new FuncInstance(env, null, start0, start0);
       this.#roots.set(start0, inst);
@@ -97,7 +97,7 @@ export class LiveStack {
       const f = st.frames[i]!;
       const start = env.subprogs[f.subprogno]!.start;
       const key = f.callsite * 0x100_0000 + start;
-      let next = inst.inner.get(key);
+      let next: FuncInstance | undefined = inst.inner.get(key);
       if (next === undefined) {
         next = new FuncInstance(env, inst, f.callsite, start);
         inst.inner.set(key, next);

@@ -81,7 +81,10 @@ export interface Calls {
   btfCheckSubprogCall(env: Env, subprog: number, regs: RegState[]): void;
   /** btf_prepare_func_args: fills env.subprogs[n].args; rejects for a global function that BTF does not allow. */
   btfPrepareFuncArgs(env: Env, subprog: number): void;
-  /** Registers of the first frame of `subprog` for do_check_common: main program ctx or a global function's args. */
+  /**
+   * Registers of the first frame of `subprog` for do_check_common (env.regs, all NOT_INIT but r10): main program ctx or a global
+   * function's args, with "Validating %s() func#%d...\n" and the rules of exception callbacks.
+   */
   setupEntryRegs(env: Env, subprog: number): void;
   /** check_return_code for r0 at exit of the main program, a global function or an async/exception callback. */
   checkReturnCode(env: Env, regno: number, regName: string): void;

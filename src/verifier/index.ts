@@ -1,0 +1,4 @@
+export type * from "./capture.ts";
+export { VerifierAborted, VerifierReject } from "./errors.ts";
+export { verify } from "./verify.ts";
+export type { Verdict, VerifyOptions } from "./verify.ts";

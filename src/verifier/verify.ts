@@ -1,0 +1,189 @@
+/** The entry: one program, everything BPF_PROG_LOAD would be given, and the kernel's verdict. */
+import { BPF_JCOND, BPF_JMP } from "../asm/opcode.ts";
+import { checkAttachBtfId, checkBtfInfo, checkBtfInfoEarly, setupEntryRegs } from "./calls/index.ts";
+import type { ProgLoad } from "./capture.ts";
+import { checkCfg, computePostorder, markFastcallPatterns, removeFastcallSpills } from "./cfg.ts";
+import { Env } from "./env.ts";
+import { VerifierReject } from "./errors.ts";
+import { doCheck } from "./explore.ts";
+import { initFuncState } from "./frames.ts";
+import { computeLiveRegisters, computeScc } from "./live-regs.ts";
+import { LiveStack } from "./live-stack.ts";
+import { Log } from "./log.ts";
+import { resolvePseudoLdImm64 } from "./resolve.ts";
+import { checkMaxStackDepth } from "./stack-depth.ts";
+import { VerifierState } from "./state.ts";
+import { addSubprogsAndKfuncs, checkSubprogs, isGlobalSubprog, isHelperCall, subprogEnd } from "./subprog.ts";
+
+export interface VerifyOptions {
+  /** BPF_LOG_LEVEL1 (1) | LEVEL2 (2) | STATS (4); default 4. */
+  readonly logLevel?: number;
+  /** Gives up after so many processed instructions with VerifierAborted; default the kernel's own limit. */
+  readonly budget?: number;
+  readonly signal?: AbortSignal;
+  /** Longest log kept, in characters; the beginning is dropped first. Default: no limit. */
+  readonly logLimit?: number;
+  /** Load without CAP_BPF and CAP_PERFMON. */
+  readonly unprivileged?: boolean;
+}
+
+export interface Verdict {
+  readonly verdict: "accept" | "reject";
+  /** Positive errno of a rejection, 0 when accepted. */
+  readonly errno: number;
+  /** The last line of a rejection's text, without the final newline; "" when there is none. */
+  readonly message: string;
+  readonly log: string;
+  readonly insnsProcessed: number;
+  readonly totalStates: number;
+  readonly peakStates: number;
+  readonly maxStatesPerInsn: number;
+  /** Bytes of stack of each subprogram, as the statistics print them: "8+16". */
+  readonly stackDepth: string;
+}
+
+const BPF_F_STRICT_ALIGNMENT = 1;
+const BPF_F_ANY_ALIGNMENT = 2;
+const BPF_F_TEST_STATE_FREQ = 8;
+const BPF_F_SLEEPABLE = 16;
+const BPF_F_TEST_REG_INVARIANTS = 128;
+const BPF_FUNC_LOOP = 181;
+
+function doCheckCommon(env: Env, subprog: number): void {
+  const start = env.subprogs[subprog]!.start;
+  env.prevLinfo = null;
+  env.passCnt++;
+  const st = new VerifierState();
+  st.branches = 1;
+  st.inSleepable = env.sleepable;
+  env.state = st;
+  st.frames.push(initFuncState(env, -1, 0, subprog));
+  st.firstInsnIdx = start;
+  st.lastInsnIdx = -1;
+  setupEntryRegs(env, subprog);
+  env.insnIdx = start;
+  doCheck(env);
+  if (!env.log.level2) env.log.reset(0);
+  env.head = [];
+  env.explored = [];
+  env.sccInfo = [];
+}
+
+/** do_check_subprogs: global functions that were called, until no new one turns up. */
+function doCheckSubprogs(env: Env): void {
+  if (env.funcInfo.length === 0) return;
+  if (env.exceptionCallbackSubprog !== 0) env.subprogs[env.exceptionCallbackSubprog]!.called = true;
+  let again = true;
+  while (again) {
+    again = false;
+    for (let i = 1; i < env.subprogs.length; i++) {
+      const sub = env.subprogs[i]!;
+      if (!isGlobalSubprog(env, i) || !sub.called || sub.verified) continue;
+      doCheckCommon(env, i);
+      if (env.log.level1 || env.log.level2) env.log.write(`Func#${i} ('${sub.name}') is safe for any args that match its prototype\n`);
+      sub.verified = true;
+      again = true;
+    }
+  }
+}
+
+/** Stack that later rewrites of bpf_loop and may_goto add to a subprogram. */
+function addRewriteStack(env: Env): void {
+  for (let n = 0; n < env.subprogs.length; n++) {
+    const sub = env.subprogs[n]!;
+    const end = subprogEnd(env, n);
+    let loops = false;
+    let mayGoto = false;
+    for (let i = sub.start; i < end; i++) {
+      if (isHelperCall(env, i) && env.imm[i] === BPF_FUNC_LOOP && env.aux[i]!.loopInline?.fitForInline === true) loops = true;
+      if (env.code[i] === (BPF_JMP | BPF_JCOND) && env.src[i] === 0 && env.off[i] !== 0) mayGoto = true;
+    }
+    if (loops) sub.stackDepth = Math.ceil(sub.stackDepth / 8) * 8 + 24;
+    if (mayGoto) sub.stackDepth += 16;
+  }
+}
+
+function run(env: Env): void {
+  checkBtfInfoEarly(env);
+  addSubprogsAndKfuncs(env);
+  checkSubprogs(env);
+  checkBtfInfo(env);
+  resolvePseudoLdImm64(env);
+  checkCfg(env);
+  computePostorder(env);
+  env.liveStack = new LiveStack(env);
+  checkAttachBtfId(env);
+  computeScc(env);
+  computeLiveRegisters(env);
+  markFastcallPatterns(env);
+  doCheckCommon(env, 0);
+  doCheckSubprogs(env);
+  removeFastcallSpills(env);
+  checkMaxStackDepth(env);
+  addRewriteStack(env);
+}
+
+function setPrivileges(env: Env, options: VerifyOptions): void {
+  const flags = env.load.progFlags;
+  if (options.unprivileged === true) {
+    env.bpfCapable = false;
+    env.allowPtrLeaks = false;
+    env.allowUninitStack = false;
+    env.bypassSpecV1 = false;
+    env.bypassSpecV4 = false;
+  }
+  env.strictAlignment = (flags & BPF_F_STRICT_ALIGNMENT) !== 0 && (flags & BPF_F_ANY_ALIGNMENT) === 0;
+  env.testStateFreq = env.bpfCapable && (flags & BPF_F_TEST_STATE_FREQ) !== 0;
+  env.testRegInvariants = (flags & BPF_F_TEST_REG_INVARIANTS) !== 0;
+  env.sleepable = (flags & BPF_F_SLEEPABLE) !== 0;
+  env.signal = options.signal ?? null;
+  if (options.budget !== undefined && options.budget < env.insnLimit) {
+    env.budget = options.budget;
+    env.insnLimit = options.budget;
+  }
+}
+
+/**
+ * Says what Linux 6.18 would say to this BPF_PROG_LOAD.
+ * @throws VerifierAborted when the budget or the signal ends it; DecodeError for malformed BTF.
+ *
+ * @example
+ * const { verdict, message } = verify(load, { logLevel: 2 });
+ */
+export function verify(load: ProgLoad, options: VerifyOptions = {}): Verdict {
+  const log = new Log(options.logLevel ?? 4, options.logLimit ?? 0);
+  const env = new Env(load, log);
+  setPrivileges(env, options);
+  env.btf = load.btf;
+  env.vmlinuxBtf = load.vmlinuxBtf;
+  let errno = 0;
+  let message = "";
+  try {
+    run(env);
+  } catch (e) {
+    if (!(e instanceof VerifierReject)) throw e;
+    errno = e.errno;
+    message = lastLine(log.text());
+  }
+  const depth = env.subprogs.map((s) => s.stackDepth).join("+");
+  if ((log.level & 4) !== 0) log.write(`verification time 0 usec\nstack depth ${depth}\n`);
+  log.write(
+    `processed ${env.insnProcessed} insns (limit 1000000) max_states_per_insn ${env.maxStatesPerInsn} total_states ${env.totalStates} peak_states ${env.peakStates} mark_read 0\n`,
+  );
+  return {
+    verdict: errno === 0 ? "accept" : "reject",
+    errno,
+    message,
+    log: log.text(),
+    insnsProcessed: env.insnProcessed,
+    totalStates: env.totalStates,
+    peakStates: env.peakStates,
+    maxStatesPerInsn: env.maxStatesPerInsn,
+    stackDepth: depth,
+  };
+}
+
+function lastLine(text: string): string {
+  const lines = text.split("\n").filter((l) => l !== "");
+  return lines.at(-1) ?? "";
+}
