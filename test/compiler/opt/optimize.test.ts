@@ -1,6 +1,6 @@
 /** The optimiser keeps a program's meaning: every random program evaluates the same before and after. */
 import fc from "fast-check";
-import { parseModule, printModule } from "../../../src/compiler/ir/index.ts";
+import { parseModule, printModule, verifyFunc } from "../../../src/compiler/ir/index.ts";
 import { optimize } from "../../../src/compiler/opt/index.ts";
 import { evaluate } from "../codegen/evaluate.ts";
 import { CTX_SIZE, randomProgram } from "../codegen/random-program.ts";
@@ -28,7 +28,8 @@ test(
             for (const isa of [2, 4] as const) {
               const m = randomProgram(choices);
               optimize(m, { isa, endian: "little" }, level);
-              assert.is(run(m), expected, `level ${level} v${isa}`);
+              assert.equal(m.funcs.flatMap(verifyFunc), [], `level ${level} v${isa}`);
+          assert.is(run(m), expected, `level ${level} v${isa}`);
               const text = printModule(m);
               assert.is(run(parseModule(text)), expected, `level ${level} v${isa}, read back`);
             }
