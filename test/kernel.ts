@@ -28,6 +28,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "llvm-19": "llvm-objdump-19",
   "libbpf-dev": "/usr/include/bpf/bpf_helpers.h",
   gcc: "gcc",
+  "linux-libc-dev": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
   binutils: "readelf",
   "qemu-system-x86": "qemu-system-x86_64",
 };

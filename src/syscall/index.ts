@@ -10,3 +10,4 @@ export * from "./cpus.ts";
 export * from "./mmap.ts";
 export * from "./perf.ts";
 export * from "./tracefs.ts";
+export { syscallName, syscallNumbers } from "../uapi/syscall-names.ts";

@@ -19,4 +19,5 @@ export * from "./prog-types.ts";
 export * from "./pt-regs.ts";
 export * from "./sections.ts";
 export * from "./structs.ts";
+export * from "./syscall-names.ts";
 export * from "./syscalls.ts";
