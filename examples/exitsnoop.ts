@@ -1,27 +1,25 @@
 // Every process that ends: how long it ran, and how it ended.      sudo npx bpfkit run examples/exitsnoop.ts
-import { char, ringbuf, struct, tpBtf, u32, u64 } from "bpfkit";
-import type { App } from "bpfkit/load";
+import { constants } from "node:os";
+import { char, config, enumOf, ringbuf, struct, tpBtf, u32, u64 } from "bpfkit";
 
-const Exit = struct({ pid: u32, ppid: u32, code: u32, signal: u32, age: u64, comm: char(16) });
+const Signal = enumOf({ none: 0, ...constants.signals }); // decoded to "SIGKILL", …
+const Exit = struct({ pid: u32, ppid: u32, uid: u32, comm: char(16), code: u32, signal: Signal, microseconds: u64 });
+
 export const exits = ringbuf(Exit);
+export const onlyFailed = config(u32, 0); // --set onlyFailed=1
 
 export const onExit = tpBtf("sched_process_exit", (ctx, bpf) => {
   const task = ctx.p;
   if (task.pid !== task.tgid) return; // a thread: its process goes on
+  if (task.exit_code === 0 && onlyFailed.value !== 0) return;
 
   exits.emit({
     pid: task.tgid,
     ppid: task.real_parent.tgid,
+    uid: bpf.uid(),
+    comm: task.comm,
     code: (task.exit_code >> 8) & 0xff,
     signal: task.exit_code & 0x7f,
-    age: bpf.nsecs() - task.start_time,
-    comm: task.comm,
+    microseconds: (bpf.nsecs() - task.start_time) / 1000,
   });
 });
-
-export default async (app: App) => {
-  for await (const e of app.stream(exits)) {
-    const how = e.signal ? `killed by signal ${e.signal}` : `exit ${e.code}`;
-    console.log(`${e.comm} (${e.pid}, child of ${e.ppid}) ran ${(Number(e.age) / 1e9).toFixed(2)} s: ${how}`);
-  }
-};

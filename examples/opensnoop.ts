@@ -1,33 +1,36 @@
-// Every file that is opened, and whether that worked.      sudo npx bpfkit run examples/opensnoop.ts
-import { char, config, hash, ringbuf, s32, struct, tracepoint, u32, u64 } from "bpfkit";
+// Every file that is opened, by whom, and whether that worked.      sudo npx bpfkit run examples/opensnoop.ts
+import { constants } from "node:os";
+import { type Bpf, type CString, char, config, enumOf, hash, ringbuf, s32, struct, tracepoint, u32, u64 } from "bpfkit";
 
-const Start = struct({ at: u64, flags: u32, file: char(128) });
-const Open = struct({ pid: u32, uid: u32, fd: s32, err: s32, flags: u32, ns: u64, comm: char(16), file: char(128) });
+const Errno = enumOf({ ok: 0, ...constants.errno }); // decoded to "ENOENT", "EACCES", …
+const Open = struct({ pid: u32, uid: u32, comm: char(16), fd: s32, error: Errno, file: char(256) });
 
-const started = hash(u32, Start);
-export const opens = ringbuf(Open);
+const names = hash(u32, u64); // by thread: where the name is that it opens
+export const opens = ringbuf(Open, { size: 1024 * 1024 });
 export const onlyFailed = config(u32, 0); // --set onlyFailed=1
+export const onlyPid = config(u32, 0);
 
-export const onEnter = tracepoint("syscalls:sys_enter_openat", (ctx, bpf) => {
-  started.set(bpf.tid(), { at: bpf.nsecs(), flags: ctx.flags, file: bpf.str(ctx.filename) });
-});
+const enter = (bpf: Bpf<"tracepoint">, name: CString) => {
+  if (onlyPid.value === 0 || bpf.pid() === onlyPid.value) names.set(bpf.tid(), u64(name));
+};
 
-export const onExit = tracepoint("syscalls:sys_exit_openat", (ctx, bpf) => {
-  const start = started.get(bpf.tid());
-  if (!start) return; // opened before we were attached
+const exit = (bpf: Bpf<"tracepoint">, ret: number) => {
+  // Only now the kernel has surely read the name, so it is in memory.
+  const name = names.get(bpf.tid());
+  if (name === undefined) return; // opened before we were attached
+  names.delete(bpf.tid());
+  if (ret >= 0 && onlyFailed.value !== 0) return;
+  opens.emit({
+    pid: bpf.pid(),
+    uid: bpf.uid(),
+    comm: bpf.comm(),
+    fd: ret < 0 ? -1 : ret,
+    error: ret < 0 ? -ret : 0,
+    file: bpf.userStr(name),
+  });
+};
 
-  const failed = ctx.ret < 0;
-  if (failed || onlyFailed.value === 0) {
-    opens.emit({
-      pid: bpf.pid(),
-      uid: bpf.uid(),
-      fd: failed ? -1 : ctx.ret,
-      err: failed ? -ctx.ret : 0,
-      flags: start.flags,
-      ns: bpf.nsecs() - start.at,
-      comm: bpf.comm(),
-      file: start.file,
-    });
-  }
-  started.delete(bpf.tid());
-});
+export const enterOpenat = tracepoint("syscalls:sys_enter_openat", (ctx, bpf) => enter(bpf, ctx.filename));
+export const exitOpenat = tracepoint("syscalls:sys_exit_openat", (ctx, bpf) => exit(bpf, ctx.ret));
+export const enterOpenat2 = tracepoint("syscalls:sys_enter_openat2", (ctx, bpf) => enter(bpf, ctx.filename));
+export const exitOpenat2 = tracepoint("syscalls:sys_exit_openat2", (ctx, bpf) => exit(bpf, ctx.ret));

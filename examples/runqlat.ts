@@ -16,8 +16,8 @@ export const onWakeupNew = tpBtf("sched_wakeup_new", (ctx, bpf) => {
 
 export const onSwitch = tpBtf("sched_switch", (ctx, bpf) => {
   const now = bpf.nsecs();
-  // Preempted: it could go on running, so it waits from now on. (Linux before 5.14 calls the field `state`.)
-  if ((ctx.prev.__state ?? ctx.prev.state) === TASK_RUNNING) runnableSince.set(ctx.prev.pid, now);
+  // Preempted: it could go on running, so it waits from now on.
+  if (ctx.prev.__state === TASK_RUNNING) runnableSince.set(ctx.prev.pid, now);
 
   const since = runnableSince.get(ctx.next.pid);
   if (since === undefined) return;

@@ -1,34 +1,48 @@
 // Packets and bytes by protocol, counted before the network stack sees them.
-import { XDP, array, be16, be32, packed, percpuArray, struct, u16, u64, u8, xdp } from "bpfkit";
+//     sudo npx bpfkit run examples/xdpcount.ts --device eth0
+// Without --device it tries itself out on a packet of each kind, by PROG_TEST_RUN.
+import { XDP, type XdpContext, array, be16, enumOf, packed, percpuHash, u64, u8, xdp } from "bpfkit";
+import type { App } from "bpfkit/load";
 
 const Ethernet = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
-const Ipv4 = struct({ versionAndLength: u8, tos: u8, length: be16, id: be16, fragment: be16, ttl: u8, protocol: u8, checksum: u16, source: be32, destination: be32 });
+const Ipv4 = packed({ before: array(u8, 9), protocol: u8, after: array(u8, 10) });
+const Ipv6 = packed({ before: array(u8, 6), protocol: u8, after: array(u8, 33) });
 
-const IPV4 = 0x0800;
-const IPV6 = 0x86dd;
+const Protocol = enumOf({ ICMP: 1, IGMP: 2, TCP: 6, UDP: 17, ICMPv6: 58, notIp: 256, tooShort: 257 });
+export const packets = percpuHash(Protocol, u64);
+export const bytes = percpuHash(Protocol, u64);
 
-const Count = struct({ packets: u64, bytes: u64 });
-export const byProtocol = percpuArray(Count, 256); // IPv4 by protocol number
-export const other = percpuArray(u64, 3); // 0: too short, 1: IPv6, 2: anything else
+const protocolOf = (ctx: XdpContext): number => {
+  const ethernet = ctx.packet(Ethernet);
+  if (!ethernet) return Protocol.tooShort;
+  if (ethernet.type === 0x0800) return ctx.packet(Ipv4, Ethernet.size)?.protocol ?? Protocol.tooShort;
+  if (ethernet.type === 0x86dd) return ctx.packet(Ipv6, Ethernet.size)?.protocol ?? Protocol.tooShort;
+  return Protocol.notIp;
+};
 
-export const count = xdp((ctx) => {
-  const eth = ctx.packet(Ethernet);
-  if (!eth) {
-    other.add(0, 1);
-    return XDP.PASS;
-  }
-  if (eth.type !== IPV4) {
-    other.add(eth.type === IPV6 ? 1 : 2, 1);
-    return XDP.PASS;
-  }
-  const ip = ctx.packet(Ipv4, Ethernet.size);
-  if (!ip) {
-    other.add(0, 1);
-    return XDP.PASS;
-  }
-  const n = byProtocol.get(ip.protocol);
-  if (!n) return XDP.PASS;
-  n.packets += 1;
-  n.bytes += ip.length;
+export const count = xdp((ctx, bpf) => {
+  const protocol = protocolOf(ctx);
+  packets.add(protocol, 1);
+  bytes.add(protocol, bpf.xdpGetBuffLen(ctx));
   return XDP.PASS;
 });
+
+const packet = (type: number, at: number, protocol: number): Uint8Array => {
+  const data = new Uint8Array(64);
+  data.set([type >> 8, type & 0xff], 12);
+  data[at] = protocol;
+  return data;
+};
+
+export default async (app: App): Promise<void> => {
+  if (app.collection.links.length > 0) await app.untilEnd();
+  else {
+    const samples = [packet(0x0800, 23, Protocol.TCP), packet(0x86dd, 20, Protocol.UDP), packet(0x0806, 0, 0)];
+    for (const data of samples) app.program(count).testRun({ data, repeat: 1000 });
+  }
+  const sum = (cpus: readonly bigint[] = []): number => Number(cpus.reduce((a, b) => a + b, 0n));
+  for (const [protocol, n] of app.perCpu(packets)) {
+    const row = { protocol, packets: sum(n), bytes: sum(app.perCpu(bytes).get(protocol)) };
+    console.log(app.json ? JSON.stringify(row) : `${protocol}: ${row.packets} packets, ${row.bytes} bytes`);
+  }
+};

@@ -12,6 +12,7 @@ import type { KvMap, PerCpuMap } from "./map.ts";
 import type { StackTraceMap } from "./map-kinds.ts";
 import type { Program } from "./program.ts";
 import type { EventReader } from "./ring/index.ts";
+import { Symbolizer } from "./symbolize.ts";
 
 type KeyOf<M> = M extends { readonly key: infer K extends Schema } ? Infer<K> : unknown;
 type ValueOf<M> = M extends { readonly value: infer V extends Schema } ? Infer<V> : unknown;
@@ -44,6 +45,7 @@ export class App {
   readonly json: boolean;
   readonly #names: ReadonlyMap<object, string>;
   readonly #readers = new Map<string, EventReader<unknown>>();
+  #symbols: Symbolizer | undefined;
 
   /** @internal use `start()` or `bpfkit run` */
   constructor(collection: Collection, names: ReadonlyMap<object, string>, options: AppOptions = {}) {
@@ -52,13 +54,13 @@ export class App {
     this.signal = options.signal ?? new AbortController().signal;
     this.args = options.args ?? [];
     this.json = options.json ?? false;
-    // A `for await` over a stream ends when the program is to end.
-    this.signal.addEventListener("abort", () => this.#closeReaders(), { once: true });
+    this.signal.addEventListener("abort", () => this.#end(), { once: true });
   }
 
   /**
    * The samples of a ring buffer or perf event array: `for await`, `on`, `drain`. The same
-   * reader each time; it ends with `signal`.
+   * reader each time. When `signal` says so everything is detached, and a `for await` ends
+   * after the last sample that was sent.
    */
   stream<V extends Schema>(handle: RingBuf<V> | PerfEventArray<V>): EventReader<Infer<V>> {
     const name = this.#name(handle);
@@ -66,7 +68,7 @@ export class App {
     if (reader === undefined || reader.closed) {
       reader = this.collection.events<unknown>(name);
       this.#readers.set(name, reader);
-      if (this.signal.aborted) reader.close();
+      if (this.signal.aborted) reader.end();
     }
     return reader as EventReader<Infer<V>>;
   }
@@ -92,6 +94,10 @@ export class App {
   }
   program(handle: AnyProgram): Program {
     return this.collection.prog(this.#name(handle));
+  }
+  /** Names of the addresses in stacks, of the kernel and of processes. */
+  get symbols(): Symbolizer {
+    return (this.#symbols ??= new Symbolizer(this.collection.kernel));
   }
   /** Names of kernel addresses. */
   get kernelSymbols(): Kallsyms {
@@ -131,6 +137,12 @@ export class App {
     const name = this.#names.get(handle);
     if (name !== undefined) return name;
     throw new BpfkitError("NO_HANDLE", "this handle belongs to no program of the module: export it, or use it in a program");
+  }
+
+  /** Nothing new may come, or a loop over a busy stream would not end; what has come is still handed out. */
+  #end(): void {
+    this.collection.detach();
+    for (const reader of this.#readers.values()) reader.end();
   }
 
   #closeReaders(): void {

@@ -3,6 +3,7 @@
  * `u32(x)` inside a program body is C's cast, and outside does the same in JavaScript.
  */
 import { ArgumentError } from "../core/errors.ts";
+import type { CString, Pointer } from "./kernel-types.ts";
 import type {
   ArraySchema,
   Body,
@@ -22,7 +23,7 @@ type Convertible = number | bigint | boolean;
 
 /** An integer schema that is also the cast to it. */
 interface IntCast<N extends string, T> extends IntSchema<T> {
-  (value: Convertible): number;
+  (value: Convertible | Pointer | CString): number;
   readonly name: N;
 }
 export interface U8 extends IntCast<"u8", number> {}

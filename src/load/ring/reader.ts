@@ -28,7 +28,9 @@ export interface EventReader<T> extends AsyncIterable<T>, Disposable {
   /** Samples that the kernel dropped because the buffer was full, as far as the kernel tells. */
   readonly lost: bigint;
   readonly closed: boolean;
-  /** Unmaps the buffer. Closing twice is harmless; a waiting `for await` ends. */
+  /** Waits for no more: what is ready is still handed out, then loops and subscriptions end. Detach the programs first. */
+  end(): void;
+  /** Unmaps the buffer, with what is in it. Closing twice is harmless; a waiting `for await` ends. */
   close(): void;
 }
 
@@ -67,7 +69,9 @@ class Reader<T> implements EventReader<T> {
   #queueAt = 0;
   #watches: PollHandle[] = [];
   #reading = false;
+  #ending = false;
   #wake: (() => void) | undefined;
+  #finishSubscription: (() => void) | undefined;
   #closed = false;
   #lostAtClose = 0n;
 
@@ -109,6 +113,7 @@ class Reader<T> implements EventReader<T> {
       if (!this.#reading || stopped) return;
       stopped = true;
       this.#reading = false;
+      this.#finishSubscription = undefined;
       this.#unwatch();
     };
     let stopped = false;
@@ -121,6 +126,15 @@ class Reader<T> implements EventReader<T> {
       // The descriptor stays readable, so the next turn of the loop continues by itself.
       if (taken === 0) this.#source.publish();
     };
+    const finish = (): void => {
+      stop();
+      this.drain(fn);
+    };
+    if (this.#ending) {
+      finish();
+      return { stop, [Symbol.dispose]: stop };
+    }
+    this.#finishSubscription = finish;
     this.#watch(turn);
     // What is waiting already makes the descriptor readable, except what sits in our own queue.
     if (this.#queueAt < this.#queue.length) queueMicrotask(turn);
@@ -146,12 +160,20 @@ class Reader<T> implements EventReader<T> {
           this.#source.drain((sample) => this.#queue.push(sample), QUEUE);
           if (this.#queueAt < this.#queue.length) continue;
           if (this.#source.publish()) continue;
+          if (this.#ending) break;
           await this.#readable();
         }
         return finish();
       },
       return: async () => finish(),
     };
+  }
+
+  end(): void {
+    if (this.#ending || this.#closed) return;
+    this.#ending = true;
+    this.#finishSubscription?.();
+    this.#wake?.();
   }
 
   close(): void {
