@@ -188,7 +188,7 @@ class Capturer implements Capture {
     const tried: string[] = [];
     let edited: CaptureResult | undefined;
     for (const script of this.#candidates(location, site)) {
-      const found = this.#inScript(fn, text, location, script);
+      const found = this.#inScript(text, location, script);
       if (found.k === "found") {
         this.#scripts.set(location.script, script.url);
         const scopes = inspector.scopes(fn) ?? { lookup: () => ({ found: false }) as const };
@@ -233,7 +233,6 @@ class Capturer implements Capture {
   }
 
   #inScript(
-    fn: AnyFunction,
     text: string,
     location: FunctionLocation,
     script: { url: string; text: string | undefined; mapUrl: string | undefined },
@@ -248,7 +247,7 @@ class Capturer implements Capture {
     if (header.includes("\n") || start.col < 0) return { k: "no", why: "its head spans several lines" };
     const map = this.#map(script.url, script.text, script.mapUrl);
     if (map === undefined) return this.#unmapped(text, start, script);
-    return this.#mapped(fn, text, start, script, map, running);
+    return this.#mapped(text, start, script, map, running);
   }
 
   /** The running text is what was written (JavaScript), or that with its types blanked. */
@@ -277,7 +276,6 @@ class Capturer implements Capture {
   }
 
   #mapped(
-    fn: AnyFunction,
     text: string,
     start: { line: number; col: number },
     script: { url: string },
@@ -295,10 +293,10 @@ class Capturer implements Capture {
     const source = this.#file(url, own);
     const parsed = source.parsed();
     const offset = source.lines.offset(from.line + 1, from.col + 1);
-    const entry = "code" in parsed ? functionAt(source, offset) : nearest(parsed.functions, offset, fn, running?.node);
-    if (entry === undefined && "code" in parsed) return { k: "error", diagnostic: parsed };
-    if (entry === undefined || (carried === undefined && running !== undefined && !resembles(entry.node, running.node)))
-      return { k: "edited", path: source.path };
+    const at = { offset, exact: from.exact, carried: carried !== undefined };
+    const entry = "code" in parsed ? functionAt(source, offset) : nearest(parsed.functions, at, running?.node);
+    if (entry === undefined)
+      return "code" in parsed ? { k: "error", diagnostic: parsed } : { k: "edited", path: source.path };
     const lines = new LineTable(text);
     const original = (offset: number): number | undefined => {
       const at = lines.at(offset - (running?.shift ?? 0));
@@ -447,34 +445,36 @@ function squeeze(text: string): string {
   return text.replace(/\s+/g, "");
 }
 
-/** The function that a mapped position means: it begins there, or is the next one with the same shape. */
+/**
+ * The function that a mapped position means. One that begins exactly there is it, when the map carries the text that it
+ * was made from; else (coarse maps, a file that may have been edited) the next one that looks like the running one.
+ */
 function nearest(
   functions: readonly FunctionEntry[],
-  offset: number,
-  fn: AnyFunction,
+  at: { readonly offset: number; readonly exact: boolean; readonly carried: boolean },
   running: Ast | undefined,
 ): FunctionEntry | undefined {
   const params = running === undefined ? undefined : ((running as AnyNode)["params"] as unknown[]).length;
   const fits = (f: FunctionEntry): boolean => {
-    if (params !== undefined && f.node.params.filter((p) => (p as { name?: string }).name !== "this").length !== params)
-      return false;
+    const own = f.node.params.filter((p) => (p as { name?: string }).name !== "this");
+    if (params !== undefined && own.length !== params) return false;
     const isArrow = f.node.type === "ArrowFunctionExpression";
-    return running === undefined || isArrow === (running.type === "ArrowFunctionExpression") || isArrow;
+    return running === undefined || isArrow || running.type !== "ArrowFunctionExpression";
   };
-  const exact = functions.find((f) => (f.start === offset || f.runs === offset) && fits(f));
-  if (exact !== undefined) return exact;
-  const named = functions.find((f) => f.start >= offset && f.node.id?.name === fn.name && fits(f));
-  if (named !== undefined && named.start - offset < 200) return named;
-  const next = functions.find((f) => f.start > offset && fits(f));
-  if (next !== undefined && next.start - offset < 200) return next;
-  return functions.findLast((f) => f.start < offset && offset < f.end && fits(f));
+  const looksLikeIt = (f: FunctionEntry): boolean => fits(f) && (running === undefined || resembles(f.node, running));
+  const begins = functions.find((f) => (f.start === at.offset || f.runs === at.offset) && fits(f));
+  if (begins !== undefined && ((at.exact && at.carried) || looksLikeIt(begins))) return begins;
+  const next = functions.find((f) => f.start > at.offset && f.start - at.offset < NEAR && looksLikeIt(f));
+  return next ?? functions.findLast((f) => f.start < at.offset && at.offset < f.end && looksLikeIt(f));
 }
 
-/** Does every property that is named in the written function appear in the running one? */
+/** How far behind a mapped position, in UTF-16 units, a function may begin: past `export default`, names, arguments. */
+const NEAR = 200;
+
+/** Does every property, string and call of the written function appear in the running one? */
 function resembles(written: Ast, running: Ast): boolean {
   const there = fingerprint(running);
-  for (const [key, count] of fingerprint(written))
-    if (key.startsWith(".") && (there.get(key) ?? 0) < count) return false;
+  for (const [key, count] of fingerprint(written)) if ((there.get(key) ?? 0) < count) return false;
   return true;
 }
 

@@ -149,7 +149,7 @@ export function inlinedMembers(
   return members;
 }
 
-/** Static property names and strings of a function, counted: what every compiler keeps. */
+/** Static property names, strings and calls of a function, counted: what compilers keep. */
 export function fingerprint(fn: acorn.Node): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
   const count = (key: string): void => void counts.set(key, (counts.get(key) ?? 0) + 1);
@@ -158,6 +158,7 @@ export function fingerprint(fn: acorn.Node): ReadonlyMap<string, number> {
     if (n.type === "MemberExpression" && n["computed"] !== true)
       count(`.${String((n["property"] as AnyNode)["name"])}`);
     if (n.type === "Literal" && typeof n["value"] === "string") count(JSON.stringify(n["value"]));
+    if (n.type === "CallExpression") count("()");
     eachChild(node, (child, member) => {
       if (!TYPE_ONLY.has(member)) walk(child);
     });
