@@ -156,6 +156,9 @@ function isNative(x: unknown): x is Native {
   return whole && String(n["version"]).startsWith("3.");
 }
 
+/** Handles that are open: one that is collected would close itself and never wake anybody. */
+const watched = new Set<PollHandle>();
+
 function poll(native: Native, fd: number, callback: () => void): PollHandle | undefined {
   if (typeof native.node?.poll !== "function") return undefined;
   let open = true;
@@ -172,10 +175,12 @@ function poll(native: Native, fd: number, callback: () => void): PollHandle | un
     }
   });
   if (handle === null) return undefined;
+  watched.add(handle);
   return {
     close() {
       if (!open) return;
       open = false;
+      watched.delete(handle);
       handle.close();
     },
     ref() {
