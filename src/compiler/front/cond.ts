@@ -85,7 +85,7 @@ function comparison(fn: Fn, e: Extract<Expr, { type: "BinaryExpression" }>, yes:
     const known = sym === undefined ? [] : [sym];
     return relation === "eq" ? { whenTrue: known, whenFalse: [] } : { whenTrue: [], whenFalse: known };
   }
-  if (equality && (isText(a) || isText(b))) {
+  if (equality && isText(a) && isText(b)) {
     equal(fn, a, b, e, same, different);
     return NONE;
   }
@@ -97,7 +97,7 @@ function comparison(fn: Fn, e: Extract<Expr, { type: "BinaryExpression" }>, yes:
 }
 
 function equal(fn: Fn, a: Val, b: Val, node: Ast, yes: Block, no: Block): void {
-  if (isText(a) || isText(b)) {
+  if (isText(a) && isText(b)) {
     if (nullish(a) || nullish(b)) return fn.b.jmp(no);
     branchTextEqual(fn, a, b, node, yes, no);
     if (!fn.b.terminated) fn.b.jmp(no);

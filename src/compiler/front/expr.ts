@@ -367,7 +367,7 @@ function binary(fn: Fn, e: Extract<Expr, { type: "BinaryExpression" }>): Val {
   const a = fn.value(e.left);
   const b = fn.value(e.right);
   fn.mark(e);
-  if (a.k === "opt" || b.k === "opt" || isText(a) || isText(b)) return conditionValue(fn, e);
+  if (a.k === "opt" || b.k === "opt" || (isText(a) && isText(b))) return conditionValue(fn, e);
   return compareValue(fn, relation, a, b, e);
 }
 
@@ -541,6 +541,12 @@ function objectLiteral(fn: Fn, e: ObjectExpression): Val {
   for (const p of e.properties) {
     if (p.type === "SpreadElement") {
       const v = fn.value(p.argument);
+      // `{ ...struct, field: value }` is a struct of the same kind.
+      if (v.k === "place" && v.type.k === "struct") {
+        const dest = fn.temp(v.type, "copy");
+        storeInto(fn, dest, e, { clean: true, partial: false });
+        return dest;
+      }
       if (v.k === "record") for (const [n, x] of v.fields) fields.set(n, x);
       else return unsupported(fn, p, "a spread of a struct into an object without a schema", "write the fields, or store into a struct");
       continue;

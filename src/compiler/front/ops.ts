@@ -221,8 +221,8 @@ export function compare(fn: Fn, relation: Relation, a: Val, b: Val, node: Ast): 
     if (equality && (p.k === "scalar" || p.k === "int" || p.k === "place" || p.k === "string" || p.k === "js" || p.k === "record")) return relation === "ne";
     return void fn.report("BPF2015", node, { what: describe(a), other: describe(b) });
   }
-  const x = comparable(fn, a, b, node);
-  const y = comparable(fn, b, a, node);
+  const x = comparable(fn, a, a, b, node);
+  const y = comparable(fn, b, a, b, node);
   if (x === undefined || y === undefined) return undefined;
   const bothBool = x.type.k === "bool" && y.type.k === "bool";
   if ((x.type.k === "bool") !== (y.type.k === "bool")) return void fn.report("BPF2015", node, { what: describe(a), other: describe(b) });
@@ -241,10 +241,10 @@ export function nullish(v: Val): boolean {
   return v.k === "js" && (v.value === undefined || v.value === null);
 }
 
-function comparable(fn: Fn, v: Val, other: Val, node: Ast): ScalarVal | undefined {
+function comparable(fn: Fn, v: Val, a: Val, b: Val, node: Ast): ScalarVal | undefined {
   const s = fn.settle(v, node);
   if (s.k === "scalar" || s.k === "int" || (s.k === "js" && typeof s.value === "boolean") || s.k === "opt" || s.k === "error") return fn.scalar(s, node);
-  fn.report("BPF2015", node, { what: describe(v), other: describe(other) });
+  fn.report("BPF2015", node, { what: describe(a), other: describe(b) });
   return undefined;
 }
 

@@ -282,7 +282,7 @@ function switchStatement(fn: Fn, node: SwitchStatement, label: string | undefine
       const c = node.cases[i];
       if (t === undefined || c?.test == null) return;
       const next = b.block("case.next");
-      if (isText(value) || isText(t)) {
+      if (isText(value) && isText(t)) {
         branchTextEqual(fn, value, t, c.test, bodies[i]!, next);
       } else {
         const r = compare(fn, "eq", value, t, c.test);

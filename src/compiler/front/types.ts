@@ -152,7 +152,7 @@ export function fromSchema(schema: Schema): DataType {
 function enumType(schema: EnumSchema<unknown>): EnumType {
   return {
     k: "enum",
-    name: schema.name ?? "enum",
+    name: schema.name ?? "",
     bits: (schema.size * 8) as Width,
     sign: schema.signed ? SIGNED : UNSIGNED,
     values: schema.values,
@@ -170,9 +170,9 @@ export function typeName(t: Type): string {
     case "bool":
       return "bool";
     case "enum":
-      return `enum ${t.name}`;
+      return t.name === "" ? "enum" : `enum ${t.name}`;
     case "char":
-      return `char(${t.length})`;
+      return t.length === 0 ? "char" : `char(${t.length})`;
     case "array":
       return `${typeName(t.element)}[${t.length}]`;
     case "struct":

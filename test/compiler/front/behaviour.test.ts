@@ -439,3 +439,59 @@ export const p = xdp((ctx) => {
     },
   );
 });
+
+test("structs: nested, arrays, unions, enumerations, copies, struct keys", () => {
+  run(
+    `import { array, be32, bool, enumOf, global, hash, range, s64, struct, u16, u32, u64, u8, union, xdp } from "bpfkit";
+const State = enumOf({ CLOSED: 0, OPEN: 1, BUSY: 7 });
+const Inner = struct({ x: u16, y: u8 });
+const U = union({ v4: be32, v6: array(be32, 4) });
+const S = struct({ state: State, on: bool, inner: Inner, list: array(Inner, 3), addr: U, tail: u8 });
+export const m = hash(u32, S);
+export const byInner = hash(Inner, u64);
+export const out = global(array(u64, 16), []);
+export const sg = global(s64, -5);
+export const p = xdp((ctx, bpf) => {
+  m.set(1, { state: "OPEN", on: true, inner: { x: 1, y: 2 }, list: [{ x: 3, y: 4 }, { x: 5, y: 6 }], addr: { v4: 0x01020304 }, tail: 9 });
+  const s = m.get(1);
+  if (!s) return 0;
+  if (s.state === State.OPEN && s.state === "OPEN" && s.state !== "BUSY") out.value[0] = 1;
+  s.state = State.BUSY;
+  if (s.on) out.value[1] = s.list[1].x * 10 + s.list[1].y;
+  for (const [i, v] of [[0, 7], [2, 9]]) s.list[i].y = v;
+  s.inner = s.list[0];
+  out.value[2] = s.inner.x * 100 + s.inner.y;
+  let n = u64(0);
+  for (const e of s.list) n += e.y;
+  out.value[3] = n;
+  byInner.add({ x: 5, y: 6 }, 3);
+  byInner.add(s.list[1], 4);
+  out.value[4] = byInner.get({ x: 5, y: 6 }) ?? 0;
+  out.value[5] = s.addr.v4;
+  out.value[6] = u64(sg.value >> 1);
+  const copy = { ...s, tail: 3 };
+  m.set(2, copy);
+  const t = m.get(2);
+  out.value[7] = t?.tail ?? 55;
+  out.value[8] = m.get(3)?.tail ?? 55;
+  const flip = s.on ? !s.on : s.on;
+  if (!flip) out.value[9] = 1;
+  const { x, y } = s.list[1];
+  out.value[10] = x + y;
+  s.list[2] = { x: 1000, y: 200 };
+  out.value[11] = s.list[2].x + s.list[2].y;
+  const i = ctx.rx_queue_index;
+  out.value[12] = s.list[i].x;
+  s.list[i + 100].x = 5;
+  outer: for (const a of range(4)) { for (const b of range(4)) { if (a * b === 6) { out.value[13] = a * 10 + b; break outer; } if (b > a) continue outer; out.value[14] += 1; } }
+  return 2;
+});
+`,
+    (c, result) => {
+      assert.is(result, 2);
+      const expected = [1, 56, 307, 22, 7, 0x01020304, 0, 3, 55, 1, 11, 1200, 3, 23, 6, 0].map(BigInt);
+      expected[6] = (1n << 64n) - 3n;
+      assert.equal(c.variable<bigint[]>("out").value, expected);
+    },
+  );
+});
