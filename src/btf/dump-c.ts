@@ -102,7 +102,7 @@ class CDump {
   readonly #state: Uint8Array;
   /** Tags that a forward declaration or definition has named. */
   readonly #declared = new Set<string>();
-  readonly #declarators = new Map<number, Declarator>();
+  readonly #declarators: (Declarator | undefined)[];
   readonly #sizes: Float64Array;
   #depth = 0;
   #nesting = 0;
@@ -114,6 +114,7 @@ class CDump {
     this.#names = new CNames(btf);
     this.#out = new TextSink(btf.words.length * 4 + (1 << 12));
     this.#align = new AlignCache(btf);
+    this.#declarators = Array.from({ length: btf.typeCount });
     this.#state = new Uint8Array(btf.typeCount);
     this.#sizes = new Float64Array(btf.typeCount).fill(-1);
     this.#lines = 4 * btf.words.length + 4 * (btf.base?.words.length ?? 0) + 10_000;
@@ -423,13 +424,13 @@ class CDump {
   }
 
   #declarator(id: number): Declarator {
-    const known = this.#declarators.get(id);
+    const known = this.#declarators[id];
     if (known !== undefined) return known;
     if (++this.#nesting > MAX_NESTING) throw this.#endless(id);
     const made = this.#makeDeclarator(id);
     this.#nesting--;
     if (made.suffix.length + made.lead.length > MAX_DECLARATOR) throw this.#endless(id);
-    this.#declarators.set(id, made);
+    this.#declarators[id] = made;
     return made;
   }
 

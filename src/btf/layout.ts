@@ -104,13 +104,17 @@ export function alignOf(btf: Btf, id: number): number {
 export class AlignCache {
   readonly #btf: Btf;
   readonly #known = new Map<number, number>();
+  readonly #byId: Uint8Array;
 
   constructor(btf: Btf) {
     this.#btf = btf;
+    this.#byId = new Uint8Array(btf.typeCount);
   }
 
   of(id: number): number {
-    return alignAt(this.#btf, id, 0, this.#known);
+    let align = this.#byId[id]!;
+    if (align === 0) this.#byId[id] = align = alignAt(this.#btf, id, 0, this.#known);
+    return align;
   }
 
   /** Whether the members of a struct or union only fit where they are when it is packed. */
