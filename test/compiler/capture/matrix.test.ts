@@ -249,6 +249,40 @@ test("a file with syntax that the parser lacks: the function alone is parsed", a
     },
   });
 });
+test("many functions that look alike are told apart, whatever compiled them", async () => {
+  const forms: ((i: number) => string)[] = [
+    (i) => `tracepoint("a:b", () => ${i})`,
+    (i) => `tracepoint("a:b", (ctx, bpf) => ${i})`,
+    (i) => `tracepoint("a:b", function () { return ${i}; })`,
+    (i) => `tracepoint("a:b", function named(this: void, ctx: unknown) { return ${i} as number; })`,
+    (i) => `tracepoint("a:b", ({ method(): number { return ${i}; } }).method)`,
+    (i) => `((n: number) => tracepoint("a:b", () => ${i}))(1)`,
+  ];
+  const declare = (i: number): string => `export const p${i} = ${forms[i % forms.length]?.(i)};`;
+  const numbers = (from: number): number[] => Array.from({ length: 60 }, (_, i) => from + i);
+  // One a line, and as many on one line.
+  const text = `import { tracepoint } from "bpfkit";\n${numbers(1000).map(declare).join("\n")}\n${numbers(3000).map(declare).join(" ")}\n`;
+  writeFileSync(join(dir, "alike.ts"), text);
+  await tsc(join(dir, "alike"), "--module", "nodenext", "--sourceMap", join(dir, "alike.ts"));
+  const entry = { entryPoints: ["alike.ts"], sourcemap: true } as const;
+  const runs: [string, Rows][] = [
+    ["loader", await describe(process.execPath, [], "alike.ts", "loader")],
+    ["tsx", await describe(process.execPath, ["--import", tsxLoader], "alike.ts", "import")],
+    ["tsc", await describe(process.execPath, [], "alike/alike.js", "import")],
+    ["esbuild", await esbuild("alike.mjs", { ...entry, format: "esm" })],
+    ["minified", await esbuild("alike-min.mjs", { ...entry, format: "esm", minify: true })],
+    ["CommonJS", await esbuild("alike.cjs", { ...entry, format: "cjs" })],
+  ];
+  for (const [how, rows] of runs) {
+    const keys = Object.keys(rows).filter((k) => /^p\d+$/.test(k));
+    assert.is(keys.length, 120, how);
+    const wrong = keys.filter((key) => rows[key]?.text?.includes(key.slice(1)) !== true);
+    assert.equal(
+      wrong.map((key) => [how, key, rows[key]]),
+      [],
+    );
+  }
+});
 test("without the inspector it says what to do, and the own loader still works", async () => {
   const flags = ["--experimental-permission", "--allow-fs-read=*", "--allow-fs-write=*"];
   await tsc(join(dir, "permission"), "--module", "nodenext", "--sourceMap");
