@@ -30,6 +30,7 @@ await build({
   ...common,
   entryPoints: {
     index: "src/probe/index.ts",
+    uapi: "src/uapi/index.ts",
     asm: "src/asm/index.ts",
     btf: "src/btf/index.ts",
     elf: "src/elf/index.ts",
