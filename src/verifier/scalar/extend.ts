@@ -1,0 +1,175 @@
+/** Truncation, zero and sign extension of a register's number, and the kernel's check of its consistency. */
+import { EFAULT } from "../constants.ts";
+import { type Env, reject } from "../env.ts";
+import { hex64 } from "../log-num.ts";
+import { type RegState, setUnbounded } from "../reg-state.ts";
+import { regBoundsSync } from "./sync.ts";
+import { tnumCastReg, tnumSetRange } from "./tnum.ts";
+import { S32_MAX, S32_MIN, s64lt, u64lt } from "./words.ts";
+
+/** __mark_reg32_unbounded */
+export function setUnbounded32(r: RegState): void {
+  r.s32Min = S32_MIN;
+  r.s32Max = S32_MAX;
+  r.u32Min = 0;
+  r.u32Max = -1;
+}
+
+/** __mark_reg64_unbounded */
+export function setUnbounded64(r: RegState): void {
+  r.sminLo = 0;
+  r.sminHi = S32_MIN;
+  r.smaxLo = -1;
+  r.smaxHi = S32_MAX;
+  r.uminLo = 0;
+  r.uminHi = 0;
+  r.umaxLo = -1;
+  r.umaxHi = -1;
+}
+
+/** zext_32_to_64: the high word is 0 from here on. No sync. */
+export function zextSubreg(r: RegState): void {
+  r.valHi = 0;
+  r.maskHi = 0;
+  r.uminLo = r.u32Min;
+  r.umaxLo = r.u32Max;
+  r.uminHi = r.umaxHi = r.sminHi = r.smaxHi = 0;
+  if (r.s32Min >= 0 && r.s32Max >= 0) {
+    r.sminLo = r.s32Min;
+    r.smaxLo = r.s32Max;
+  } else {
+    r.sminLo = 0;
+    r.smaxLo = -1;
+  }
+}
+
+/** coerce_reg_to_size: keeps the low 1, 2 or 4 bytes, the rest becomes 0. */
+export function coerceRegToSize(r: RegState, bytes: number): void {
+  tnumCastReg(r, bytes);
+  const mask = bytes === 4 ? -1 : (1 << (bytes * 8)) - 1;
+  if (((r.uminLo ^ r.umaxLo) & ~mask) === 0 && r.uminHi === r.umaxHi) {
+    r.uminLo &= mask;
+    r.umaxLo &= mask;
+  } else {
+    r.uminLo = 0;
+    r.umaxLo = mask;
+  }
+  r.uminHi = r.umaxHi = r.sminHi = r.smaxHi = 0;
+  r.sminLo = r.uminLo;
+  r.smaxLo = r.umaxLo;
+  if (bytes < 4) setUnbounded32(r);
+  regBoundsSync(r);
+}
+
+/** The low 1, 2 or 4 bytes of x, sign-extended to 32 bits. */
+const signExtend = (x: number, bytes: number): number => (bytes === 4 ? x : (x << (32 - bytes * 8)) >> (32 - bytes * 8));
+
+/** coerce_reg_to_size_sx: sign-extends the low 1, 2 or 4 bytes to 64 bits. */
+export function coerceRegToSizeSx(r: RegState, bytes: number): void {
+  const shift = bytes * 8;
+  if ((r.maskLo | r.maskHi) === 0) {
+    const v = signExtend(r.valLo, bytes);
+    const sign = v >> 31;
+    r.valLo = r.sminLo = r.smaxLo = r.uminLo = r.umaxLo = v;
+    r.valHi = r.sminHi = r.smaxHi = r.uminHi = r.umaxHi = sign;
+    r.s32Min = r.s32Max = r.u32Min = r.u32Max = v;
+    return;
+  }
+  const sameTop = r.sminHi === r.smaxHi && (bytes === 4 || (r.sminLo ^ r.smaxLo) >>> shift === 0);
+  if (sameTop) {
+    const a = signExtend(r.smaxLo, bytes);
+    const b = signExtend(r.sminLo, bytes);
+    if (a >= 0 === b >= 0) {
+      const max = a > b ? a : b;
+      const min = a > b ? b : a;
+      r.s32Min = r.u32Min = r.sminLo = r.uminLo = min;
+      r.s32Max = r.u32Max = r.smaxLo = r.umaxLo = max;
+      r.sminHi = r.uminHi = min >> 31;
+      r.smaxHi = r.umaxHi = max >> 31;
+      tnumSetRange(r, min, min >> 31, max, max >> 31);
+      return;
+    }
+  }
+  const min = -1 << (shift - 1);
+  r.s32Min = r.sminLo = min;
+  r.s32Max = r.smaxLo = ~min;
+  r.sminHi = -1;
+  r.smaxHi = 0;
+  r.uminLo = r.uminHi = r.u32Min = 0;
+  r.umaxLo = r.umaxHi = r.u32Max = -1;
+  r.valLo = r.valHi = 0;
+  r.maskLo = r.maskHi = -1;
+}
+
+/** coerce_subreg_to_size_sx: sign-extends the low 1 or 2 bytes to 32 bits. The 64-bit ranges are left stale: the caller zero-extends. */
+export function coerceSubregToSizeSx(r: RegState, bytes: number): void {
+  const shift = bytes * 8;
+  if ((r.maskLo | r.maskHi) === 0) {
+    const v = signExtend(r.valLo, bytes);
+    r.valLo = r.s32Min = r.s32Max = r.u32Min = r.u32Max = v;
+    r.valHi = v >> 31;
+    return;
+  }
+  if ((r.s32Min ^ r.s32Max) >>> shift === 0) {
+    const a = signExtend(r.s32Max, bytes);
+    const b = signExtend(r.s32Min, bytes);
+    if (a >= 0 === b >= 0) {
+      const max = a > b ? a : b;
+      const min = a > b ? b : a;
+      r.s32Min = r.u32Min = min;
+      r.s32Max = r.u32Max = max;
+      tnumSetRange(r, min, 0, max, 0);
+      return;
+    }
+  }
+  const min = -1 << (shift - 1);
+  r.s32Min = min;
+  r.s32Max = ~min;
+  r.u32Min = 0;
+  r.u32Max = -1;
+  r.valLo = r.valHi = r.maskHi = 0;
+  r.maskLo = -1;
+}
+
+/** The first broken invariant of `r`, in the kernel's words; null when it is consistent. */
+export function boundsViolation(r: RegState): string | null {
+  if (
+    u64lt(r.umaxLo, r.umaxHi, r.uminLo, r.uminHi) ||
+    s64lt(r.smaxLo, r.smaxHi, r.sminLo, r.sminHi) ||
+    r.u32Min >>> 0 > r.u32Max >>> 0 ||
+    r.s32Min > r.s32Max
+  ) {
+    return "range bounds violation";
+  }
+  if (r.maskLo !== 0) return null;
+  const lo = r.valLo;
+  if (r.maskHi === 0) {
+    const hi = r.valHi;
+    const off =
+      (r.uminLo ^ lo) | (r.uminHi ^ hi) | (r.umaxLo ^ lo) | (r.umaxHi ^ hi) | (r.sminLo ^ lo) | (r.sminHi ^ hi) | (r.smaxLo ^ lo) | (r.smaxHi ^ hi);
+    if (off !== 0) return "const tnum out of sync with range bounds";
+  }
+  return ((r.u32Min ^ lo) | (r.u32Max ^ lo) | (r.s32Min ^ lo) | (r.s32Max ^ lo)) === 0 ? null : "const subreg tnum out of sync with range bounds";
+}
+
+/**
+ * reg_bounds_sanity_check, to be called after every change the kernel calls it after: an
+ * inconsistent register is logged and becomes unbounded; with BPF_F_TEST_REG_INVARIANTS
+ * the program is rejected.
+ */
+export function regBoundsSanity(env: Env, r: RegState, ctx: string): void {
+  const violation = boundsViolation(r);
+  if (violation !== null) reportViolation(env, r, ctx, violation);
+}
+
+function reportViolation(env: Env, r: RegState, ctx: string, violation: string): void {
+  const h32 = (x: number): string => hex64(x, 0);
+  const text =
+    `verifier bug: REG INVARIANTS VIOLATION (${ctx}): ${violation} ` +
+    `u64=[${hex64(r.uminLo, r.uminHi)}, ${hex64(r.umaxLo, r.umaxHi)}] s64=[${hex64(r.sminLo, r.sminHi)}, ${hex64(r.smaxLo, r.smaxHi)}] ` +
+    `u32=[${h32(r.u32Min)}, ${h32(r.u32Max)}] s32=[${h32(r.s32Min)}, ${h32(r.s32Max)}] ` +
+    `var_off=(${hex64(r.valLo, r.valHi)}, ${hex64(r.maskLo, r.maskHi)})(1)\n`;
+  if (env.testRegInvariants) reject(env, EFAULT, text);
+  env.log.write(text);
+  setUnbounded(r);
+}

@@ -1,0 +1,163 @@
+/**
+ * What a register's tnum and four ranges tell about each other (reg_bounds_sync). The ranges may
+ * each know something the others do not; a sync moves that knowledge around in the kernel's
+ * order, which matters: the result is printed and compared.
+ */
+import type { RegState } from "../reg-state.ts";
+import { tnumIntersectRange, tnumIntersectRange32 } from "./tnum.ts";
+import { S32_MAX, S32_MIN, s64lt, u64lt } from "./words.ts";
+
+function raiseU32Min(r: RegState, x: number): void {
+  if (x >>> 0 > r.u32Min >>> 0) r.u32Min = x;
+}
+function lowerU32Max(r: RegState, x: number): void {
+  if (x >>> 0 < r.u32Max >>> 0) r.u32Max = x;
+}
+function raiseS32Min(r: RegState, x: number): void {
+  if (x > r.s32Min) r.s32Min = x;
+}
+function lowerS32Max(r: RegState, x: number): void {
+  if (x < r.s32Max) r.s32Max = x;
+}
+function raiseUmin(r: RegState, lo: number, hi: number): void {
+  if (u64lt(r.uminLo, r.uminHi, lo, hi)) {
+    r.uminLo = lo;
+    r.uminHi = hi;
+  }
+}
+function lowerUmax(r: RegState, lo: number, hi: number): void {
+  if (u64lt(lo, hi, r.umaxLo, r.umaxHi)) {
+    r.umaxLo = lo;
+    r.umaxHi = hi;
+  }
+}
+function raiseSmin(r: RegState, lo: number, hi: number): void {
+  if (s64lt(r.sminLo, r.sminHi, lo, hi)) {
+    r.sminLo = lo;
+    r.sminHi = hi;
+  }
+}
+function lowerSmax(r: RegState, lo: number, hi: number): void {
+  if (s64lt(lo, hi, r.smaxLo, r.smaxHi)) {
+    r.smaxLo = lo;
+    r.smaxHi = hi;
+  }
+}
+
+/** __update_reg32_bounds: 32-bit ranges from the low word's bits. */
+export function updateReg32Bounds(r: RegState): void {
+  const v = r.valLo;
+  const m = r.maskLo;
+  raiseS32Min(r, v | (m & S32_MIN));
+  lowerS32Max(r, v | (m & S32_MAX));
+  raiseU32Min(r, v);
+  lowerU32Max(r, v | m);
+}
+
+function updateReg64Bounds(r: RegState): void {
+  raiseSmin(r, r.valLo, r.valHi | (r.maskHi & S32_MIN));
+  lowerSmax(r, r.valLo | r.maskLo, r.valHi | (r.maskHi & S32_MAX));
+  raiseUmin(r, r.valLo, r.valHi);
+  lowerUmax(r, r.valLo | r.maskLo, r.valHi | r.maskHi);
+}
+
+/** __update_reg_bounds: ranges from the tnum. */
+export function updateRegBounds(r: RegState): void {
+  updateReg32Bounds(r);
+  updateReg64Bounds(r);
+}
+
+/** __reg32_deduce_bounds: 32-bit ranges from the 64-bit ones, then from each other. */
+function deduce32(r: RegState): void {
+  const { uminLo, uminHi, umaxLo, umaxHi, sminLo, sminHi, smaxLo, smaxHi } = r;
+  // While the high word stays the same, the low words are a range of their own.
+  if (uminHi === umaxHi) {
+    raiseU32Min(r, uminLo);
+    lowerU32Max(r, umaxLo);
+    if (uminLo <= umaxLo) {
+      raiseS32Min(r, uminLo);
+      lowerS32Max(r, umaxLo);
+    }
+  }
+  if (sminHi === smaxHi) {
+    if (sminLo >>> 0 <= smaxLo >>> 0) {
+      raiseU32Min(r, sminLo);
+      lowerU32Max(r, smaxLo);
+    }
+    if (sminLo <= smaxLo) {
+      raiseS32Min(r, sminLo);
+      lowerS32Max(r, smaxLo);
+    }
+  }
+  // The high word steps by one while the low word goes from negative to positive: a signed range.
+  if (((uminHi + 1) | 0) === umaxHi && uminLo < 0 && umaxLo >= 0) {
+    raiseS32Min(r, uminLo);
+    lowerS32Max(r, umaxLo);
+  }
+  if (((sminHi + 1) | 0) === smaxHi && sminLo < 0 && smaxLo >= 0) {
+    raiseS32Min(r, sminLo);
+    lowerS32Max(r, smaxLo);
+  }
+  if (r.u32Min <= r.u32Max) {
+    raiseS32Min(r, r.u32Min);
+    lowerS32Max(r, r.u32Max);
+  }
+  if (r.s32Min >>> 0 <= r.s32Max >>> 0) {
+    raiseU32Min(r, r.s32Min);
+    lowerU32Max(r, r.s32Max);
+  }
+}
+
+/** __reg64_deduce_bounds: signed from unsigned and back, where neither crosses the sign boundary or they overlap at one end only. */
+function deduce64(r: RegState): void {
+  if (!s64lt(r.umaxLo, r.umaxHi, r.uminLo, r.uminHi)) {
+    raiseSmin(r, r.uminLo, r.uminHi);
+    lowerSmax(r, r.umaxLo, r.umaxHi);
+  }
+  if (!u64lt(r.smaxLo, r.smaxHi, r.sminLo, r.sminHi)) {
+    raiseUmin(r, r.sminLo, r.sminHi);
+    lowerUmax(r, r.smaxLo, r.smaxHi);
+  } else if (u64lt(r.umaxLo, r.umaxHi, r.sminLo, r.sminHi)) {
+    // Unsigned, the signed range is [0, smax] and [smin, max]; only the first is possible.
+    r.sminLo = r.uminLo;
+    r.sminHi = r.uminHi;
+    lowerUmax(r, r.smaxLo, r.smaxHi);
+  } else if (u64lt(r.smaxLo, r.smaxHi, r.uminLo, r.uminHi)) {
+    r.smaxLo = r.umaxLo;
+    r.smaxHi = r.umaxHi;
+    raiseUmin(r, r.sminLo, r.sminHi);
+  }
+}
+
+/** __reg_deduce_mixed_bounds: low words of the 64-bit bounds from the 32-bit range. */
+function deduceMixed(r: RegState): void {
+  if (r.u32Min >>> 0 > r.uminLo >>> 0) r.uminLo = r.u32Min;
+  if (r.u32Max >>> 0 < r.umaxLo >>> 0) r.umaxLo = r.u32Max;
+  if (r.u32Min >>> 0 > r.sminLo >>> 0) r.sminLo = r.u32Min;
+  if (r.u32Max >>> 0 < r.smaxLo >>> 0) r.smaxLo = r.u32Max;
+  // After a sign-extending load: within s32, and the low word is not negative.
+  if (r.s32Min >= 0 && (r.sminHi > -1 || (r.sminHi === -1 && r.sminLo < 0)) && (r.smaxHi < 0 || (r.smaxHi === 0 && r.smaxLo >= 0))) {
+    r.sminLo = r.uminLo = r.s32Min;
+    r.sminHi = r.uminHi = 0;
+    r.smaxLo = r.umaxLo = r.s32Max;
+    r.smaxHi = r.umaxHi = r.s32Max >> 31;
+    tnumIntersectRange(r, r.sminLo, r.sminHi, r.smaxLo, r.smaxHi);
+  }
+}
+
+function deduce(r: RegState): void {
+  deduce32(r);
+  deduce64(r);
+  deduceMixed(r);
+}
+
+/** reg_bounds_sync: brings tnum and ranges of `r` to what they imply for each other. */
+export function regBoundsSync(r: RegState): void {
+  updateRegBounds(r);
+  deduce(r);
+  deduce(r);
+  deduce(r);
+  tnumIntersectRange(r, r.uminLo, r.uminHi, r.umaxLo, r.umaxHi);
+  tnumIntersectRange32(r, r.u32Min, r.u32Max);
+  updateRegBounds(r);
+}
