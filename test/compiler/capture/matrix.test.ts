@@ -264,7 +264,7 @@ test("many functions that look alike are told apart, whatever compiled them", as
   const text = `import { tracepoint } from "bpfkit";\n${numbers(1000).map(declare).join("\n")}\n${numbers(3000).map(declare).join(" ")}\n`;
   writeFileSync(join(dir, "alike.ts"), text);
   await tsc(join(dir, "alike"), "--module", "nodenext", "--sourceMap", join(dir, "alike.ts"));
-  const entry = { entryPoints: ["alike.ts"], sourcemap: true } as const;
+  const entry: BuildOptions = { entryPoints: ["alike.ts"], sourcemap: true };
   const runs: [string, Rows][] = [
     ["loader", await describe(process.execPath, [], "alike.ts", "loader")],
     ["tsx", await describe(process.execPath, ["--import", tsxLoader], "alike.ts", "import")],
