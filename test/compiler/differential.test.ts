@@ -23,20 +23,30 @@ test(
         const text = [
           `import { ${names}, global, range, xdp } from "bpfkit";`,
           ...INPUTS.map(([name, schema]) => `export const ${name} = global(${schema}, ${literal(given[name]!)});`),
-          ...list.map((p, i) => `export const out${i} = global(u64, 1n);\nexport const p${i} = xdp(() => {\n  ${p.body}\n  out${i}.value = r;\n  return 2;\n});`),
+          ...list.map(
+            (p, i) =>
+              `export const out${i} = global(u64, 1n);\nexport const p${i} = xdp(() => {\n  ${p.body}\n  out${i}.value = r;\n  return 2;\n});`,
+          ),
         ].join("\n");
         let collection: ReturnType<typeof loaded>;
         try {
           collection = loaded(text);
         } catch (error) {
-          throw new Error(`${(error as Error).message}\n${(error as { log?: string }).log?.split("\n").slice(-12).join("\n") ?? ""}\n${text}`, { cause: error });
+          throw new Error(
+            `${(error as Error).message}\n${(error as { log?: string }).log?.split("\n").slice(-12).join("\n") ?? ""}\n${text}`,
+            { cause: error },
+          );
         }
         try {
           list.forEach((p, i) => {
             collection.prog(`p${i}`).testRun({ data: new Uint8Array(64) });
-            const got = BigInt(collection.variable<bigint>(`out${i}`).value);
+            const got = collection.variable<bigint>(`out${i}`).value;
             const expected = p.expected(given);
-            assert.is(got, expected, `program p${i} gives ${got}, expected ${expected}\ninputs ${JSON.stringify(given, (_, v: unknown) => (typeof v === "bigint" ? String(v) : v))}\n${p.body}`);
+            assert.is(
+              got,
+              expected,
+              `program p${i} gives ${got}, expected ${expected}\ninputs ${JSON.stringify(given, (_, v: unknown) => (typeof v === "bigint" ? String(v) : v))}\n${p.body}`,
+            );
           });
         } finally {
           collection.close();

@@ -101,8 +101,7 @@ export class LocalBtf {
         }
         return id;
       }
-      case "struct":
-      case "union":
+      default:
         return this.#struct(schema, hint);
     }
   }

@@ -161,8 +161,8 @@ function destructure(fn: Fn, pattern: Pattern, val: Val, bind: (target: Pattern,
   } else if (pattern.type === "ArrayPattern") {
     pattern.elements.forEach((p, i) => {
       if (p === null) return;
-      if (p.type === "RestElement") return void fn.report("BPF1001", p, { what: "a rest element", instead: "name the elements" });
-      destructure(fn, p, itemOf(fn, val, i, p), bind);
+      if (p.type === "RestElement") fn.report("BPF1001", p, { what: "a rest element", instead: "name the elements" });
+      else destructure(fn, p, itemOf(fn, val, i, p), bind);
     });
   } else if (pattern.type === "AssignmentPattern") {
     const missing = val.k === "js" && val.value === undefined;

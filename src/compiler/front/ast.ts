@@ -23,6 +23,11 @@ export function unwrap(node: Ast): Expr {
   return at as Expr;
 }
 
+/** The parser leaves out an optional part as null or undefined. */
+export function isAbsent(part: unknown): part is null | undefined {
+  return part === null || part === undefined;
+}
+
 /** Calls `visit` for every node below and including `node`; `visit` returns false to skip what is below. */
 export function walk(node: Ast, visit: (node: Ast) => boolean | void): void {
   if (visit(node) === false) return;

@@ -4,7 +4,7 @@ import type { Ast } from "./ast.ts";
 import { unwrap, walk } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
-import type { MapUse } from "./maps.ts";
+import type { MapUse } from "./map-ops.ts";
 import { storeInto, storeValue, tempOf, zeroHoles } from "./memory.ts";
 import { addressOf } from "./place.ts";
 import { BOOL, fromSchema, sizeOf } from "./types.ts";

@@ -317,7 +317,7 @@ export function describe(v: Val): string {
       return "a range";
     case "void":
       return "nothing";
-    case "error":
+    default:
       return "an error";
   }
 }

@@ -4,6 +4,7 @@ import type {
 } from "acorn";
 import type { Schema } from "../../probe/schema-types.ts";
 import { isSchema } from "../../probe/schema.ts";
+import type { Block, Slot } from "../ir/ir.ts";
 import type { Ast, Expr, FunctionNode } from "./ast.ts";
 import { unwrap } from "./ast.ts";
 import { assign, update } from "./assign.ts";
@@ -20,7 +21,7 @@ import { hint } from "./report.ts";
 import { MIXED as MIXED_SIGN } from "./sign.ts";
 import { boolean, isText, textMember } from "./strings.ts";
 import { BOOL, fromSchema, isScalar, sizeOf } from "./types.ts";
-import type { PlaceVal, ScalarVal, Sym, Val } from "./value.ts";
+import type { Facts, PlaceVal, ScalarVal, Sym, Val } from "./value.ts";
 import { ERROR, NOTHING, UNDEFINED } from "./value.ts";
 
 export function expr(fn: Fn, node: Ast): Val {
@@ -107,7 +108,7 @@ function identifier(fn: Fn, e: Identifier): Val {
       return globalName(fn, e.name, r.value) ?? fn.module.constant(fn, e.name, r.value, e);
     case "refused":
       return fn.report("BPF1015", e, { name: e.name, why: r.why, instead: r.instead });
-    case "unknown": {
+    default: {
       const known = globalName(fn, e.name, undefined);
       return known ?? fn.report("BPF1002", e, { name: e.name }, { notes: similar(e.name, fn.scope.names()) });
     }
@@ -136,7 +137,7 @@ export function readSym(fn: Fn, sym: Sym): Val {
       const inner: PlaceVal = { ...slot.inner, base: ptr };
       return slot.nullable && fact === undefined ? { k: "opt", ptr, inner, what: slot.what } : inner;
     }
-    case "maybe": {
+    default: {
       const inner: PlaceVal = { k: "place", type: slot.type, base: b.slotAddr(slot.slot), off: 0, space: "stack" };
       if (fact !== undefined) return { k: "scalar", type: slot.type, v: loadSlot(fn, slot.slot, slot.type) };
       return { k: "opt", ptr: b.load(b.slotAddr(slot.present), { size: 8 }), inner, what: slot.what };
@@ -149,7 +150,7 @@ function irSpace(place: PlaceVal): "map-value" | "mem" | "packet" | "stack" | "c
 }
 
 /** A variable's register: slots of variables always hold 64 bits. */
-export function loadSlot(fn: Fn, slot: import("../ir/ir.ts").Slot, type: ScalarVal["type"]): ScalarVal["v"] {
+export function loadSlot(fn: Fn, slot: Slot, type: ScalarVal["type"]): ScalarVal["v"] {
   return fn.b.load(fn.b.slotAddr(slot), { size: 8, ...(type.k === "ptr" && type.space === "kernel" ? { space: "btf" as const } : {}) });
 }
 
@@ -442,7 +443,7 @@ function conditional(fn: Fn, e: Extract<Expr, { type: "ConditionalExpression" }>
 }
 
 interface Way {
-  readonly block: import("../ir/ir.ts").Block;
+  readonly block: Block;
   readonly value: () => Val;
   readonly node: Ast;
 }
@@ -456,7 +457,7 @@ export function join(fn: Fn, ways: readonly [Way, Way]): Val {
   const types: ScalarVal["type"][] = [];
   let other: PlaceVal | undefined;
   let failed = false;
-  let facts: import("./value.ts").Facts | undefined;
+  let facts: Facts | undefined;
   const values: Val[] = [];
   for (const way of ways) {
     b.at(way.block);

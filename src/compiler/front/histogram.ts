@@ -2,8 +2,8 @@
 import type { Inst } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
 import type { Fn } from "./context.ts";
-import type { MapUse } from "./maps.ts";
-import { addTo } from "./maps.ts";
+import type { MapUse } from "./map-ops.ts";
+import { addTo } from "./map-ops.ts";
 import { storeInto, zeroHoles } from "./memory.ts";
 import { signOf } from "./ops.ts";
 import { within } from "./place.ts";

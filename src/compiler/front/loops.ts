@@ -5,7 +5,7 @@ import type { Schema } from "../../probe/schema-types.ts";
 import { BPF_FUNC } from "../../uapi/index.ts";
 import type { Block, Inst, Slot } from "../ir/ir.ts";
 import type { Ast, Expr } from "./ast.ts";
-import { assignedNames, unwrap, walk } from "./ast.ts";
+import { assignedNames, isAbsent, unwrap, walk } from "./ast.ts";
 import { declarePattern } from "./assign.ts";
 import type { Fn } from "./context.ts";
 import { condOf, constType, describe } from "./context.ts";
@@ -82,7 +82,7 @@ function inScope(fn: Fn, body: () => void): void {
 
 export function forStatement(fn: Fn, node: ForStatement, label: string | undefined): void {
   inScope(fn, () => {
-    if (node.init != null) {
+    if (!isAbsent(node.init)) {
       if (node.init.type === "VariableDeclaration") fn.lowering.stmt(fn, node.init);
       else fn.expr(node.init);
     }
@@ -92,11 +92,11 @@ export function forStatement(fn: Fn, node: ForStatement, label: string | undefin
       label,
       parts: [test, update, node.body],
       test: (body, exit) => {
-        if (test == null) fn.b.jmp(body);
+        if (isAbsent(test)) fn.b.jmp(body);
         else fn.lowering.cond(fn, test, body, exit);
       },
       body: () => fn.lowering.stmt(fn, node.body),
-      step: update == null ? undefined : () => void fn.expr(update),
+      step: isAbsent(update) ? undefined : () => void fn.expr(update),
     });
   });
 }
@@ -119,9 +119,9 @@ export function whileStatement(fn: Fn, node: WhileStatement | DoWhileStatement, 
  */
 function bounded(fn: Fn, test: Expr | null | undefined, body: Ast, update: Ast | null | undefined, node: Ast): boolean {
   if (leaves(body)) return true;
-  const constant = test == null || (unwrap(test).type === "Literal" && (unwrap(test) as { value?: unknown }).value !== false);
+  const constant = isAbsent(test) || (unwrap(test).type === "Literal" && (unwrap(test) as { value?: unknown }).value !== false);
   let changes = false;
-  if (test != null && !constant) {
+  if (!isAbsent(test) && !constant) {
     const names = assignedNames([test, body, update]);
     walk(test, (n) => {
       const e = n as Expr;
@@ -142,7 +142,7 @@ function leaves(body: Ast): boolean {
     walk(n, (x) => {
       if (found || x.type === "ArrowFunctionExpression" || x.type === "FunctionExpression" || x.type === "FunctionDeclaration") return false;
       if (x.type === "ReturnStatement") found = true;
-      if (x.type === "BreakStatement" && (!inner || (x as { label?: unknown }).label != null)) found = true;
+      if (x.type === "BreakStatement" && (!inner || !isAbsent((x as { label?: unknown }).label))) found = true;
       if (x !== n && /^(For|While|DoWhile|Switch)/.test(x.type)) {
         visit(x, true);
         return false;

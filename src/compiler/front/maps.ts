@@ -9,34 +9,24 @@ import { describe } from "./context.ts";
 import { emit, reservation } from "./buffers.ts";
 import { increment } from "./histogram.ts";
 import { forEachEntry } from "./loops.ts";
+import type { MapUse } from "./map-ops.ts";
+import { BPF_NOEXIST, FIXED, addTo, input, keyOf, lookupPlace, truth, updatePlace } from "./map-ops.ts";
 import { tempOf } from "./memory.ts";
 import { addressOf } from "./place.ts";
 import { SIGNED } from "./sign.ts";
-import { BOOL, fromSchema, isScalar, sizeOf } from "./types.ts";
+import { fromSchema, isScalar, sizeOf } from "./types.ts";
 import type { BuiltinVal, OptVal, PlaceVal, Val } from "./value.ts";
 import { ERROR, NOTHING } from "./value.ts";
 
 const BPF_ANY = 0;
-const BPF_NOEXIST = 1;
 const BPF_EXIST = 2;
 const KEYED = new Set(["hash", "array", "percpu_hash", "percpu_array", "lru_hash", "lru_percpu_hash", "lpm_trie"]);
-const FIXED = new Set(["array", "percpu_array"]);
-const PERCPU = new Set(["percpu_hash", "percpu_array", "lru_percpu_hash"]);
 const STORAGE: Readonly<Record<string, { get: number; delete: number }>> = {
   task_storage: { get: BPF_FUNC.task_storage_get, delete: BPF_FUNC.task_storage_delete },
   cgrp_storage: { get: BPF_FUNC.cgrp_storage_get, delete: BPF_FUNC.cgrp_storage_delete },
   sk_storage: { get: BPF_FUNC.sk_storage_get, delete: BPF_FUNC.sk_storage_delete },
   inode_storage: { get: BPF_FUNC.inode_storage_get, delete: BPF_FUNC.inode_storage_delete },
 };
-
-/** A map as seen by one function. */
-export interface MapUse {
-  readonly handle: MapHandle;
-  /** What the source calls it. */
-  readonly seen: string;
-  /** Its name in the object. */
-  readonly name: string;
-}
 
 /** `map.method`; undefined when maps of this type have no such method. */
 export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: string): Val | undefined {
@@ -102,10 +92,6 @@ function signed(v: Inst): Val {
   return { k: "scalar", type: { k: "int", bits: 64, sign: SIGNED }, v };
 }
 
-export function truth(fn: Fn, cond: "eq" | "ne", v: Inst, to: number): Val {
-  return { k: "scalar", type: BOOL, v: fn.b.cmp(cond, v, to) };
-}
-
 function keyed(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined {
   const { handle } = map;
   const fixed = FIXED.has(handle.type);
@@ -155,25 +141,6 @@ function forEach(fn: Fn, map: MapUse, node: Ast): Val {
   return NOTHING;
 }
 
-function input(arg: number, place: PlaceVal): { arg: number; mode: "in"; size: number } {
-  return { arg, mode: "in", size: sizeOf(place.type) };
-}
-
-export function keyOf(fn: Fn, map: MapUse, node: Ast): PlaceVal | undefined {
-  const { key } = map.handle;
-  return key === undefined ? undefined : tempOf(fn, key, node, "key");
-}
-
-/** The entry of a key that lies in memory. */
-export function lookupPlace(fn: Fn, map: MapUse, key: PlaceVal): Inst {
-  return fn.b.helper(BPF_FUNC.map_lookup_elem, [fn.b.map(map.name), addressOf(fn, key)], {
-    space: "map-value",
-    nullable: true,
-    clobbers: "none",
-    mem: [input(1, key)],
-  });
-}
-
 function entry(map: MapUse, ptr: Inst, ref: boolean): OptVal | undefined {
   const { value } = map.handle;
   if (value === undefined) return undefined;
@@ -190,13 +157,6 @@ function lookup(fn: Fn, map: MapUse, node: Ast, ref: boolean): OptVal | typeof E
 
 function isScalarSchema(s: Schema | undefined): boolean {
   return s !== undefined && isScalar(fromSchema(s));
-}
-
-function updatePlace(fn: Fn, map: MapUse, key: PlaceVal, value: PlaceVal, flags: number): Inst {
-  return fn.b.helper(BPF_FUNC.map_update_elem, [fn.b.map(map.name), addressOf(fn, key), addressOf(fn, value), flags], {
-    clobbers: "mem",
-    mem: [input(1, key), input(2, value)],
-  });
 }
 
 function updateMap(fn: Fn, map: MapUse, keyNode: Ast, valueNode: Ast, flags: number): Val {
@@ -236,46 +196,6 @@ function add(fn: Fn, map: MapUse, keyNode: Ast, deltaNode: Ast): Val {
   if (delta === undefined) return ERROR;
   addTo(fn, map, key, delta);
   return NOTHING;
-}
-
-export function addTo(fn: Fn, map: MapUse, key: PlaceVal, delta: Inst): void {
-  const { b } = fn;
-  const { handle } = map;
-  const size = handle.value?.size ?? 8;
-  const end = b.block("added");
-  const bump = (p: Inst): void => {
-    if (PERCPU.has(handle.type) || size < 4) {
-      const width = size as 1 | 2 | 4 | 8;
-      b.store(p, b.add(b.load(p, { size: width }), delta), { size: width });
-    } else {
-      b.atomic("add", p, delta, { size: size as 4 | 8 });
-    }
-    b.jmp(end);
-  };
-  const found = b.block("found");
-  const missing = FIXED.has(handle.type) ? end : b.block("missing");
-  const first = lookupPlace(fn, map, key);
-  if (missing === end) {
-    b.br("ne", first, 0, found, end);
-    b.at(found);
-    bump(first);
-    b.at(end);
-    return;
-  }
-  const slot = b.func.slot(8, 8, "entry");
-  b.start(slot);
-  b.store(b.slotAddr(slot), first, { size: 8 });
-  b.br("ne", first, 0, found, missing);
-  b.at(missing);
-  const zero = fn.temp(fromSchema(handle.value!) as PlaceVal["type"], "zero");
-  b.store(zero.base, 0, { size: size as 1 | 2 | 4 | 8 });
-  updatePlace(fn, map, key, zero, BPF_NOEXIST);
-  const again = lookupPlace(fn, map, key);
-  b.store(b.slotAddr(slot), again, { size: 8 });
-  b.br("ne", again, 0, found, end);
-  b.at(found);
-  bump(b.load(b.slotAddr(slot), { size: 8, space: "map-value" }));
-  b.at(end);
 }
 
 function queue(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined {

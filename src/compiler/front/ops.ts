@@ -6,7 +6,8 @@ import type { Fn, Relation } from "./context.ts";
 import { condOf, constType, describe, nameOf } from "./context.ts";
 import type { ConstInt, FoldResult } from "./fold.ts";
 import { foldBinary, foldCompare, foldUnary } from "./fold.ts";
-import { MIXED, Sign, SIGNED, UNSIGNED, joinSigns } from "./sign.ts";
+import type { Sign } from "./sign.ts";
+import { MIXED, SIGNED, UNSIGNED, joinSigns } from "./sign.ts";
 import type { EnumType, IntType, ScalarType, Width } from "./types.ts";
 import { BOOL, typeName } from "./types.ts";
 import type { IntConst, ScalarVal, Val } from "./value.ts";
@@ -49,7 +50,7 @@ function foldProblem(fn: Fn, op: string, r: Extract<FoldResult, { ok: false }>, 
       return fn.report("BPF2004", node, { value: r.value });
     case "mixed":
       return fn.report("BPF2017", node, { op: `'${op}'`, what: "bigints" });
-    case "differs": {
+    default: {
       const suffix = (c: ConstInt): string => `${c.value}n`;
       const fix = b === undefined ? `write the number that is meant, or \`${op}u64(${a.value})\`` : `write the number that is meant, or \`${suffix(a)} ${op} ${suffix(b)}\` for the 64-bit result`;
       return fn.report("BPF2002", node, { js: r.js, int: r.int, fix });

@@ -17,20 +17,11 @@ export class Scope {
   }
 
   find(name: string): Sym | undefined {
-    let at: Scope | undefined = this;
-    while (at !== undefined) {
-      const sym = at.#names.get(name);
-      if (sym !== undefined) return sym;
-      at = at.parent;
-    }
-    return undefined;
+    return this.#names.get(name) ?? this.parent?.find(name);
   }
 
   *names(): Generator<string> {
-    let at: Scope | undefined = this;
-    while (at !== undefined) {
-      yield* at.#names.keys();
-      at = at.parent;
-    }
+    yield* this.#names.keys();
+    if (this.parent !== undefined) yield* this.parent.names();
   }
 }

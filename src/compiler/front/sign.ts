@@ -14,9 +14,7 @@ export class Sign {
   }
 
   #root(): Sign {
-    let at: Sign = this;
-    while (at.#parent !== undefined) at = at.#parent;
-    return at;
+    return this.#parent === undefined ? this : this.#parent.#root();
   }
 
   /** What is known so far; undefined while nothing but literals took part. */

@@ -2,7 +2,7 @@
 import type { BlockStatement, FunctionDeclaration, IfStatement, Statement, SwitchStatement, VariableDeclaration } from "acorn";
 import type { Block } from "../ir/ir.ts";
 import type { Ast, Expr, Stmt } from "./ast.ts";
-import { unwrap, walk } from "./ast.ts";
+import { isAbsent, unwrap, walk } from "./ast.ts";
 import { declare, declareEmpty, declarePattern } from "./assign.ts";
 import type { Fn } from "./context.ts";
 import { meetFacts } from "./context.ts";
@@ -11,7 +11,7 @@ import { forOf, forStatement, whileStatement } from "./loops.ts";
 import { compare } from "./ops.ts";
 import { Scope } from "./scope.ts";
 import { branchTextEqual, isText } from "./strings.ts";
-import type { Facts, Val } from "./value.ts";
+import type { Facts, Sym, Val } from "./value.ts";
 
 export function stmt(fn: Fn, node: Stmt): void {
   fn.mark(node);
@@ -25,7 +25,7 @@ export function stmt(fn: Fn, node: Stmt): void {
     case "IfStatement":
       return ifStatement(fn, node);
     case "ReturnStatement":
-      fn.returns.give(fn, node.argument == null ? undefined : returned(fn, node.argument), node);
+      fn.returns.give(fn, isAbsent(node.argument) ? undefined : returned(fn, node.argument), node);
       fn.ended = true;
       return;
     case "ForStatement":
@@ -110,7 +110,7 @@ function variables(fn: Fn, node: VariableDeclaration, next: Ast | undefined): vo
   }
   const mutable = node.kind !== "const";
   for (const d of node.declarations) {
-    if (d.init == null) {
+    if (isAbsent(d.init)) {
       if (d.id.type === "Identifier") declareEmpty(fn, d.id);
       else fn.report("BPF1020", d.id, { what: "a value" });
       continue;
@@ -212,7 +212,7 @@ function branchTwo(fn: Fn, test: Expr, consequent: () => void, alternate: (() =>
 }
 
 /** Facts of a way that runs straight into a join: only those that need no load. */
-function factsOnly(_fn: Fn, before: Facts, syms: readonly import("./value.ts").Sym[]): Facts {
+function factsOnly(_fn: Fn, before: Facts, syms: readonly Sym[]): Facts {
   const facts = new Map(before);
   for (const sym of syms) if (!facts.has(sym) && sym.slot !== undefined) facts.set(sym, true);
   return facts;
@@ -224,7 +224,7 @@ function ifStatement(fn: Fn, node: IfStatement): void {
     fn,
     node.test,
     () => scoped(fn, () => fn.lowering.stmt(fn, node.consequent)),
-    alternate == null ? undefined : () => scoped(fn, () => fn.lowering.stmt(fn, alternate)),
+    isAbsent(alternate) ? undefined : () => scoped(fn, () => fn.lowering.stmt(fn, alternate)),
   );
 }
 
@@ -261,16 +261,16 @@ function switchStatement(fn: Fn, node: SwitchStatement, label: string | undefine
   const value = fn.value(node.discriminant);
   const bodies = node.cases.map((_, i) => b.block(`case.${i}`));
   const end = b.block("switch.end");
-  const defaultIndex = node.cases.findIndex((c) => c.test == null);
+  const defaultIndex = node.cases.findIndex((c) => isAbsent(c.test));
   const otherwise = defaultIndex < 0 ? end : bodies[defaultIndex]!;
-  const tests = node.cases.map((c) => (c.test == null ? undefined : fn.value(c.test)));
+  const tests = node.cases.map((c) => (isAbsent(c.test) ? undefined : fn.value(c.test)));
   const before = fn.facts;
   const scalarCases = value.k === "scalar" && value.type.k === "int" && tests.every((t) => t === undefined || t.k === "int");
   if (scalarCases) {
     const cases: { value: bigint; to: Block }[] = [];
     tests.forEach((t, i) => {
       const c = node.cases[i];
-      if (t?.k !== "int" || c?.test == null) return;
+      if (t?.k !== "int" || isAbsent(c?.test)) return;
       // Checks signs and reports duplicates of meaning the same way `===` does.
       const matches = compare(fn, "eq", value, t, c.test);
       if (matches === undefined || typeof matches === "boolean") return;
@@ -280,7 +280,7 @@ function switchStatement(fn: Fn, node: SwitchStatement, label: string | undefine
   } else {
     tests.forEach((t, i) => {
       const c = node.cases[i];
-      if (t === undefined || c?.test == null) return;
+      if (t === undefined || isAbsent(c?.test)) return;
       const next = b.block("case.next");
       if (isText(value) && isText(t)) {
         branchTextEqual(fn, value, t, c.test, bodies[i]!, next);
@@ -325,7 +325,7 @@ function leavesFunction(s: Statement): boolean {
     const last = (s as BlockStatement).body.at(-1);
     return last !== undefined && leavesFunction(last);
   }
-  return s.type === "IfStatement" && s.alternate != null && leavesFunction(s.consequent) && leavesFunction(s.alternate);
+  return s.type === "IfStatement" && !isAbsent(s.alternate) && leavesFunction(s.consequent) && leavesFunction(s.alternate);
 }
 
 /** Whether a `break` in these statements may leave the switch around them. */

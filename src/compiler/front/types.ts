@@ -104,7 +104,7 @@ export function sizeOf(t: Type): number {
       return t.size;
     case "ptr":
       return 8;
-    case "void":
+    default:
       return 0;
   }
 }
@@ -143,8 +143,7 @@ export function fromSchema(schema: Schema): DataType {
       return { k: "array", element: fromSchema(schema.element), length: schema.length };
     case "enum":
       return enumType(schema);
-    case "struct":
-    case "union":
+    default:
       return { k: "struct", schema };
   }
 }
@@ -181,7 +180,7 @@ export function typeName(t: Type): string {
       return `struct ${t.name}`;
     case "ptr":
       return `${t.space === "unknown" ? "" : `${t.space} `}pointer${t.to === undefined ? "" : ` to ${typeName(t.to)}`}`;
-    case "void":
+    default:
       return "nothing";
   }
 }
