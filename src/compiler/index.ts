@@ -3,3 +3,5 @@ export * from "./compile.ts";
 export { DEFAULT_TARGET, type Target } from "./codegen/index.ts";
 export type { Arch, TracepointField, TracepointFormat } from "./front/index.ts";
 export type { OptLevel } from "./opt/index.ts";
+export { renderDiagnostics, type RenderOptions } from "../core/render.ts";
+export type { Diagnostic, Label, Severity, Span } from "../core/diagnostic.ts";

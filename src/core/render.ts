@@ -20,7 +20,7 @@ export interface RenderOptions {
  * Renders diagnostics in the order given. "" for none; else the text ends with a line end.
  *
  * @example
- * import { renderDiagnostics } from "bpfkit/asm";
+ * import { renderDiagnostics } from "bpfkit/compiler";
  * const span = { file: "a.ts", line: 1, col: 9, endLine: 1, endCol: 10 };
  * const text = renderDiagnostics(
  *   [{ code: "BPF2007", severity: "error", message: "'n' may be undefined here", labels: [{ span }], notes: [], help: "check it first" }],
