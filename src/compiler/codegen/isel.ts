@@ -416,6 +416,7 @@ class Selector {
     const l = this.#emit(BPF_LDX | (native ? BPF_MEMSX : BPF_MEM) | SIZE_BITS[i.size], d, base, off);
     l.slot = slot;
     l.core = i.core;
+    l.space = i.args[0]!.space;
     if (signExtend && !native) {
       this.#emit(BPF_ALU64 | BPF_LSH, d, 0, 0, 64 - i.size * 8);
       this.#emit(BPF_ALU64 | BPF_ARSH, d, 0, 0, 64 - i.size * 8);
@@ -434,6 +435,7 @@ class Selector {
     } else l = this.#emit(BPF_STX | BPF_MEM | SIZE_BITS[i.size], base, this.#use(v), off);
     l.slot = slot;
     l.core = i.core;
+    l.space = i.args[0]!.space;
   }
   #atomic(i: Inst): void {
     const opcode = BPF_STX | BPF_ATOMIC | SIZE_BITS[i.size];
@@ -441,7 +443,9 @@ class Selector {
     if (i.aop === "cmpxchg") {
       const v = this.#use(i.args[2]!);
       this.#copy(0, i.args[1]!);
-      this.#emit(opcode, base, v, off, BPF_CMPXCHG).slot = slot;
+      const l = this.#emit(opcode, base, v, off, BPF_CMPXCHG);
+      l.slot = slot;
+      l.space = i.args[0]!.space;
       if (this.#uses[i.id]! > 0) this.#emit(MOV64, this.#def(i), 0);
       return;
     }
@@ -451,7 +455,9 @@ class Selector {
       v = this.#def(i);
       this.#copy(v, i.args[1]!);
     } else v = this.#use(i.args[1]!);
-    this.#emit(opcode, base, v, off, ATOMIC_IMM[i.aop] | (fetch ? BPF_FETCH : 0)).slot = slot;
+    const l = this.#emit(opcode, base, v, off, ATOMIC_IMM[i.aop] | (fetch ? BPF_FETCH : 0));
+    l.slot = slot;
+    l.space = i.args[0]!.space;
   }
   #call(i: Inst): void {
     const { callee } = i.call!;

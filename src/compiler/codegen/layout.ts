@@ -1,7 +1,7 @@
 /** Order of blocks after register allocation: empty ones vanish, equal exits merge, most jumps fall through. */
-import { BPF_ALU, BPF_CMPXCHG, BPF_MOV } from "../../asm/opcode.ts";
-import type { LFunc, LInst } from "./lir.ts";
-import { DEF_DST, EFFECTS, EXIT, IS_ATOMIC, IS_CALL, IS_EXIT, LBlock, MOV64_IMM, USE_DST, USE_SRC } from "./lir.ts";
+import { BPF_ALU, BPF_CMPXCHG, BPF_LDX, BPF_MOV, BPF_ST, BPF_STX } from "../../asm/opcode.ts";
+import type { LFunc, LInst, LRef } from "./lir.ts";
+import { DEF_DST, EFFECTS, EXIT, FP, IS_ATOMIC, IS_CALL, IS_EXIT, LBlock, MOV64_IMM, USE_DST, USE_SRC } from "./lir.ts";
 
 const MOV32_IMM = BPF_ALU | BPF_MOV;
 
@@ -9,6 +9,7 @@ const MOV32_IMM = BPF_ALU | BPF_MOV;
 export function layoutBlocks(f: LFunc): void {
   forwardEmpty(f);
   mergeEqual(f);
+  mergeTails(f);
   forwardEmpty(f);
   shareExit(f);
   mergeChains(f);
@@ -44,8 +45,85 @@ function dropUnreachable(f: LFunc): void {
 function sameInst(a: LInst, b: LInst): boolean {
   return (
     a.opcode === b.opcode && a.dst === b.dst && a.src === b.src && a.off === b.off && a.imm === b.imm && a.hi === b.hi &&
-    a.slot === b.slot && a.nargs === b.nargs && a.ref === b.ref && a.core === b.core
+    a.slot === b.slot && a.nargs === b.nargs && sameRef(a.ref, b.ref) && a.core === b.core && samePointer(a, b)
   );
+}
+/** Whether two equal memory accesses go through pointers of the same kind. */
+function samePointer(a: LInst, b: LInst): boolean {
+  const cls = a.opcode & 7;
+  if (cls !== BPF_LDX && cls !== BPF_ST && cls !== BPF_STX) return true;
+  const base = cls === BPF_LDX ? a.src : a.dst;
+  return base === FP || (a.space === b.space && a.space !== "unknown");
+}
+function sameRef(a: LRef | undefined, b: LRef | undefined): boolean {
+  if (a === b) return true;
+  if (a === undefined || b === undefined || a.kind !== b.kind) return false;
+  switch (a.kind) {
+    case "map":
+      return a.map === (b as typeof a).map;
+    case "map-value":
+      return a.map === (b as typeof a).map && a.offset === (b as typeof a).offset;
+    default:
+      return a.name === (b as typeof a).name;
+  }
+}
+
+/** Instructions at the end of two blocks that are worth one jump. */
+const MIN_TAIL = 3;
+
+/** Blocks that go on to the same place and end in the same instructions share these. */
+function mergeTails(f: LFunc): void {
+  let max = 0;
+  for (const b of f.blocks) if (b.id > max) max = b.id;
+  const groups = new Map<string, LBlock[]>();
+  for (const b of f.blocks) {
+    const n = b.insts.length;
+    if (n < 2 || (b.term !== undefined && b.term.opcode !== EXIT)) continue;
+    const last = b.insts[n - 1]!;
+    const key = `${b.term === undefined ? b.succs[0]!.id : `x${b.term.nargs}`} ${last.opcode} ${last.dst} ${last.imm} ${last.off}`;
+    const list = groups.get(key);
+    if (list === undefined) groups.set(key, [b]);
+    else if (list.length < 24) list.push(b);
+  }
+  for (const list of groups.values()) {
+    for (let k = 1; k < list.length; k++) {
+      const b = list[k]!;
+      let best: LBlock | undefined;
+      let length = 0;
+      for (let j = 0; j < k; j++) {
+        const n = commonTail(list[j]!, b);
+        if (n > length) {
+          best = list[j]!;
+          length = n;
+        }
+      }
+      const whole = best !== undefined && (length === best.insts.length || length === b.insts.length);
+      if (best === undefined || length < (whole ? 2 : MIN_TAIL)) continue;
+      // The tail becomes a block of its own, unless it is all that one of the two does.
+      let tail = length === best.insts.length ? best : length === b.insts.length ? b : undefined;
+      if (tail === undefined) {
+        tail = new LBlock(++max);
+        tail.depth = Math.min(best.depth, b.depth);
+        tail.cold = best.cold && b.cold;
+        tail.insts = best.insts.slice(best.insts.length - length);
+        tail.term = best.term;
+        tail.succs = best.succs;
+        f.blocks.splice(f.blocks.indexOf(best) + 1, 0, tail);
+        list.push(tail);
+      }
+      for (const x of [best, b]) {
+        if (x === tail) continue;
+        x.insts = x.insts.slice(0, x.insts.length - length);
+        x.term = undefined;
+        x.succs = [tail];
+      }
+    }
+  }
+}
+function commonTail(a: LBlock, b: LBlock): number {
+  let n = 0;
+  while (n < a.insts.length && n < b.insts.length && sameInst(a.insts[a.insts.length - 1 - n]!, b.insts[b.insts.length - 1 - n]!)) n++;
+  return n;
 }
 
 /** Blocks with the same instructions and the same way out become one; short ones only, where it is common. */

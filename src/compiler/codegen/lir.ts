@@ -5,7 +5,7 @@
  */
 import type { Span } from "../../core/diagnostic.ts";
 import * as bpf from "../../asm/opcode.ts";
-import type { CoreAccess } from "../ir/ir.ts";
+import type { CoreAccess, Space } from "../ir/ir.ts";
 
 export const FP = 10;
 export const FIRST_VREG = 11;
@@ -92,6 +92,8 @@ export class LInst {
   slot = -1;
   /** call: registers r1..r`nargs` are read. exit: 1 if r0 is. */
   nargs = 0;
+  /** Memory access: what its base points to. The verifier refuses one instruction for pointers of different kinds. */
+  space: Space = "unknown";
   ref: LRef | undefined = undefined;
   core: CoreAccess | undefined = undefined;
   span: Span | undefined;

@@ -147,6 +147,11 @@ export class Memory {
             e.base.op === "slot" ? !this.#escaped.has(e.base.slot!) : e.base.space === "ctx" ? !all : false,
           );
         }
+        for (let k = 0; k < i.args.length; k++) {
+          if (i.args[k]!.type !== "ptr" || c.mem.some((m) => m.arg === k)) continue;
+          const { base } = rootOf(i.args[k]!);
+          if (base.op === "slot") this.write(base, NaN, 0);
+        }
         for (const m of c.mem) {
           if (m.mode === "in") continue;
           const r = this.root(i.args[m.arg]!, 0);
