@@ -281,7 +281,7 @@ function progSpec(
     return span === undefined ? [] : [{ insn: f.insn, span }];
   });
   for (const { insn, span } of [...code.lines, ...starts].toSorted((a, b) => a.insn - b.insn)) {
-    const text = (module.sources.get(span.file)?.split("\n")[span.line - 1] ?? "").trim();
+    const text = module.line(span.file, span.line).trim();
     lines.push({ insn, file: span.file, text, line: span.line, col: span.col, span });
   }
   const coreRelos: CoreRelo[] = code.coreRelos.map(({ insn, core }) => ({ insn, typeId: btf.local(core.type as LocalType), access: core.access, kind: core.kind }));

@@ -35,14 +35,29 @@ export function walk(node: Ast, visit: (node: Ast) => boolean | void): void {
 }
 
 /** Names that are assigned (`=`, `+=`, `++`) anywhere below `nodes`. */
-export function assignedNames(nodes: readonly (Ast | null | undefined)[]): Set<string> {
+export function assignedNames(nodes: readonly (Ast | null | undefined)[]): ReadonlySet<string> {
+  if (nodes.length === 1 && nodes[0] !== null && nodes[0] !== undefined) return assignedBelow(nodes[0]);
   const names = new Set<string>();
   for (const root of nodes) {
     if (root === null || root === undefined) continue;
+    for (const name of assignedBelow(root)) names.add(name);
+  }
+  return names;
+}
+
+/** By node: a function that is called often is walked once. */
+const assigned = new WeakMap<Ast, ReadonlySet<string>>();
+
+function assignedBelow(root: Ast): ReadonlySet<string> {
+  let names = assigned.get(root);
+  if (names === undefined) {
+    const found = new Set<string>();
     walk(root, (n) => {
-      if (n.type === "AssignmentExpression") patternNames((n as acorn.AssignmentExpression).left, names);
-      else if (n.type === "UpdateExpression") patternNames((n as acorn.UpdateExpression).argument, names);
+      if (n.type === "AssignmentExpression") patternNames((n as acorn.AssignmentExpression).left, found);
+      else if (n.type === "UpdateExpression") patternNames((n as acorn.UpdateExpression).argument, found);
     });
+    names = found;
+    assigned.set(root, names);
   }
   return names;
 }

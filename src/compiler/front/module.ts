@@ -51,6 +51,7 @@ export class ModuleContext {
   subprogs: Func[] = [];
   readonly #functions = new Map<unknown, FunctionVal | undefined>();
   readonly #tables = new Map<string, number>();
+  readonly #lines = new Map<string, string[]>();
   readonly #taken = new Set<string>();
 
   constructor(options: ModuleOptions) {
@@ -117,6 +118,16 @@ export class ModuleContext {
       const r = source.resolve(name, source.node);
       if (r.k === "value" && isSchema(r.value) && !this.schemaNames.has(r.value)) this.schemaNames.set(r.value, name);
     }
+  }
+
+  /** Text of a line (from 1) of a file that functions came from. */
+  line(file: string, line: number): string {
+    let lines = this.#lines.get(file);
+    if (lines === undefined) {
+      lines = (this.sources.get(file) ?? "").split("\n");
+      this.#lines.set(file, lines);
+    }
+    return lines[line - 1] ?? "";
   }
 
   /** The source of a captured function; undefined when reported. */
