@@ -44,6 +44,14 @@ export interface CommonNames {
   userRead<S extends Schema>(schema: S, address: Address): Body<S>;
   /** A value in kernel memory. Kernel 5.5+. */
   kernelRead<S extends Schema>(schema: S, address: Address): Body<S>;
+  /** Whether the running kernel has this field (`bpf.exists(task.field)`) or type (`bpf.exists("struct name")`). */
+  exists(fieldOrType: unknown): boolean;
+  /** Size of a kernel type in the running kernel, in bytes: `bpf.sizeOf("struct task_struct")`. */
+  sizeOf(type: string): number;
+  /** The running kernel's value of an enumerator: `bpf.enumValue("pid_type", "PIDTYPE_TGID")`. */
+  enumValue(type: string, member: string): number;
+  /** An address as a pointer to a kernel struct, read with `probe_read_kernel`: `bpf.cast(p, "sk_buff").len`. */
+  cast<const N extends string>(address: Address, struct: N): KernelStruct<N>;
   /** A line in the kernel's trace pipe: `bpf.printk("pid %d", pid)` or a template string. */
   printk(format: string, ...args: readonly (number | bigint | boolean | string | Pointer)[]): void;
 }
