@@ -186,6 +186,7 @@ function text(fn: Fn, said: "user" | "kernel" | undefined, args: readonly Ast[],
   if (at === undefined) return ERROR;
   const space = said ?? (at.space === "unknown" ? undefined : at.space);
   if (space === undefined) return fn.report("BPF3006", address);
+  if (at.space !== "unknown" && at.space !== space) fn.report("BPF6003", address, { is: at.space, said: space });
   return stringAt(fn, space, () => at.v, limit ?? 64, node, limit);
 }
 

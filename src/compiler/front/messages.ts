@@ -70,6 +70,7 @@ export const MESSAGES = {
   BPF5001: { text: "the variables of this function need {size} bytes of stack, 512 are allowed", help: "use smaller char(n), or emit directly: `events.emit({ … })`" },
   BPF5002: { text: "this expression is too large to unroll: {count} iterations" },
   BPF6001: { text: "this comparison is always {value}: the left side is unsigned", severity: "warning" },
+  BPF6003: { text: "this is an address in {is} memory, read as {said} memory", help: "`bpf.str(p)` reads it where it is", severity: "warning" },
   BPF6002: { text: "unreachable code", severity: "warning" },
 } as const satisfies Record<string, Message>;
 
