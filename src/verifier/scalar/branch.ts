@@ -1,9 +1,7 @@
 /** Conditional jumps on two scalars: which way they go (is_scalar_branch_taken) and what either way teaches (regs_refine_cond_op). */
 import { BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLE, BPF_JLT, BPF_JNE, BPF_JSET, BPF_JSGE, BPF_JSGT, BPF_JSLE, BPF_JSLT, BPF_X } from "../../asm/opcode.ts";
 import { SCALAR_VALUE } from "../constants.ts";
-import type { Env } from "../env.ts";
 import { type RegState, setUnbounded } from "../reg-state.ts";
-import { regBoundsSanity } from "./extend.ts";
 import { regBoundsSync } from "./sync.ts";
 import { tnumOverlap } from "./tnum.ts";
 import { add64, resHi, resLo, s64lt, sub64, u32max, u32min, u64lt } from "./words.ts";
@@ -338,20 +336,12 @@ export function regsRefine(r1: RegState, r2: RegState, op: number, is32: boolean
   }
 }
 
-/**
- * reg_set_min_max: refines the registers of both paths of `if r1 op r2`. Nothing is
- * learnt unless both are scalars.
- */
-export function regSetMinMax(env: Env, true1: RegState, true2: RegState, false1: RegState, false2: RegState, op: number, is32: boolean): void {
-  if (false1.type !== SCALAR_VALUE || false2.type !== SCALAR_VALUE) return;
+/** The refining part of reg_set_min_max: both paths of `if r1 op r2`, all four registers synced. */
+export function refinePaths(true1: RegState, true2: RegState, false1: RegState, false2: RegState, op: number, is32: boolean): void {
   regsRefine(false1, false2, revOpcode(op), is32);
   regBoundsSync(false1);
   regBoundsSync(false2);
   regsRefine(true1, true2, op, is32);
   regBoundsSync(true1);
   regBoundsSync(true2);
-  regBoundsSanity(env, true1, "true_reg1");
-  regBoundsSanity(env, true2, "true_reg2");
-  regBoundsSanity(env, false1, "false_reg1");
-  regBoundsSanity(env, false2, "false_reg2");
 }

@@ -1,11 +1,8 @@
-/** Truncation, zero and sign extension of a register's number, and the kernel's check of its consistency. */
-import { EFAULT } from "../constants.ts";
-import { type Env, reject } from "../env.ts";
-import { hex64 } from "../log-num.ts";
-import { type RegState, setUnbounded } from "../reg-state.ts";
+/** Truncation, zero and sign extension of a register's number. */
+import type { RegState } from "../reg-state.ts";
 import { regBoundsSync } from "./sync.ts";
 import { tnumCastReg, tnumSetRange } from "./tnum.ts";
-import { S32_MAX, S32_MIN, s64lt, u64lt } from "./words.ts";
+import { S32_MAX, S32_MIN } from "./words.ts";
 
 /** __mark_reg32_unbounded */
 export function setUnbounded32(r: RegState): void {
@@ -129,47 +126,4 @@ export function coerceSubregToSizeSx(r: RegState, bytes: number): void {
   r.u32Max = -1;
   r.valLo = r.valHi = r.maskHi = 0;
   r.maskLo = -1;
-}
-
-/** The first broken invariant of `r`, in the kernel's words; null when it is consistent. */
-export function boundsViolation(r: RegState): string | null {
-  if (
-    u64lt(r.umaxLo, r.umaxHi, r.uminLo, r.uminHi) ||
-    s64lt(r.smaxLo, r.smaxHi, r.sminLo, r.sminHi) ||
-    r.u32Min >>> 0 > r.u32Max >>> 0 ||
-    r.s32Min > r.s32Max
-  ) {
-    return "range bounds violation";
-  }
-  if (r.maskLo !== 0) return null;
-  const lo = r.valLo;
-  if (r.maskHi === 0) {
-    const hi = r.valHi;
-    const off =
-      (r.uminLo ^ lo) | (r.uminHi ^ hi) | (r.umaxLo ^ lo) | (r.umaxHi ^ hi) | (r.sminLo ^ lo) | (r.sminHi ^ hi) | (r.smaxLo ^ lo) | (r.smaxHi ^ hi);
-    if (off !== 0) return "const tnum out of sync with range bounds";
-  }
-  return ((r.u32Min ^ lo) | (r.u32Max ^ lo) | (r.s32Min ^ lo) | (r.s32Max ^ lo)) === 0 ? null : "const subreg tnum out of sync with range bounds";
-}
-
-/**
- * reg_bounds_sanity_check, to be called after every change the kernel calls it after: an
- * inconsistent register is logged and becomes unbounded; with BPF_F_TEST_REG_INVARIANTS
- * the program is rejected.
- */
-export function regBoundsSanity(env: Env, r: RegState, ctx: string): void {
-  const violation = boundsViolation(r);
-  if (violation !== null) reportViolation(env, r, ctx, violation);
-}
-
-function reportViolation(env: Env, r: RegState, ctx: string, violation: string): void {
-  const h32 = (x: number): string => hex64(x, 0);
-  const text =
-    `verifier bug: REG INVARIANTS VIOLATION (${ctx}): ${violation} ` +
-    `u64=[${hex64(r.uminLo, r.uminHi)}, ${hex64(r.umaxLo, r.umaxHi)}] s64=[${hex64(r.sminLo, r.sminHi)}, ${hex64(r.smaxLo, r.smaxHi)}] ` +
-    `u32=[${h32(r.u32Min)}, ${h32(r.u32Max)}] s32=[${h32(r.s32Min)}, ${h32(r.s32Max)}] ` +
-    `var_off=(${hex64(r.valLo, r.valHi)}, ${hex64(r.maskLo, r.maskHi)})(1)\n`;
-  if (env.testRegInvariants) reject(env, EFAULT, text);
-  env.log.write(text);
-  setUnbounded(r);
 }

@@ -1,9 +1,11 @@
 /** Scalars: tracked numbers, ranges, and what arithmetic and branches do to them. */
-export { adjustScalarMinMaxVals, scalarAlu } from "./alu.ts";
+export { scalarAlu } from "./alu.ts";
 export { scalar32MinMaxAdd, scalar32MinMaxSub, scalarMinMaxAdd, scalarMinMaxSub } from "./arith.ts";
 export { markReg32Known } from "./bits.ts";
-export { flipOpcode, isBranchTaken, regSetMinMax, regsRefine, revOpcode } from "./branch.ts";
-export { boundsViolation, coerceRegToSize, coerceRegToSizeSx, coerceSubregToSizeSx, regBoundsSanity, zextSubreg } from "./extend.ts";
+export { flipOpcode, isBranchTaken, refinePaths, regsRefine, revOpcode } from "./branch.ts";
+export { adjustScalarMinMaxVals, regBoundsSanity, regSetMinMax } from "./check.ts";
+export { coerceRegToSize, coerceRegToSizeSx, coerceSubregToSizeSx, zextSubreg } from "./extend.ts";
+export { boundsViolation, violationText } from "./invariants.ts";
 export { regBoundsSync } from "./sync.ts";
 export { tnumAddReg, tnumIn, tnumSetRange, tnumSubReg } from "./tnum.ts";
 export { rangeWithin } from "./within.ts";
