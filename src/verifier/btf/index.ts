@@ -1,0 +1,1 @@
+export { parseMapRecord } from "./fields.ts";
