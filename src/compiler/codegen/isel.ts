@@ -6,8 +6,8 @@
  */
 import { BPF_ALU, BPF_ALU64, BPF_AND, BPF_ARSH, BPF_ATOMIC, BPF_CMPXCHG, BPF_DIV, BPF_END, BPF_FETCH, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLE, BPF_JLT, BPF_JMP, BPF_JMP32, BPF_JNE, BPF_JSET, BPF_JSGE, BPF_JSGT, BPF_JSLE, BPF_JSLT, BPF_LDX, BPF_LSH, BPF_MEM, BPF_MEMSX, BPF_MOD, BPF_MUL, BPF_NEG, BPF_OR, BPF_ADD, BPF_RSH, BPF_ST, BPF_STX, BPF_SUB, BPF_TO_BE, BPF_TO_LE, BPF_X, BPF_XCHG, BPF_XOR, BPF_B, BPF_H, BPF_W, BPF_DW } from "../../asm/opcode.ts";
 import type { Span } from "../../core/diagnostic.ts";
-import type { Cfg } from "../ir/cfg.ts";
-import { computeCfg, dominates, loopDepths } from "../ir/cfg.ts";
+import type { Cfg, Loop } from "../ir/cfg.ts";
+import { computeCfg, dominates, findLoops, loopDepths } from "../ir/cfg.ts";
 import type { Block, Cond, Edge, Func, Inst, Op, Size, Width } from "../ir/ir.ts";
 import { isLeaf, negateCond, swapCond } from "../ir/ir.ts";
 import type { LFunc, LSlot } from "./lir.ts";
@@ -73,6 +73,10 @@ class Selector {
   #span: Span | undefined;
   /** Two-slot constants and addresses already in a register of the current block. */
   #wide = new Map<string, number>();
+  /** By block index: those that were made in front of the loop around it. */
+  readonly #hoisted: (Map<string, number> | undefined)[];
+  /** By block index: leaves to make at its end, for the loop that follows. */
+  readonly #before = new Map<number, { leaves: Map<string, Inst>; made: Map<string, number> }>();
 
   constructor(f: Func, target: Target) {
     this.#f = f;
@@ -81,7 +85,10 @@ class Selector {
     this.#uses = new Int32Array(f.instCount);
     this.#regs = new Int32Array(f.instCount);
     this.#nextBlock = this.#cfg.order.length;
-    const depth = loopDepths(this.#cfg);
+    const loops = findLoops(this.#cfg);
+    const depth = loopDepths(this.#cfg, loops);
+    this.#hoisted = new Array<undefined>(this.#cfg.order.length).fill(undefined);
+    for (const l of loops) this.#planLoop(l);
     this.#heads = this.#cfg.order.map((b, k) => {
       const l = new LBlock(k);
       l.depth = depth[k]!;
@@ -96,6 +103,32 @@ class Selector {
     for (let k = order.length - 1; k >= 0; k--) this.#count(order[k]!);
     for (let k = 0; k < order.length; k++) this.#block(order[k]!, this.#heads[k]!);
     return { name: this.#f.name, blocks: this.#blocks, slots: this.#slots, regCount: this.#nextReg, span: this.#f.span };
+  }
+
+  /**
+   * Two-slot leaves that a loop without calls uses are made once, in the block in front of it. Nothing is kept over
+   * calls for that: making them again is cheaper than a spill.
+   */
+  #planLoop(loop: Loop): void {
+    const { order, preds } = this.#cfg;
+    // The outermost loop comes first and decides.
+    if (this.#hoisted[loop.header] !== undefined) return;
+    const outside = preds[loop.header]!.filter((p) => !loop.blocks.includes(p));
+    if (outside.length !== 1 || order[outside[0]!]!.term!.op !== "jmp") return;
+    const leaves = new Map<string, Inst>();
+    for (const b of loop.blocks) {
+      for (const i of order[b]!.insts) {
+        if (i.op === "call") return;
+        for (const a of i.args) {
+          const key = wideKey(a);
+          if (key !== undefined) leaves.set(key, a);
+        }
+      }
+    }
+    if (leaves.size === 0 || leaves.size > 3) return;
+    const made = new Map<string, number>();
+    this.#before.set(outside[0]!, { leaves, made });
+    for (const b of loop.blocks) this.#hoisted[b] = made;
   }
 
   // Counting
@@ -273,7 +306,7 @@ class Selector {
 
   #block(b: Block, l: LBlock): void {
     this.#enter(l);
-    this.#wide.clear();
+    this.#wide = new Map(this.#hoisted[l.id]);
     if (this.#blocks.length === 1) {
       for (const p of this.#f.params) if (this.#uses[p.id]! > 0) this.#emit(MOV64, this.#def(p), 1 + p.index);
     }
@@ -566,6 +599,8 @@ class Selector {
         break;
       case "jmp": {
         const e = t.edges[0]!;
+        const plan = this.#before.get(l.id);
+        if (plan !== undefined) for (const [key, leaf] of plan.leaves) plan.made.set(key, this.#use(leaf));
         this.#copies(e);
         this.#cur.succs = [this.#head(e.to)];
         break;

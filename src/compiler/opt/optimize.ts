@@ -9,6 +9,7 @@ import { dropUndemanded } from "./demanded.ts";
 import { removeDeadStores } from "./dse.ts";
 import { numberValues } from "./gvn.ts";
 import { inlineCalls } from "./inline.ts";
+import { hoistInvariants } from "./licm.ts";
 import { transformLoops } from "./loops.ts";
 import { promoteSlots } from "./mem2reg.ts";
 import { removeDead } from "./util.ts";
@@ -52,6 +53,7 @@ function optimizeFunc(f: Func, target: Target, level: OptLevel): void {
     const stores = removeDeadStores(f, target.endian === "little") || shared;
     let blocks = simplifyBlocks(f);
     if (round === 0 && level >= 2 && transformLoops(f)) blocks = true;
+    if (round === 1 && level >= 2 && hoistInvariants(f)) blocks = true;
     // The first round's removals make single uses, which allow more in the second.
     if (round > 0 && !decided && !stores && !blocks && !bits) break;
   }
