@@ -30,6 +30,9 @@ const PACKAGES: Readonly<Record<string, string>> = {
   gcc: "gcc",
   "linux-libc-dev": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
   binutils: "readelf",
+  bash: "bash",
+  bsdutils: "script",
+  python3: "/usr/bin/python3",
   "qemu-system-x86": "qemu-system-x86_64",
 };
 

@@ -118,10 +118,13 @@ export class App {
     });
   }
 
-  /** Resolves when the program is to end. */
+  /** Resolves when the program is to end; the process runs until then. */
   async untilEnd(): Promise<void> {
     if (this.signal.aborted) return;
+    // A program that only fills maps has nothing else that keeps the event loop alive.
+    const alive = setInterval(() => undefined, 0x7fff_ffff);
     await new Promise((resolve) => this.signal.addEventListener("abort", resolve, { once: true }));
+    clearInterval(alive);
   }
 
   /** Detaches and unloads everything. Closing twice is harmless. */
