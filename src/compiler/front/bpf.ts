@@ -153,6 +153,7 @@ function task(fn: Fn, node: Ast): Val {
   const row = helperById(BPF_FUNC.get_current_task_btf);
   const trusted = row !== undefined && helperAllowed(row, progTypeName(handle), attachTypeOf(handle)) && kernel.prototype("bpf_get_current_task_btf") !== undefined;
   const id = trusted ? BPF_FUNC.get_current_task_btf : BPF_FUNC.get_current_task;
+  if (!allowed(fn, id, "task", node)) return ERROR;
   const v = fn.b.helper(id, [], trusted ? { ...PURE, space: "btf" } : PURE);
   return { k: "scalar", type: { k: "ptr", to: struct, space: "kernel", trust: trusted ? "trusted" : "probe" }, v };
 }

@@ -18,9 +18,8 @@ import { isGlobal, isMap, isProgram } from "./module.ts";
 import { arithmetic, cast, compareValue, constInt, relationOf, unary } from "./ops.ts";
 import { elementOf, memberOfPlace } from "./members.ts";
 import { hint } from "./report.ts";
-import { MIXED as MIXED_SIGN } from "./sign.ts";
 import { boolean, isText, textMember } from "./strings.ts";
-import { BOOL, fromSchema, isScalar, sizeOf } from "./types.ts";
+import { commonType, fromSchema, isScalar, sizeOf } from "./types.ts";
 import type { Facts, PlaceVal, ScalarVal, Sym, Val } from "./value.ts";
 import { ERROR, NOTHING, UNDEFINED } from "./value.ts";
 
@@ -491,25 +490,6 @@ export function join(fn: Fn, ways: readonly [Way, Way]): Val {
   const type = commonType(x, y);
   if (type === undefined) return fn.report("BPF1016", ways[1].node, { first: describe(values[0]!), second: describe(values[1]!) });
   return { k: "scalar", type, v: b.load(b.slotAddr(out), { size: 8, ...(type.k === "ptr" && type.space === "kernel" ? { space: "btf" as const } : {}) }) };
-}
-
-/** The type of a value that is an `x` on one way and a `y` on the other. */
-export function commonType(x: ScalarVal["type"], y: ScalarVal["type"]): ScalarVal["type"] | undefined {
-  if (x.k === "bool" && y.k === "bool") return BOOL;
-  if (x.k === "ptr" && y.k === "ptr") {
-    const same = x.to?.k === "kstruct" && y.to?.k === "kstruct" && x.to.id === y.to.id;
-    return same ? { ...x, trust: x.trust === y.trust ? x.trust : "probe" } : { ...x, to: undefined, trust: "probe" };
-  }
-  const number = (t: ScalarVal["type"]): t is Extract<ScalarVal["type"], { k: "int" | "enum" }> => t.k === "int" || t.k === "enum";
-  if (number(x) && number(y)) {
-    if (x.k === "enum" && y.k === "enum" && x.name === y.name) return x;
-    const kx = x.sign.kind();
-    const ky = y.sign.kind();
-    const sign = kx === undefined ? y.sign : ky === undefined || kx === ky ? x.sign : undefined;
-    if (kx === undefined || ky === undefined) x.sign.unify(y.sign);
-    return { k: "int", bits: x.bits > y.bits ? x.bits : y.bits, sign: sign ?? MIXED_SIGN };
-  }
-  return undefined;
 }
 
 function unaryExpr(fn: Fn, e: UnaryExpression): Val {

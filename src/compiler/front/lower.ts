@@ -8,9 +8,11 @@ import { declare, declarePattern } from "./assign.ts";
 import { cond } from "./cond.ts";
 import type { Fn, Lowering, ReturnTarget } from "./context.ts";
 import { describe } from "./context.ts";
-import { commonType, expr, toBoolean } from "./expr.ts";
+import { expr, toBoolean } from "./expr.ts";
 import { Scope } from "./scope.ts";
 import { statements, stmt } from "./stmt.ts";
+import { callSubprogram } from "./subprogram.ts";
+import { commonType } from "./types.ts";
 import type { ScalarType } from "./types.ts";
 
 import type { FunctionVal, PlaceVal, Val } from "./value.ts";
@@ -65,12 +67,18 @@ function call(fn: Fn, callee: FunctionVal, args: readonly Val[], node: Ast): Val
   const saved = { source: fn.source, scope: fn.scope, jumps: fn.jumps, returns: fn.returns, ended: fn.ended };
   const callSpan: Span = fn.span(node);
   fn.callStack = [...fn.callStack, { name: callee.name, node: callee.node, callSpan }];
-  fn.source = callee.source;
-  fn.scope = new Scope(callee.scope);
-  fn.jumps = [];
-  bindParams(fn, callee.node, args);
-  const result = inlineBody(fn, callee.node);
-  Object.assign(fn, saved);
+  let result = callSubprogram(fn, callee, args, node, (inside) => {
+    bindParams(fn, callee.node, inside);
+    lowerBody(fn, callee.node);
+  });
+  if (result === undefined) {
+    fn.source = callee.source;
+    fn.scope = new Scope(callee.scope);
+    fn.jumps = [];
+    bindParams(fn, callee.node, args);
+    result = inlineBody(fn, callee.node);
+    Object.assign(fn, saved);
+  }
   fn.callStack = fn.callStack.slice(0, -1);
   fn.mark(node);
   return result;

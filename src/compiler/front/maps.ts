@@ -74,6 +74,16 @@ export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: strin
         if (key === undefined || flags === undefined) return ERROR;
         return signed(fn.b.helper(BPF_FUNC.redirect_map, [fn.b.map(map.name), key, flags], { clobbers: "none" }));
       });
+    case "sockmap":
+    case "sockhash":
+      return sockets(fn, map, method, make);
+    case "reuseport_sockarray":
+      if (method !== "select") return undefined;
+      return make(2, 0, (args) => {
+        const key = keyOf(fn, map, args[1]!);
+        if (key === undefined) return ERROR;
+        return truth(fn, "eq", fn.b.helper(BPF_FUNC.sk_select_reuseport, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), 0], { clobbers: "mem", mem: [input(2, key)] }), 0);
+      });
     case "cgroup_array":
       if (method !== "hasCurrentTask") return undefined;
       return make(1, 0, (args) => {
@@ -87,6 +97,38 @@ export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: strin
 }
 
 type Make = (arity: number, optional: number, run: (args: readonly Ast[], node: Ast) => Val) => BuiltinVal;
+
+/** Socket maps: redirecting a packet or message, and adding the socket of a `sockOps` program. */
+function sockets(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined {
+  const hash = map.handle.type === "sockhash";
+  const message = fn.program.handle.type === "sk_msg";
+  const flagsOf = (node: Ast | undefined): Inst | undefined => (node === undefined ? fn.b.int(0) : fn.int(fn.value(node), node));
+  switch (method) {
+    case "redirect":
+      return make(2, 1, (args) => {
+        const flags = flagsOf(args[2]);
+        if (flags === undefined) return ERROR;
+        if (!hash) {
+          const key = fn.int(fn.value(args[1]!), args[1]!);
+          const id = message ? BPF_FUNC.msg_redirect_map : BPF_FUNC.sk_redirect_map;
+          return key === undefined ? ERROR : signed(fn.b.helper(id, [fn.ctx, fn.b.map(map.name), key, flags], { clobbers: "none" }));
+        }
+        const key = keyOf(fn, map, args[1]!);
+        const id = message ? BPF_FUNC.msg_redirect_hash : BPF_FUNC.sk_redirect_hash;
+        return key === undefined ? ERROR : signed(fn.b.helper(id, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), flags], { clobbers: "none", mem: [input(2, key)] }));
+      });
+    case "set":
+      return make(2, 1, (args) => {
+        const key = keyOf(fn, map, args[1]!);
+        const flags = flagsOf(args[2]);
+        if (key === undefined || flags === undefined) return ERROR;
+        const id = hash ? BPF_FUNC.sock_hash_update : BPF_FUNC.sock_map_update;
+        return truth(fn, "eq", fn.b.helper(id, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), flags], { clobbers: "mem", mem: [input(2, key)] }), 0);
+      });
+    default:
+      return undefined;
+  }
+}
 
 function signed(v: Inst): Val {
   return { k: "scalar", type: { k: "int", bits: 64, sign: SIGNED }, v };

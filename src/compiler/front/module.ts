@@ -17,6 +17,7 @@ import { Reporter } from "./report.ts";
 import type { FunctionSource } from "./source.ts";
 import { Sections } from "./sections.ts";
 import type { Arch, TracepointFormat } from "./targets.ts";
+import type { Subprogram } from "./subprogram.ts";
 import { intType } from "./types.ts";
 import type { FunctionVal, KernelPlace, PlaceVal, Val } from "./value.ts";
 import { ERROR } from "./value.ts";
@@ -49,6 +50,10 @@ export class ModuleContext {
   readonly scratch = new Map<string, { readonly map: string; size: number; readonly slot: Slot }>();
   /** Subprograms of the program being compiled. */
   subprogs: Func[] = [];
+  /** Calls of each function in the program being compiled, and the subprograms made of it. */
+  readonly calls = new Map<FunctionNode, number>();
+  readonly subprograms = new Map<FunctionNode, Map<string, Subprogram>>();
+  readonly #identities = new Map<object, number>();
   readonly #functions = new Map<unknown, FunctionVal | undefined>();
   readonly #tables = new Map<string, number>();
   readonly #lines = new Map<string, string[]>();
@@ -107,6 +112,23 @@ export class ModuleContext {
       default:
         return fn.report("BPF1015", node, { name, why: "a symbol has no meaning in a probe", instead: "use a number or string" });
     }
+  }
+
+  /** A number for an object, the same each time. */
+  identity(value: object): number {
+    let id = this.#identities.get(value);
+    if (id === undefined) {
+      id = this.#identities.size;
+      this.#identities.set(value, id);
+    }
+    return id;
+  }
+
+  /** A new program: its subprograms are its own. */
+  startProgram(): void {
+    this.subprogs = [];
+    this.calls.clear();
+    this.subprograms.clear();
   }
 
   /** Learns the names of schemas from their declarations in a file that a captured function came from. */

@@ -17,7 +17,7 @@ export function lowerProgram(module: ModuleContext, handle: AnyProgram, name: st
   }
   const { node } = captured.fn;
   module.learnNames(captured.fn);
-  module.subprogs = [];
+  module.startProgram();
   const b = new FuncBuilder(name, "entry");
   const ctx = b.param("ptr", "ctx");
   b.func.span = captured.fn.span(node);

@@ -5,7 +5,7 @@
  */
 import type { EnumSchema, Schema, StructSchema } from "../../probe/schema-types.ts";
 import type { Sign } from "./sign.ts";
-import { SIGNED, UNSIGNED } from "./sign.ts";
+import { MIXED, SIGNED, UNSIGNED } from "./sign.ts";
 
 export type Width = 8 | 16 | 32 | 64;
 
@@ -183,4 +183,23 @@ export function typeName(t: Type): string {
     default:
       return "nothing";
   }
+}
+
+/** The type of a value that is an `x` on one way and a `y` on the other. */
+export function commonType(x: ScalarType, y: ScalarType): ScalarType | undefined {
+  if (x.k === "bool" && y.k === "bool") return BOOL;
+  if (x.k === "ptr" && y.k === "ptr") {
+    const same = x.to?.k === "kstruct" && y.to?.k === "kstruct" && x.to.id === y.to.id;
+    return same ? { ...x, trust: x.trust === y.trust ? x.trust : "probe" } : { ...x, to: undefined, trust: "probe" };
+  }
+  const number = (t: ScalarType): t is Extract<ScalarType, { k: "int" | "enum" }> => t.k === "int" || t.k === "enum";
+  if (number(x) && number(y)) {
+    if (x.k === "enum" && y.k === "enum" && x.name === y.name) return x;
+    const kx = x.sign.kind();
+    const ky = y.sign.kind();
+    const sign = kx === undefined ? y.sign : ky === undefined || kx === ky ? x.sign : undefined;
+    if (kx === undefined || ky === undefined) x.sign.unify(y.sign);
+    return { k: "int", bits: x.bits > y.bits ? x.bits : y.bits, sign: sign ?? MIXED };
+  }
+  return undefined;
 }

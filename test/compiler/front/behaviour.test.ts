@@ -495,3 +495,59 @@ export const p = xdp((ctx, bpf) => {
     },
   );
 });
+
+test("a large function called again is a subprogram that computes the same", () => {
+  run(
+    `import { array, global, range, u64, xdp } from "bpfkit";
+export const out = global(array(u64, 8), []);
+export const g = global(u64, 12345);
+function mix(a: number, b: number, rounds: number) {
+  let h = u64(a) ^ 0x9e3779b97f4a7c15n;
+  for (const i of range(rounds)) {
+    h = (h << 13) ^ (h >> 7) ^ (h << 17);
+    h += u64(b) * 31 + i;
+    if ((h & 1) === 1) h ^= 0x5bd1e995; else h += 0x1234567;
+    if (h % 3 === 0) h = h / 3; else if (h % 5 === 0) h = h / 5 + 1;
+    if (h % 7 === 0) h = h / 7 + a; else if (h % 8 === 2) h = h / 5 + 7;
+    if (h % 8 === 0) h = h / 8 + a; else if (h % 9 === 2) h = h / 5 + 8;
+    if (h % 9 === 0) h = h / 9 + a; else if (h % 10 === 2) h = h / 5 + 9;
+    if (h % 10 === 0) h = h / 10 + a; else if (h % 11 === 2) h = h / 5 + 10;
+    if (h % 11 === 0) h = h / 11 + a; else if (h % 12 === 2) h = h / 5 + 11;
+    if (h % 12 === 0) h = h / 12 + a; else if (h % 13 === 2) h = h / 5 + 12;
+    if (h % 13 === 0) h = h / 13 + a; else if (h % 14 === 2) h = h / 5 + 13;
+    if (h % 14 === 0) h = h / 14 + a; else if (h % 15 === 2) h = h / 5 + 14;
+    if (h % 15 === 0) h = h / 15 + a; else if (h % 16 === 2) h = h / 5 + 15;
+    if (h % 16 === 0) h = h / 16 + a; else if (h % 17 === 2) h = h / 5 + 16;
+    if (h % 17 === 0) h = h / 17 + a; else if (h % 18 === 2) h = h / 5 + 17;
+    if (h % 18 === 0) h = h / 18 + a; else if (h % 19 === 2) h = h / 5 + 18;
+    if (h % 19 === 0) h = h / 19 + a; else if (h % 20 === 2) h = h / 5 + 19;
+    if (h % 20 === 0) h = h / 20 + a; else if (h % 21 === 2) h = h / 5 + 20;
+    if (h % 21 === 0) h = h / 21 + a; else if (h % 22 === 2) h = h / 5 + 21;
+    if (h % 22 === 0) h = h / 22 + a; else if (h % 23 === 2) h = h / 5 + 22;
+    if (h % 23 === 0) h = h / 23 + a; else if (h % 24 === 2) h = h / 5 + 23;
+    if (h % 24 === 0) h = h / 24 + a; else if (h % 25 === 2) h = h / 5 + 24;
+    if (h % 25 === 0) h = h / 25 + a; else if (h % 26 === 2) h = h / 5 + 25;
+    if (h % 26 === 0) h = h / 26 + a; else if (h % 27 === 2) h = h / 5 + 26;
+    if (h % 27 === 0) h = h / 27 + a; else if (h % 28 === 2) h = h / 5 + 27;
+    if (h % 28 === 0) h = h / 28 + a; else if (h % 29 === 2) h = h / 5 + 28;
+    if (h % 29 === 0) h = h / 29 + a; else if (h % 30 === 2) h = h / 5 + 29;
+    h = (h * 2654435761) ^ (h >> 15);
+  }
+  if (h === 0) return u64(1);
+  return h;
+}
+export const p = xdp((ctx, bpf) => {
+  out.value[0] = mix(g.value, 5, 4);
+  out.value[1] = mix(g.value + 1, 5, 4);
+  out.value[2] = mix(g.value, 5, 4);
+  out.value[3] = mix(g.value, g.value, 4);
+  return 2;
+});
+`,
+    (c) => {
+      const [first, , third] = c.variable<bigint[]>("out").value;
+      assert.is(third, first);
+      assert.ok(first !== 0n);
+    },
+  );
+});
