@@ -188,7 +188,7 @@ export function checkAluOp(env: Env, i: number): void {
     checkRegArg(env, dstRegno, SRC_OP);
     const dst = env.regs[dstRegno]!;
     if (isPointerValue(env, dst)) reject(env, EACCES, `R${dstRegno} pointer arithmetic prohibited\n`);
-    if (op === BPF_NEG && dst.type === SCALAR_VALUE) {
+    if (dst.type === SCALAR_VALUE) {
       checkRegArg(env, dstRegno, DST_OP_NO_MARK);
       srcCopy.copyFrom(dst);
       adjustScalarMinMaxVals(env, i, dst, srcCopy);
@@ -212,5 +212,5 @@ export function checkAluOp(env: Env, i: number): void {
     checkRegArg(env, dstRegno, DST_OP_NO_MARK);
     adjustReg(env, i);
   }
-  if (env.testRegInvariants) regBoundsSanity(env, env.regs[dstRegno]!, "alu");
+  regBoundsSanity(env, env.regs[dstRegno]!, "alu");
 }

@@ -1,6 +1,6 @@
 /** Arithmetic on two scalars: which operations are followed, and in which order their parts are computed. */
 import { BPF_ADD, BPF_AND, BPF_ARSH, BPF_LSH, BPF_MUL, BPF_NEG, BPF_OR, BPF_RSH, BPF_SUB, BPF_XOR } from "../../asm/opcode.ts";
-import { RegState, markRegKnown } from "../reg-state.ts";
+import { RegState, markRegKnown, setUnbounded } from "../reg-state.ts";
 import { scalar32MinMaxAdd, scalar32MinMaxMul, scalar32MinMaxSub, scalarMinMaxAdd, scalarMinMaxMul, scalarMinMaxSub } from "./arith.ts";
 import {
   scalar32Arsh,
@@ -16,9 +16,9 @@ import {
   scalarMinMaxXor,
   scalarRsh,
 } from "./bits.ts";
-import { zextSubreg } from "./extend.ts";
+import { coerceRegToSize, zextSubreg } from "./extend.ts";
 import { regBoundsSync } from "./sync.ts";
-import { tnumAddReg, tnumAndReg, tnumMulReg, tnumOrReg, tnumSubReg, tnumXorReg } from "./tnum.ts";
+import { tnumAddReg, tnumAndReg, tnumBswapReg, tnumMulReg, tnumOrReg, tnumSubReg, tnumXorReg } from "./tnum.ts";
 
 const negated = new RegState();
 
@@ -92,4 +92,20 @@ export function scalarAlu(code: number, is32: boolean, dst: RegState, src: RegSt
   if (is32) zextSubreg(dst);
   regBoundsSync(dst);
   return true;
+}
+
+/** Byte order of the machine the verifier runs on; the kernels simulated are little-endian. */
+const HOST_BIG_ENDIAN = false;
+
+/**
+ * BPF_END on a scalar (scalar_byte_swap): `bits` 16, 32 or 64, `alu64` for bswap, `toLe` for le,
+ * else be. A swap keeps the bits that are known and forgets the ranges.
+ */
+export function scalarByteSwap(dst: RegState, bits: number, alu64: boolean, toLe: boolean): void {
+  if (alu64 || toLe === HOST_BIG_ENDIAN) {
+    tnumBswapReg(dst, bits);
+    setUnbounded(dst);
+  }
+  if (bits < 64) coerceRegToSize(dst, bits / 8);
+  regBoundsSync(dst);
 }

@@ -1,11 +1,11 @@
 /** Scalars in a verification run: what adjust_scalar_min_max_vals, reg_set_min_max and reg_bounds_sanity_check do beyond computing. */
-import { BPF_ADD, BPF_ALU64, BPF_AND, BPF_OR, BPF_SUB, classOf, codeOf } from "../../asm/opcode.ts";
+import { BPF_ADD, BPF_ALU64, BPF_AND, BPF_END, BPF_OR, BPF_SUB, BPF_TO_LE, classOf, codeOf, sourceOf } from "../../asm/opcode.ts";
 import { EACCES, EFAULT, SCALAR_VALUE } from "../constants.ts";
 import { type Env, reject } from "../env.ts";
 import { pushStack } from "../explore-state.ts";
 import { sanitizeValAlu } from "../ptr-alu.ts";
 import { type RegState, markRegKnown, markRegUnknown, setUnbounded } from "../reg-state.ts";
-import { scalarAlu } from "./alu.ts";
+import { scalarAlu, scalarByteSwap } from "./alu.ts";
 import { markReg32Known } from "./bits.ts";
 import { refinePaths } from "./branch.ts";
 import { boundsViolation, violationText } from "./invariants.ts";
@@ -43,12 +43,16 @@ function maybeForkScalars(env: Env, insnIdx: number, dst: RegState): void {
 }
 
 /**
- * adjust_scalar_min_max_vals: the arithmetic instruction at `insnIdx` on scalars. `src` must not
+ * adjust_scalar_min_max_vals: the arithmetic instruction or byte swap at `insnIdx` on scalars. `src` must not
  * be `dst` (copy it first). Unknown results (division, shifts by something unknown) are not an error.
  */
 export function adjustScalarMinMaxVals(env: Env, insnIdx: number, dst: RegState, src: RegState): void {
   const insn = env.code[insnIdx]!;
   const code = codeOf(insn);
+  if (code === BPF_END) {
+    scalarByteSwap(dst, env.imm[insnIdx]!, classOf(insn) === BPF_ALU64, sourceOf(insn) === BPF_TO_LE);
+    return;
+  }
   if ((code === BPF_ADD || code === BPF_SUB) && !sanitizeValAlu(env, insnIdx)) {
     const op = code === BPF_ADD ? "add" : "sub";
     reject(env, EACCES, `R${env.dst[insnIdx]!} tried to ${op} from different maps, paths or scalars, pointer arithmetic with it prohibited for !root\n`);

@@ -31,6 +31,6 @@ export function violationText(r: RegState, ctx: string, violation: string): stri
     `verifier bug: REG INVARIANTS VIOLATION (${ctx}): ${violation} ` +
     `u64=[${hex64(r.uminLo, r.uminHi)}, ${hex64(r.umaxLo, r.umaxHi)}] s64=[${hex64(r.sminLo, r.sminHi)}, ${hex64(r.smaxLo, r.smaxHi)}] ` +
     `u32=[${h32(r.u32Min)}, ${h32(r.u32Max)}] s32=[${h32(r.s32Min)}, ${h32(r.s32Max)}] ` +
-    `var_off=(${hex64(r.valLo, r.valHi)}, ${hex64(r.maskLo, r.maskHi)})(1)\n`
+    `var_off=(${hex64(r.valLo, r.valHi)}, ${hex64(r.maskLo, r.maskHi)})\n`
   );
 }

@@ -3,8 +3,8 @@
  * each know something the others do not; a sync moves that knowledge around in the kernel's
  * order, which matters: the result is printed and compared.
  */
-import type { RegState } from "../reg-state.ts";
-import { tnumIntersectRange, tnumIntersectRange32 } from "./tnum.ts";
+import { type RegState, setKnownNumber } from "../reg-state.ts";
+import { stepHi, stepLo, tnumIntersectRange, tnumIntersectRange32, tnumStep } from "./tnum.ts";
 import { S32_MAX, S32_MIN, s64lt, u64lt } from "./words.ts";
 
 function raiseU32Min(r: RegState, x: number): void {
@@ -59,6 +59,28 @@ function updateReg64Bounds(r: RegState): void {
   lowerSmax(r, r.valLo | r.maskLo, r.valHi | (r.maskHi & S32_MAX));
   raiseUmin(r, r.valLo, r.valHi);
   lowerUmax(r, r.valLo | r.maskLo, r.valHi | r.maskHi);
+  if (!isKnown(r)) findSingleMember(r);
+}
+
+const isKnown = (r: RegState): boolean =>
+  (r.maskLo | r.maskHi | (r.uminLo ^ r.valLo) | (r.uminHi ^ r.valHi) | (r.umaxLo ^ r.valLo) | (r.umaxHi ^ r.valHi)) === 0;
+
+/** Only one member of the tnum may lie in the unsigned range (7.0, and the stable kernels before it). */
+function findSingleMember(r: RegState): void {
+  const { uminLo, uminHi } = r;
+  tnumStep(r, uminLo, uminHi);
+  const lo = stepLo;
+  const hi = stepHi;
+  const pastMax = u64lt(r.umaxLo, r.umaxHi, lo, hi);
+  if ((((uminLo & ~r.maskLo) ^ r.valLo) | ((uminHi & ~r.maskHi) ^ r.valHi)) === 0) {
+    if (pastMax) setKnownNumber(r, uminLo, uminHi);
+    return;
+  }
+  if (lo === (r.valLo | r.maskLo) && hi === (r.valHi | r.maskHi)) setKnownNumber(r, lo, hi);
+  else if (!pastMax) {
+    tnumStep(r, lo, hi);
+    if (u64lt(r.umaxLo, r.umaxHi, stepLo, stepHi)) setKnownNumber(r, lo, hi);
+  }
 }
 
 /** __update_reg_bounds: ranges from the tnum. */
@@ -105,6 +127,13 @@ function deduce32(r: RegState): void {
   if (r.s32Min >>> 0 <= r.s32Max >>> 0) {
     raiseU32Min(r, r.s32Min);
     lowerU32Max(r, r.s32Max);
+  } else if (r.u32Max >>> 0 < r.s32Min >>> 0) {
+    // Unsigned, the signed range is [0, s32Max] and [s32Min, max]; only the first is possible.
+    r.s32Min = r.u32Min;
+    lowerU32Max(r, r.s32Max);
+  } else if (r.s32Max >>> 0 < r.u32Min >>> 0) {
+    r.s32Max = r.u32Max;
+    raiseU32Min(r, r.s32Min);
   }
 }
 
@@ -118,7 +147,7 @@ function deduce64(r: RegState): void {
     raiseUmin(r, r.sminLo, r.sminHi);
     lowerUmax(r, r.smaxLo, r.smaxHi);
   } else if (u64lt(r.umaxLo, r.umaxHi, r.sminLo, r.sminHi)) {
-    // Unsigned, the signed range is [0, smax] and [smin, max]; only the first is possible.
+    // As in deduce32.
     r.sminLo = r.uminLo;
     r.sminHi = r.uminHi;
     lowerUmax(r, r.smaxLo, r.smaxHi);

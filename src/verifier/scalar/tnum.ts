@@ -4,7 +4,7 @@
  * the tnum of `dst` only; ranges stay.
  */
 import type { RegState } from "../reg-state.ts";
-import { add64, resHi, resLo, sar64, shl64, shr64, sub64 } from "./words.ts";
+import { add64, resHi, resLo, sar64, shl64, shr64, sub64, u64lt } from "./words.ts";
 
 /** tnum_add */
 export function tnumAddReg(dst: RegState, src: RegState): void {
@@ -164,6 +164,25 @@ export function tnumCastReg(dst: RegState, bytes: number): void {
   }
 }
 
+const swab32 = (x: number): number => (x << 24) | ((x & 0xff00) << 8) | ((x >>> 8) & 0xff00) | (x >>> 24);
+
+/** tnum_bswap16, 32, 64: the low bytes in reverse order, zero above. */
+export function tnumBswapReg(dst: RegState, bits: number): void {
+  const vLo = swab32(dst.valLo);
+  const mLo = swab32(dst.maskLo);
+  if (bits === 64) {
+    dst.valLo = swab32(dst.valHi);
+    dst.maskLo = swab32(dst.maskHi);
+    dst.valHi = vLo;
+    dst.maskHi = mLo;
+    return;
+  }
+  dst.valLo = bits === 16 ? vLo >>> 16 : vLo;
+  dst.maskLo = bits === 16 ? mLo >>> 16 : mLo;
+  dst.valHi = 0;
+  dst.maskHi = 0;
+}
+
 /** dst's tnum = tnum_range(min, max): the bits above the highest one that differs are known. */
 export function tnumSetRange(dst: RegState, minLo: number, minHi: number, maxLo: number, maxHi: number): void {
   const deltaHi = onesBelow(minHi ^ maxHi);
@@ -195,6 +214,41 @@ export function tnumIntersectRange32(dst: RegState, min: number, max: number): v
   const mu = dst.maskLo & delta;
   dst.valLo = (dst.valLo | (min & ~delta)) & ~mu;
   dst.maskLo = mu;
+}
+
+/** Smallest member of r's tnum that is greater than z, in stepLo, stepHi (tnum_step); the largest member when none is. */
+export let stepLo = 0;
+export let stepHi = 0;
+
+export function tnumStep(r: RegState, zLo: number, zHi: number): void {
+  const { valLo, valHi, maskLo, maskHi } = r;
+  const maxLo = valLo | maskLo;
+  const maxHi = valHi | maskHi;
+  if (!u64lt(zLo, zHi, maxLo, maxHi)) {
+    stepLo = maxLo;
+    stepHi = maxHi;
+    return;
+  }
+  if (u64lt(zLo, zHi, valLo, valHi)) {
+    stepLo = valLo;
+    stepHi = valHi;
+    return;
+  }
+  // The highest known bit in which z differs decides; the free bits above it are those of z.
+  const dHi = (zHi ^ valHi) & ~maskHi;
+  const dLo = dHi !== 0 ? 0 : (zLo ^ valLo) & ~maskLo;
+  const belowHi = onesBelow(dHi);
+  const belowLo = dHi !== 0 ? -1 : onesBelow(dLo);
+  const top = dHi !== 0 ? dHi & ~(belowHi >>> 1) & valHi : dLo & ~(belowLo >>> 1) & valLo;
+  if (top !== 0) {
+    stepLo = (zLo & maskLo & ~belowLo) | valLo;
+    stepHi = (zHi & maskHi & ~belowHi) | valHi;
+    return;
+  }
+  // z is larger there, or a member: the free bits above, counted as one number, go up by one.
+  add64(zLo | ~maskLo | belowLo, zHi | ~maskHi | belowHi, 1, 0);
+  stepLo = (resLo & maskLo) | valLo;
+  stepHi = (resHi & maskHi) | valHi;
 }
 
 /** tnum_in(old, cur): every value cur allows is one old allows. */
