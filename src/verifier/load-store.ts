@@ -85,7 +85,7 @@ export function checkLoad(env: Env, i: number, strictOnce: boolean, isLdsx: bool
   const type = env.regs[src]!.type;
   checkMemAccess(env, i, src, env.off[i]!, sizeOf(env.code[i]!), BPF_READ, dst, strictOnce, isLdsx);
   saveAuxPtrType(env, i, type, allowTrustMismatch);
-  if (env.testRegInvariants) regBoundsSanity(env, env.regs[dst]!, what);
+  regBoundsSanity(env, env.regs[dst]!, what);
 }
 
 /** check_store_reg: *(size *)(dst + off) = src */
