@@ -2,7 +2,6 @@
 
 /** "%#llx" */
 export function hex64(lo: number, hi: number): string {
-  if ((lo | hi) === 0) return "0";
   return hi === 0 ? `0x${(lo >>> 0).toString(16)}` : `0x${(hi >>> 0).toString(16)}${(lo >>> 0).toString(16).padStart(8, "0")}`;
 }
 

@@ -92,9 +92,11 @@ export function scrubSlot(types: number): number {
 
 /** grow_stack_state: the frame tracks at least `size` bytes; the subprogram's depth follows. */
 export function growStackState(env: Env, f: FuncState, size: number): void {
-  f.growStack(((size + 7) >> 3) - 1);
+  const n = (size + 7) >> 3;
+  if (f.stack.length >= n) return;
+  f.growStack(n - 1);
   const sub = env.subprogs[f.subprogno]!;
-  if (sub.stackDepth < size) sub.stackDepth = size;
+  if (sub.stackDepth < n * 8) sub.stackDepth = n * 8;
 }
 
 /** A scalar about to be copied gets an id, so that later refinements reach both (assign_scalar_id_before_mov). */

@@ -165,7 +165,7 @@ export function verify(load: ProgLoad, options: VerifyOptions = {}): Verdict {
     errno = e.errno;
     message = lastLine(log.text());
   }
-  const depth = env.subprogs.map((s) => s.stackDepth).join("+");
+  const depth = depthText(env, errno === 0);
   if ((log.level & 4) !== 0) log.write(`verification time 0 usec\nstack depth ${depth}\n`);
   log.write(
     `processed ${env.insnProcessed} insns (limit 1000000) max_states_per_insn ${env.maxStatesPerInsn} total_states ${env.totalStates} peak_states ${env.peakStates} mark_read 0\n`,
@@ -181,6 +181,16 @@ export function verify(load: ProgLoad, options: VerifyOptions = {}): Verdict {
     maxStatesPerInsn: env.maxStatesPerInsn,
     stackDepth: depth,
   };
+}
+
+/** Stack of each subprogram; functions without a reachable insn are gone once a program is accepted. */
+function depthText(env: Env, accepted: boolean): string {
+  const kept = env.subprogs.filter((s, n) => {
+    if (n === 0 || !accepted || !env.bpfCapable) return true;
+    for (let i = s.start; i < subprogEnd(env, n); i++) if (env.aux[i]!.seen !== 0) return true;
+    return false;
+  });
+  return kept.map((s) => s.stackDepth).join("+");
 }
 
 function lastLine(text: string): string {

@@ -99,7 +99,7 @@ for (const t of programs) {
   let v: Verdict;
   const t0 = performance.now();
   try {
-    v = verify(corpus.load(t), { logLevel: args.logs ? 2 : 4 });
+    v = verify(corpus.load(t), { logLevel: args.logs ? 6 : 4 });
   } catch (e) {
     const stack = e instanceof Error ? `${e.message} ${(e.stack ?? "").split("\n").slice(1, 3).map((l) => l.trim().replace(/.*\/src\//, "")).join(" < ")}` : String(e);
     crashes.add(stack.slice(0, 200), name);
