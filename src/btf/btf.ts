@@ -277,10 +277,12 @@ export class Btf {
   searchFlavours(name: string): number[] | undefined {
     if (this.#names !== undefined || this.strings.bytes.length <= SEARCH_ABOVE || ++this.#searches > SEARCHES) return undefined;
     const wanted = new Set<number>();
-    for (let btf: Btf | undefined = this; btf !== undefined; btf = btf.base) {
-      for (const offset of btf.strings.offsetsOf(name, FLAVOURS)) wanted.add(offset);
-      for (const offset of btf.strings.offsetsOfPrefix(`${name}___`, FLAVOURS)) wanted.add(offset);
-    }
+    const collect = ({ strings, base }: Btf): void => {
+      for (const offset of strings.offsetsOf(name, FLAVOURS)) wanted.add(offset);
+      for (const offset of strings.offsetsOfPrefix(`${name}___`, FLAVOURS)) wanted.add(offset);
+      if (base !== undefined) collect(base);
+    };
+    collect(this);
     if (wanted.size >= FLAVOURS) return undefined;
     const ids: number[] = [];
     for (const offset of wanted) this.#typesNamedAt(offset, ids);
