@@ -267,6 +267,7 @@ function progSpec(
       case "map-value":
         return { ...r, map: dataMaps.get(r.map) ?? r.map };
       case "kfunc":
+        return { ...r, btfTypeId: btf.kfunc(r.name) };
       case "ksym":
         return { ...r, btfTypeId: 0 };
       default:

@@ -30,6 +30,7 @@ export class LocalBtf {
   readonly #locals = new Map<LocalType, number>();
   readonly #pointers = new Map<number, number>();
   readonly #forwards = new Map<string, number>();
+  readonly #kfuncs = new Map<string, number>();
   #ctxProto: number | undefined;
 
   constructor(options: LocalBtfOptions) {
@@ -140,6 +141,22 @@ export class LocalBtf {
     const u64 = this.#int("unsigned long long", 8, false);
     const type = this.builder.add({ kind: "func_proto", type: u64, params: params.map((p) => ({ name: p, type: u64 })) });
     return this.builder.add({ kind: "func", name, type, linkage: "static" });
+  }
+
+  /** The extern FUNC of a kernel function; 0 when the kernel's BTF does not have it. */
+  kfunc(name: string): number {
+    const known = this.#kfuncs.get(name);
+    if (known !== undefined) return known;
+    const { kernel } = this.#options;
+    const proto = kernel?.prototype(name);
+    let id = 0;
+    if (kernel !== undefined && proto !== undefined) {
+      const params = proto.params.map((p) => ({ name: p.name, type: this.#copy(kernel.btf, p.type) }));
+      const type = this.builder.add({ kind: "func_proto", type: this.#copy(kernel.btf, proto.type), params });
+      id = this.builder.add({ kind: "func", name, type, linkage: "extern" });
+    }
+    this.#kfuncs.set(name, id);
+    return id;
   }
 
   /** Id of the local copy of a kernel type. */

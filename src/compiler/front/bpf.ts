@@ -8,6 +8,7 @@ import { describe } from "./context.ts";
 import { attachTypeOf, btfArg, progTypeName } from "./contexts.ts";
 import { callHelper, helperFor, helperNames } from "./helper-call.ts";
 import { kernelBuiltin, KERNEL_NAMES } from "./kernel-builtins.ts";
+import { kfuncBuiltin, kfuncNames } from "./kfunc-call.ts";
 import { isMap } from "./module.ts";
 import { printk } from "./printk.ts";
 import { copyOf, readMemory, stringAt } from "./reads.ts";
@@ -121,7 +122,9 @@ function member(fn: Fn, name: string, node: Ast): Val {
       },
     };
   }
-  return fn.report("BPF3002", node, { name, hint: hint(name, [...Object.keys(SHORT), ...KERNEL_NAMES, ...helperNames()]) });
+  const kfunc = kfuncBuiltin(fn, name, node);
+  if (kfunc !== undefined) return kfunc;
+  return fn.report("BPF3002", node, { name, hint: hint(name, [...Object.keys(SHORT), ...KERNEL_NAMES, ...helperNames(), ...kfuncNames()]) });
 }
 
 function allowed(fn: Fn, id: number, name: string, node: Ast): boolean {

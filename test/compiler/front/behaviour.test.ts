@@ -551,3 +551,62 @@ export const p = xdp((ctx, bpf) => {
     },
   );
 });
+
+test("kernel functions are called by name, typed by BTF", () => {
+  requires({ ...needs, kernel: "6.2" });
+  const c = loaded(
+    `import { global, tpBtf, u32 } from "bpfkit";
+export const seen = global(u32, 0);
+export const p = tpBtf("sched_process_exit", (_ctx, bpf) => {
+  bpf.rcuReadLock();
+  const t = bpf.taskFromPid(1);
+  if (t) {
+    seen.value = t.tgid;
+    bpf.taskRelease(t);
+  }
+  bpf.rcuReadUnlock();
+});`,
+    { btf: runningBtf() },
+  );
+  c.close();
+});
+
+test("contexts of many program types", () => {
+  requires(needs);
+  const c = loaded(
+    `import { cgroupArray, cgroupSockAddr, iter, kprobe, kretprobe, perfEventArray, char, reuseportSockarray, skLookup, skMsg, skReuseport, sockOps, sockhash, sockmap, struct, tc, TC, u32, uprobe, interval, rawTracepoint } from "bpfkit";
+const K = struct({ ip: u32, port: u32 });
+export const sm = sockmap();
+export const sh = sockhash(K);
+export const rs = reuseportSockarray();
+export const cg = cgroupArray();
+const Big = struct({ pid: u32, a: char(256), b: char(200) });
+export const big = perfEventArray(Big);
+export const a = skMsg((ctx) => sh.redirect(ctx, { ip: ctx.remote_ip4, port: ctx.local_port }));
+export const b = sockOps((ctx) => { if (ctx.op === 4 && sm.set(ctx, 3)) ctx.reply = 1; return 1; });
+export const d = skReuseport((ctx) => (rs.select(ctx, 0) ? 1 : 0));
+export const e = tc((ctx, bpf) => {
+  ctx.mark = 5;
+  ctx.cb[0] = 7;
+  const x = ctx.packet(K, 4);
+  if (x && x.ip === 5) return TC.SHOT;
+  return bpf.skbStoreBytes(ctx, 4, K({ ip: 1 }), 8, 0) < 0 ? TC.SHOT : TC.OK;
+});
+export const f = kprobe("do_exit", (_ctx, bpf) => {
+  const t = bpf.cast(bpf.arg(0), "task_struct");
+  return t.pid > 5 && t.real_parent.comm === "bash" ? 1 : 0;
+});
+export const g = kretprobe("do_exit", (_ctx, bpf) => (bpf.ret() === 5 ? 1 : 0));
+export const h = uprobe({ binary: "bash", symbol: "readline" }, (_ctx, bpf) => (bpf.str(bpf.arg(0), 32) === "x" && cg.hasCurrentTask(0) ? 1 : 0));
+export const i = skLookup((ctx) => (ctx.local_port === 7 ? 0 : 1));
+export const j = cgroupSockAddr("connect4", (ctx) => { ctx.user_ip4 = 0x7f000001; return 1; });
+export const k = iter("task", (ctx) => { const t = ctx.task; if (!t) return 0; return t.pid === 1 ? 0 : 0; });
+export const l = interval({ ms: 100 }, (ctx) => (ctx.sample_period > 4 && ctx.regs.ip > 5 ? 1 : 0));
+export const m = rawTracepoint("sys_enter", (ctx, bpf) => {
+  big.emit({ pid: bpf.pid(), a: bpf.comm(), b: "x" });
+  return ctx.args[1] === 5 ? 1 : 0;
+});`,
+    { btf: runningBtf() },
+  );
+  c.close();
+});
