@@ -20,23 +20,27 @@ import {
   codeOf,
   sourceOf,
 } from "../asm/opcode.ts";
-import { BPF_ADD_CONST, DST_OP, DST_OP_NO_MARK, EACCES, EINVAL, PTR_TO_ARENA, SCALAR_VALUE, SRC_OP } from "./constants.ts";
+import { DST_OP, DST_OP_NO_MARK, EACCES, EINVAL, PTR_TO_ARENA, SCALAR_VALUE, SRC_OP } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
 import { fls64, u64 } from "./num.ts";
 import { markChainPrecision } from "./precision.ts";
 import { ALU_STRING, adjustPtrMinMaxVals } from "./ptr-alu.ts";
 import { checkRegArg, isPointerValue } from "./reg-arg.ts";
 import { RegState, markRegKnown, markRegKnownS32, markRegUnknown } from "./reg-state.ts";
-import { adjustScalarMinMaxVals, coerceRegToSizeSx, coerceSubregToSizeSx, regBoundsSanity, regBoundsSync, zextSubreg } from "./scalar/index.ts";
+import {
+  adjustScalarMinMaxVals,
+  clearScalarId,
+  coerceRegToSizeSx,
+  coerceSubregToSizeSx,
+  linkByConst,
+  regBoundsSanity,
+  regBoundsSync,
+  zextSubreg,
+} from "./scalar/index.ts";
 import { assignScalarIdBeforeMov } from "./stack.ts";
 
 const offReg = new RegState();
 const srcCopy = new RegState();
-
-function clearScalarId(r: RegState): void {
-  r.id = 0;
-  r.off = 0;
-}
 
 /** adjust_reg_min_max_vals: every operation but mov, neg and byte swaps. */
 function adjustReg(env: Env, i: number): void {
@@ -88,16 +92,14 @@ function adjustReg(env: Env, i: number): void {
     srcCopy.copyFrom(src);
     src = srcCopy;
   }
-  const delta = (src.maskLo | src.maskHi) === 0 ? u64(src.valLo, src.valHi) : -1;
-  const deltaLo = src.valLo;
+  const is32 = classOf(code) !== BPF_ALU64;
+  const { valLo, valHi } = src;
+  const isConst = (src.maskLo | (is32 ? 0 : src.maskHi)) === 0;
+  const fits32 = dst.umaxHi === 0;
   adjustScalarMinMaxVals(env, i, dst, src);
-  if (env.bpfCapable && op === BPF_ADD && classOf(code) === BPF_ALU64 && dst.id !== 0 && delta >= 0 && !(isX && srcRegno === dstRegno)) {
-    if ((dst.id & BPF_ADD_CONST) !== 0 || delta > 0x7fff_ffff) clearScalarId(dst);
-    else {
-      dst.id |= BPF_ADD_CONST;
-      dst.off = deltaLo;
-    }
-  } else clearScalarId(dst);
+  const links = env.bpfCapable && (op === BPF_ADD || op === BPF_SUB) && dst.id !== 0 && isConst && !(isX && srcRegno === dstRegno);
+  if (links) linkByConst(dst, valLo, valHi, op === BPF_SUB, is32, fits32);
+  else clearScalarId(dst);
 }
 
 function moveReg(env: Env, i: number): void {

@@ -57,8 +57,8 @@ import { findPrevEntry, widenImpreciseScalars } from "./prune.ts";
 import { sanitizeSpeculativePath } from "./ptr-alu.ts";
 import { changeRegs, releaseReferenceNomark } from "./refs.ts";
 import { checkRegArg, isPointerValue } from "./reg-arg.ts";
-import { RegState, markRegKnownS32, setKnownNumber } from "./reg-state.ts";
-import { flipOpcode, isBranchTaken, regSetMinMax, scalar32MinMaxAdd, scalarMinMaxAdd, tnumAddReg } from "./scalar/index.ts";
+import { type RegState, markRegKnownS32 } from "./reg-state.ts";
+import { flipOpcode, isBranchTaken, regSetMinMax, syncLinkedReg } from "./scalar/index.ts";
 import { type LinkedReg, type VerifierState, isSpilledSlot } from "./state.ts";
 
 const BPF_MAP_TYPE_SOCKMAP = 15;
@@ -280,8 +280,6 @@ function collectLinkedRegs(st: VerifierState, idIn: number, set: LinkedReg[]): v
   }
 }
 
-const deltaReg = new RegState();
-
 /** sync_linked_regs: what is now known of `known` holds for the registers linked to it. */
 function syncLinkedRegs(st: VerifierState, known: RegState, set: readonly LinkedReg[]): void {
   for (const e of set) {
@@ -289,22 +287,7 @@ function syncLinkedRegs(st: VerifierState, known: RegState, set: readonly Linked
     const cur = e.isReg ? f.regs[e.regno]! : f.stack[e.regno]!.reg;
     if (cur.type !== SCALAR_VALUE || cur === known) continue;
     if ((cur.id & ~BPF_ADD_CONST) !== (known.id & ~BPF_ADD_CONST)) continue;
-    const r = e.isReg ? cur : f.slotForWrite(e.regno).reg;
-    if (((r.id & BPF_ADD_CONST) === 0 && (known.id & BPF_ADD_CONST) === 0) || r.off === known.off) {
-      r.copyFrom(known);
-      continue;
-    }
-    const off = r.off;
-    const id = r.id;
-    const delta = off - known.off;
-    deltaReg.type = SCALAR_VALUE;
-    setKnownNumber(deltaReg, delta | 0, delta < 0 ? -1 : 0);
-    r.copyFrom(known);
-    r.off = off;
-    r.id = id;
-    scalar32MinMaxAdd(r, deltaReg);
-    scalarMinMaxAdd(r, deltaReg);
-    tnumAddReg(r, deltaReg);
+    syncLinkedReg(e.isReg ? cur : f.slotForWrite(e.regno).reg, known);
   }
 }
 

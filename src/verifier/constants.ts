@@ -109,8 +109,10 @@ export const MAX_PACKET_OFF = 0xffff;
 export const BPF_MAX_VAR_OFF = 1 << 29;
 export const BPF_MAX_VAR_SIZ = 1 << 29;
 export const BPF_DYNPTR_NR_SLOTS = 2;
-/** Bit 31 of a scalar's id: it is a linked scalar plus a constant in `off`. */
-export const BPF_ADD_CONST = 0x8000_0000 | 0;
+/** Top bits of a scalar's id: it is a linked scalar plus a constant in `off`, by a 64-bit or a 32-bit addition. */
+export const BPF_ADD_CONST64 = 0x8000_0000 | 0;
+export const BPF_ADD_CONST32 = 0x4000_0000;
+export const BPF_ADD_CONST = BPF_ADD_CONST64 | BPF_ADD_CONST32;
 export const BPF_MAX_LOOPS = 8 * 1024 * 1024;
 export const BTF_MAX_ITER_DEPTH = 64;
 

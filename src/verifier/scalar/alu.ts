@@ -102,7 +102,12 @@ const HOST_BIG_ENDIAN = false;
  * else be. A swap keeps the bits that are known and forgets the ranges.
  */
 export function scalarByteSwap(dst: RegState, bits: number, alu64: boolean, toLe: boolean): void {
-  if (alu64 || toLe === HOST_BIG_ENDIAN) {
+  const swaps = alu64 || toLe === HOST_BIG_ENDIAN;
+  if (swaps || bits < 64) {
+    dst.id = 0;
+    dst.off = 0;
+  }
+  if (swaps) {
     tnumBswapReg(dst, bits);
     setUnbounded(dst);
   }

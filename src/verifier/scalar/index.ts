@@ -5,6 +5,7 @@ export { markReg32Known } from "./bits.ts";
 export { flipOpcode, isBranchTaken, refinePaths, regsRefine, revOpcode } from "./branch.ts";
 export { adjustScalarMinMaxVals, regBoundsSanity, regSetMinMax } from "./check.ts";
 export { coerceRegToSize, coerceRegToSizeSx, coerceSubregToSizeSx, zextSubreg } from "./extend.ts";
+export { clearScalarId, linkByConst, syncLinkedReg } from "./linked.ts";
 export { boundsViolation, violationText } from "./invariants.ts";
 export { regBoundsSync } from "./sync.ts";
 export { tnumAddReg, tnumIn, tnumSetRange, tnumSubReg } from "./tnum.ts";
