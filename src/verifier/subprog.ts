@@ -16,7 +16,8 @@ import {
   codeOf,
   modeOf,
 } from "../asm/opcode.ts";
-import { addKfuncCall, findExceptionCallback } from "./calls/index.ts";
+import { findExceptionCallback } from "./btf-info.ts";
+import { addKfuncCall } from "./calls/index.ts";
 import { BPF_MAX_SUBPROGS, E2BIG, EINVAL, EPERM } from "./constants.ts";
 import { type Env, type Subprog, reject } from "./env.ts";
 import { jumpOffset } from "./successors.ts";

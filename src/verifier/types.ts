@@ -92,13 +92,9 @@ export interface Calls {
   checkGlobalSubprogReturnCode(env: Env): void;
   /** check_attach_btf_id, struct_ops (check_struct_ops_btf_id), called before do_check. */
   checkAttachBtfId(env: Env): void;
-  /** check_btf_info: func_info, line_info, core relos; fills env.funcInfo, env.lineInfo, subprog names. `early` is the first pass. */
-  checkBtfInfoEarly(env: Env): void;
-  checkBtfInfo(env: Env): void;
+  // check_btf_info, func_info, line_info and the exception callback are the core's: btf-info.ts.
   /** add_kfunc_call for every kfunc call: fills env.kfuncs. */
   addKfuncCall(env: Env, insnIdx: number): void;
-  /** bpf_find_exception_callback_insn_off: insn of the exception callback named by the main program's decl tag; 0 if none. */
-  findExceptionCallback(env: Env): number;
   /** check_pseudo_btf_id (ld_imm64 src 3): fills aux.btfVar. */
   checkPseudoBtfId(env: Env, insnIdx: number): void;
   /** check_map_prog_compatibility */

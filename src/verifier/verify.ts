@@ -1,6 +1,7 @@
 /** The entry: one program, everything BPF_PROG_LOAD would be given, and the kernel's verdict. */
 import { BPF_JCOND, BPF_JMP } from "../asm/opcode.ts";
-import { checkAttachBtfId, checkBtfInfo, checkBtfInfoEarly, setupEntryRegs } from "./calls/index.ts";
+import { checkBtfInfo, checkBtfInfoEarly } from "./btf-info.ts";
+import { checkAttachBtfId, setupEntryRegs } from "./calls/index.ts";
 import type { ProgLoad } from "./capture.ts";
 import { checkCfg, computePostorder, markFastcallPatterns, removeFastcallSpills } from "./cfg.ts";
 import { Env } from "./env.ts";
