@@ -41,7 +41,11 @@ function generateFunc(f: Func, target: Target): Placed {
 export function escapingSlots(f: Func): Set<number> {
   const escaped = new Set<number>();
   const slotOf = (v: Inst): number | undefined =>
-    v.op === "slot" ? v.slot!.id : v.op === "add" && v.args[0]!.op === "slot" && v.args[1]!.op === "const" ? v.args[0]!.slot!.id : undefined;
+    v.op === "slot"
+      ? v.slot!.id
+      : v.op === "add" && v.args[0]!.op === "slot" && v.args[1]!.op === "const"
+        ? v.args[0]!.slot!.id
+        : undefined;
   const escape = (v: Inst): void => {
     const s = slotOf(v);
     if (s !== undefined) escaped.add(s);
@@ -83,7 +87,8 @@ function checkCombinedStack(funcs: readonly Func[], placed: readonly Placed[]): 
     let below: { size: number; chain: string[] } = { size: 0, chain: [] };
     for (const b of placed[k]!.func.blocks) {
       for (const { ref } of b.insts) {
-        const callee = ref !== undefined && (ref.kind === "subprog" || ref.kind === "func") ? index.get(ref.name) : undefined;
+        const callee =
+          ref !== undefined && (ref.kind === "subprog" || ref.kind === "func") ? index.get(ref.name) : undefined;
         if (callee === undefined) continue;
         const d = deepest(callee, [...path, k]);
         if (d.size > below.size) below = d;

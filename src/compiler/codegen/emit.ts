@@ -1,10 +1,19 @@
 /** Laying the functions of a program behind each other and fixing jumps, calls and stack offsets. */
 import type { Insn } from "../../asm/insn.ts";
-import { BPF_JA, BPF_JMP32, BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from "../../asm/opcode.ts";
+import {
+  BPF_JA,
+  BPF_JMP32,
+  BPF_PSEUDO_BTF_ID,
+  BPF_PSEUDO_CALL,
+  BPF_PSEUDO_FUNC,
+  BPF_PSEUDO_KFUNC_CALL,
+  BPF_PSEUDO_MAP_FD,
+  BPF_PSEUDO_MAP_VALUE,
+} from "../../asm/opcode.ts";
 import type { Span } from "../../core/diagnostic.ts";
 import { BpfkitError } from "../../core/errors.ts";
 import type { CoreAccess } from "../ir/ir.ts";
-import { flipJump, jumpCanFlip } from "./isel.ts";
+import { flipJump, jumpCanFlip } from "./jumps.ts";
 import type { LBlock, LFunc, LInst } from "./lir.ts";
 import { ADD64_IMM, CALL, EXIT, JA, LD_IMM64, START } from "./lir.ts";
 import type { StackLayout } from "./slots.ts";
@@ -15,7 +24,13 @@ export type CodeRef =
   | { readonly kind: "map"; readonly insn: number; readonly map: string }
   | { readonly kind: "map-value"; readonly insn: number; readonly map: string; readonly offset: number }
   | { readonly kind: "kfunc"; readonly insn: number; readonly name: string; readonly weak: boolean }
-  | { readonly kind: "ksym"; readonly insn: number; readonly name: string; readonly weak: boolean; readonly typed: boolean }
+  | {
+      readonly kind: "ksym";
+      readonly insn: number;
+      readonly name: string;
+      readonly weak: boolean;
+      readonly typed: boolean;
+    }
   | { readonly kind: "func"; readonly insn: number; readonly target: number }
   | { readonly kind: "subprog"; readonly insn: number; readonly target: number };
 
@@ -75,7 +90,8 @@ class Emitter {
         const to = b.succs[0]!;
         if (to === next) continue;
         // Leaving takes as long as jumping to where that is done.
-        if (to.insts.length === 0 && to.term?.opcode === EXIT) this.#push({ opcode: EXIT, dst: 0, src: 0, off: 0, imm: 0 }, to.term.span, func);
+        if (to.insts.length === 0 && to.term?.opcode === EXIT)
+          this.#push({ opcode: EXIT, dst: 0, src: 0, off: 0, imm: 0 }, to.term.span, func);
         else this.#jump(JA, 0, 0, 0, to, undefined, jumps, func);
       } else if (t.opcode === EXIT) {
         this.#push({ opcode: EXIT, dst: 0, src: 0, off: 0, imm: 0 }, t.span, func);
@@ -93,7 +109,8 @@ class Emitter {
       const off = start.get(j.to)! - j.insn - 1;
       const i = this.#insns[j.insn]!;
       if ((off << 16) >> 16 === off) this.#insns[j.insn] = { ...i, off };
-      else if (i.opcode === JA && this.#target.isa >= 4) this.#insns[j.insn] = { opcode: BPF_JMP32 | BPF_JA, dst: 0, src: 0, off: 0, imm: off };
+      else if (i.opcode === JA && this.#target.isa >= 4)
+        this.#insns[j.insn] = { opcode: BPF_JMP32 | BPF_JA, dst: 0, src: 0, off: 0, imm: off };
       else {
         throw new BpfkitError(
           "CODE_TOO_LARGE",
@@ -111,7 +128,16 @@ class Emitter {
     }
     this.#insns.push(i);
   }
-  #jump(opcode: number, dst: number, src: number, imm: number, to: LBlock, span: Span | undefined, jumps: { insn: number; to: LBlock }[], func: LFunc): void {
+  #jump(
+    opcode: number,
+    dst: number,
+    src: number,
+    imm: number,
+    to: LBlock,
+    span: Span | undefined,
+    jumps: { insn: number; to: LBlock }[],
+    func: LFunc,
+  ): void {
     jumps.push({ insn: this.#insns.length, to });
     this.#push({ opcode, dst, src, off: 0, imm }, span, func);
   }
@@ -162,11 +188,19 @@ class Emitter {
     const start = new Map(this.#funcs.map((f) => [f.name, f.insn]));
     for (const c of this.#calls) {
       const target = start.get(c.name);
-      if (target === undefined) throw new BpfkitError("NO_FUNCTION", `a call needs the function ${c.name}, which the program does not have`);
+      if (target === undefined)
+        throw new BpfkitError("NO_FUNCTION", `a call needs the function ${c.name}, which the program does not have`);
       this.#insns[c.insn] = { ...this.#insns[c.insn]!, imm: target - c.insn - 1 };
       this.#refs.push({ kind: c.kind, insn: c.insn, target });
     }
     this.#refs.sort((a, b) => a.insn - b.insn);
-    return { insns: this.#insns, refs: this.#refs, coreRelos: this.#cores, lines: this.#lines, funcs: this.#funcs, stackSize };
+    return {
+      insns: this.#insns,
+      refs: this.#refs,
+      coreRelos: this.#cores,
+      lines: this.#lines,
+      funcs: this.#funcs,
+      stackSize,
+    };
   }
 }

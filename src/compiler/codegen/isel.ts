@@ -4,91 +4,119 @@
  * A first walk, backwards, counts which values are needed in a register once constants
  * went into immediates, addresses into offsets and comparisons into jumps; what nobody needs is never selected.
  */
-import { BPF_ALU, BPF_ALU64, BPF_AND, BPF_ARSH, BPF_ATOMIC, BPF_CMPXCHG, BPF_DIV, BPF_END, BPF_FETCH, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLE, BPF_JLT, BPF_JMP, BPF_JMP32, BPF_JNE, BPF_JSET, BPF_JSGE, BPF_JSGT, BPF_JSLE, BPF_JSLT, BPF_LDX, BPF_LSH, BPF_MEM, BPF_MEMSX, BPF_MOD, BPF_MUL, BPF_NEG, BPF_OR, BPF_ADD, BPF_RSH, BPF_ST, BPF_STX, BPF_SUB, BPF_TO_BE, BPF_TO_LE, BPF_X, BPF_XCHG, BPF_XOR, BPF_B, BPF_H, BPF_W, BPF_DW } from "../../asm/opcode.ts";
-import type { Span } from "../../core/diagnostic.ts";
-import type { Cfg, Loop } from "../ir/cfg.ts";
+import {
+  BPF_ALU,
+  BPF_ALU64,
+  BPF_AND,
+  BPF_ARSH,
+  BPF_ATOMIC,
+  BPF_CMPXCHG,
+  BPF_DIV,
+  BPF_END,
+  BPF_FETCH,
+  BPF_JMP,
+  BPF_JMP32,
+  BPF_JNE,
+  BPF_LDX,
+  BPF_LSH,
+  BPF_MEM,
+  BPF_MEMSX,
+  BPF_MOD,
+  BPF_MUL,
+  BPF_NEG,
+  BPF_OR,
+  BPF_ADD,
+  BPF_RSH,
+  BPF_ST,
+  BPF_STX,
+  BPF_SUB,
+  BPF_TO_BE,
+  BPF_TO_LE,
+  BPF_X,
+  BPF_XCHG,
+  BPF_XOR,
+  BPF_B,
+  BPF_H,
+  BPF_W,
+  BPF_DW,
+} from "../../asm/opcode.ts";
+import type { Cfg } from "../ir/cfg.ts";
 import { computeCfg, dominates, findLoops, loopDepths } from "../ir/cfg.ts";
 import type { Block, Cond, Edge, Func, Inst, Op, Size, Width } from "../ir/ir.ts";
 import { isLeaf, negateCond, swapCond } from "../ir/ir.ts";
 import type { LFunc, LSlot } from "./lir.ts";
-import { ADD64_IMM, CALL, EXIT, FIRST_VREG, FP, LBlock, LD_IMM64, LInst, MOV32, MOV64, MOV64_IMM, START } from "./lir.ts";
+import { CALL, EXIT, FP, LBlock, LInst, MOV32, MOV64, MOV64_IMM, START } from "./lir.ts";
+import { flipJump, isSigned, JMP_CODE, jumpCanFlip } from "./jumps.ts";
+import type { LoopLeaves } from "./leaves.ts";
+import { planLoops, slotOffset, wideKey } from "./leaves.ts";
+import { fitsImm, Materializer, MIN_S32 } from "./materialize.ts";
+import { sequence } from "./parallel-copy.ts";
+import { accessBase, accessOffset, countRegisterUses, isSelected } from "./register-uses.ts";
 import type { Target } from "./target.ts";
 
 const ALU_CODE: Readonly<Partial<Record<Op, number>>> = {
-  add: BPF_ADD, sub: BPF_SUB, mul: BPF_MUL, udiv: BPF_DIV, umod: BPF_MOD, sdiv: BPF_DIV, smod: BPF_MOD,
-  and: BPF_AND, or: BPF_OR, xor: BPF_XOR, shl: BPF_LSH, lshr: BPF_RSH, ashr: BPF_ARSH,
+  add: BPF_ADD,
+  sub: BPF_SUB,
+  mul: BPF_MUL,
+  udiv: BPF_DIV,
+  umod: BPF_MOD,
+  sdiv: BPF_DIV,
+  smod: BPF_MOD,
+  and: BPF_AND,
+  or: BPF_OR,
+  xor: BPF_XOR,
+  shl: BPF_LSH,
+  lshr: BPF_RSH,
+  ashr: BPF_ARSH,
 };
 const SIZE_BITS: Readonly<Record<Size, number>> = { 1: BPF_B, 2: BPF_H, 4: BPF_W, 8: BPF_DW };
-const JMP_CODE: Readonly<Record<Exclude<Cond, "nset">, number>> = {
-  eq: BPF_JEQ, ne: BPF_JNE, ugt: BPF_JGT, uge: BPF_JGE, ult: BPF_JLT, ule: BPF_JLE,
-  sgt: BPF_JSGT, sge: BPF_JSGE, slt: BPF_JSLT, sle: BPF_JSLE, set: BPF_JSET,
-};
-const ATOMIC_IMM = { add: BPF_ADD, or: BPF_OR, and: BPF_AND, xor: BPF_XOR, xchg: BPF_XCHG, cmpxchg: BPF_CMPXCHG } as const;
+const ATOMIC_IMM = {
+  add: BPF_ADD,
+  or: BPF_OR,
+  and: BPF_AND,
+  xor: BPF_XOR,
+  xchg: BPF_XCHG,
+  cmpxchg: BPF_CMPXCHG,
+} as const;
 
-const MIN_S32 = -0x8000_0000n;
-const MAX_S32 = 0x7fff_ffffn;
-function fitsImm(v: bigint): boolean {
-  return v >= MIN_S32 && v <= MAX_S32;
-}
-function fitsOff(v: number): boolean {
-  return (v << 16) >> 16 === v;
-}
 function commutes(op: Op): boolean {
   return op === "add" || op === "mul" || op === "and" || op === "or" || op === "xor";
 }
-function hasEffect(i: Inst): boolean {
-  switch (i.op) {
-    case "store":
-    case "atomic":
-      return true;
-    case "load":
-      return i.volatile;
-    case "call":
-      return !i.call!.pure;
-    default:
-      return false;
-  }
-}
-
 /** Selects instructions for `f`, whose IR must be legal for `target`. */
 export function selectFunc(f: Func, target: Target): LFunc {
   return new Selector(f, target).run();
 }
 
-class Selector {
+class Selector extends Materializer {
   readonly #f: Func;
   readonly #target: Target;
   readonly #cfg: Cfg;
   /** Register uses by instruction id. */
   readonly #uses: Int32Array;
   readonly #regs: Int32Array;
-  #nextReg = FIRST_VREG;
   #nextBlock: number;
   readonly #blocks: LBlock[] = [];
   readonly #heads: LBlock[];
   readonly #slots: LSlot[];
   /** The block parameters that edges pass a value to. */
-  readonly #passed = new Map<Inst, Inst[]>();
-  #cur!: LBlock;
-  #span: Span | undefined;
+  readonly #passed: ReadonlyMap<Inst, Inst[]>;
   /** Two-slot constants and addresses already in a register of the current block. */
   #wide = new Map<string, number>();
-  /** By block index: those that were made in front of the loop around it. */
-  readonly #hoisted: (Map<string, number> | undefined)[];
-  /** By block index: leaves to make at its end, for the loop that follows. */
-  readonly #before = new Map<number, { leaves: Map<string, Inst>; made: Map<string, number> }>();
+  readonly #loopLeaves: LoopLeaves;
 
   constructor(f: Func, target: Target) {
+    super();
     this.#f = f;
     this.#target = target;
     this.#cfg = computeCfg(f);
-    this.#uses = new Int32Array(f.instCount);
+    const { uses, passed } = countRegisterUses(f, this.#cfg.order);
+    this.#uses = uses;
+    this.#passed = passed;
     this.#regs = new Int32Array(f.instCount);
     this.#nextBlock = this.#cfg.order.length;
     const loops = findLoops(this.#cfg);
     const depth = loopDepths(this.#cfg, loops);
-    this.#hoisted = new Array<undefined>(this.#cfg.order.length).fill(undefined);
-    for (const l of loops) this.#planLoop(l);
+    this.#loopLeaves = planLoops(this.#cfg, loops);
     this.#heads = this.#cfg.order.map((b, k) => {
       const l = new LBlock(k);
       l.depth = depth[k]!;
@@ -100,123 +128,16 @@ class Selector {
 
   run(): LFunc {
     const { order } = this.#cfg;
-    for (let k = order.length - 1; k >= 0; k--) this.#count(order[k]!);
     for (let k = 0; k < order.length; k++) this.#block(order[k]!, this.#heads[k]!);
-    return { name: this.#f.name, blocks: this.#blocks, slots: this.#slots, regCount: this.#nextReg, span: this.#f.span };
-  }
-
-  /**
-   * Two-slot leaves that a loop without calls uses are made once, in the block in front of it. Nothing is kept over
-   * calls for that: making them again is cheaper than a spill.
-   */
-  #planLoop(loop: Loop): void {
-    const { order, preds } = this.#cfg;
-    // The outermost loop comes first and decides.
-    if (this.#hoisted[loop.header] !== undefined) return;
-    const outside = preds[loop.header]!.filter((p) => !loop.blocks.includes(p));
-    if (outside.length !== 1 || order[outside[0]!]!.term!.op !== "jmp") return;
-    const leaves = new Map<string, Inst>();
-    for (const b of loop.blocks) {
-      for (const i of order[b]!.insts) {
-        if (i.op === "call") return;
-        for (const a of i.args) {
-          const key = wideKey(a);
-          if (key !== undefined) leaves.set(key, a);
-        }
-      }
-    }
-    if (leaves.size === 0 || leaves.size > 3) return;
-    const made = new Map<string, number>();
-    this.#before.set(outside[0]!, { leaves, made });
-    for (const b of loop.blocks) this.#hoisted[b] = made;
-  }
-
-  // Counting
-
-  #need(v: Inst): void {
-    if (!isLeaf(v.op) && slotOffset(v) === undefined) this.#uses[v.id]!++;
-  }
-  #needBase(i: Inst): void {
-    this.#need(this.#base(i));
-  }
-  #needCond(c: Inst, cond: Cond, width: Width): void {
-    this.#need(c.args[0]!);
-    if (!this.#immFor(c.args[1]!, cond, width)) this.#need(c.args[1]!);
-  }
-  #count(b: Block): void {
-    const t = b.term!;
-    for (const e of t.edges) {
-      for (let k = 0; k < e.args.length; k++) {
-        this.#need(e.args[k]!);
-        const list = this.#passed.get(e.args[k]!);
-        if (list === undefined) this.#passed.set(e.args[k]!, [e.to.params[k]!]);
-        else list.push(e.to.params[k]!);
-      }
-    }
-    if (t.op === "br") this.#needCond(t, t.cond, t.width);
-    else for (const a of t.args) this.#need(a);
-    for (let k = b.insts.length - 1; k >= 0; k--) {
-      const i = b.insts[k]!;
-      if (isLeaf(i.op) || i.op === "start" || (this.#uses[i.id] === 0 && !hasEffect(i))) continue;
-      switch (i.op) {
-        case "load":
-          this.#needBase(i);
-          break;
-        case "store":
-          this.#needBase(i);
-          this.#need(i.args[1]!);
-          break;
-        case "atomic":
-          this.#needBase(i);
-          for (let a = 1; a < i.args.length; a++) this.#need(i.args[a]!);
-          break;
-        case "select": {
-          const c = i.args[0]!;
-          if (c.op === "cmp") this.#needCond(c, c.cond, c.width);
-          else this.#need(c);
-          this.#need(i.args[1]!);
-          this.#need(i.args[2]!);
-          break;
-        }
-        default:
-          for (const a of i.args) this.#need(a);
-      }
-    }
-  }
-
-  /** The pointer an access really needs, after constant additions moved into its offset. */
-  #base(i: Inst): Inst {
-    let p = i.args[0]!;
-    if (i.core !== undefined) return p;
-    let off = i.off;
-    while (p.op === "add" && p.type === "ptr" && p.args[1]!.op === "const") {
-      const next = off + Number(p.args[1]!.value);
-      if (!fitsOff(next)) break;
-      off = next;
-      p = p.args[0]!;
-    }
-    return p;
-  }
-  #offset(i: Inst, base: Inst): number {
-    let off = i.off;
-    for (let p = i.args[0]!; p !== base; p = p.args[0]!) off += Number(p.args[1]!.value);
-    return off;
+    return { name: this.#f.name, blocks: this.#blocks, slots: this.#slots, regCount: this.nextReg, span: this.#f.span };
   }
 
   // Emission
 
-  #emit(opcode: number, dst: number, src: number, off = 0, imm = 0): LInst {
-    const i = new LInst(opcode, dst, src, off, imm, this.#span);
-    this.#cur.insts.push(i);
-    return i;
-  }
-  #temp(): number {
-    return this.#nextReg++;
-  }
   #def(i: Inst): number {
     let r = this.#regs[i.id]!;
     if (r === 0) {
-      r = this.#nextReg++;
+      r = this.nextReg++;
       this.#regs[i.id] = r;
     }
     return r;
@@ -229,8 +150,8 @@ class Selector {
       const known = this.#wide.get(key);
       if (known !== undefined) return known;
     }
-    const r = this.#temp();
-    this.#leaf(v, r);
+    const r = this.temp();
+    this.leaf(v, r);
     if (key !== undefined) this.#wide.set(key, r);
     return r;
   }
@@ -240,59 +161,9 @@ class Selector {
   }
   /** `dst = v`. */
   #copy(dst: number, v: Inst): void {
-    if (this.#remade(v)) this.#leaf(v, dst);
-    else this.#emit(MOV64, dst, this.#def(v));
+    if (this.#remade(v)) this.leaf(v, dst);
+    else this.emit(MOV64, dst, this.#def(v));
   }
-  #leaf(v: Inst, dst: number): void {
-    switch (v.op) {
-      case "const":
-        this.#const(dst, v.value);
-        break;
-      case "undef":
-        this.#emit(MOV64_IMM, dst, 0);
-        break;
-      case "slot":
-        this.#slotAddress(dst, v.slot!.id, 0);
-        break;
-      case "add":
-        this.#slotAddress(dst, v.args[0]!.slot!.id, slotOffset(v)!);
-        break;
-      case "core": {
-        // Enum values can have 64 bits; offsets, sizes and flags cannot.
-        const i = v.core!.kind === 11 || !fitsImm(v.value) ? this.#wideConst(dst, v.value) : this.#emit(MOV64_IMM, dst, 0, 0, Number(v.value));
-        i.core = v.core;
-        break;
-      }
-      case "map":
-        this.#emit(LD_IMM64, dst, 0).ref = { kind: "map", map: v.sym };
-        break;
-      case "mapval":
-        this.#emit(LD_IMM64, dst, 0).ref = { kind: "map-value", map: v.sym, offset: v.off };
-        break;
-      case "ksym":
-        this.#emit(LD_IMM64, dst, 0).ref = { kind: "ksym", name: v.sym, weak: v.weak, typed: v.typed };
-        break;
-      default:
-        this.#emit(LD_IMM64, dst, 0).ref = { kind: "func", name: v.sym };
-    }
-  }
-  #const(dst: number, value: bigint): void {
-    const v = BigInt.asIntN(64, value);
-    if (fitsImm(v)) this.#emit(MOV64_IMM, dst, 0, 0, Number(v));
-    // w-register moves clear the high half, so all unsigned 32-bit constants take one slot.
-    else if (v >= 0n && v <= 0xffff_ffffn) this.#emit(BPF_ALU | (MOV64_IMM & 0xf0), dst, 0, 0, Number(BigInt.asIntN(32, v)));
-    else this.#wideConst(dst, v);
-  }
-  #wideConst(dst: number, v: bigint): LInst {
-    const i = this.#emit(LD_IMM64, dst, 0, 0, Number(BigInt.asIntN(32, v)));
-    i.hi = Number(BigInt.asIntN(32, v >> 32n));
-    return i;
-  }
-  #slotAddress(dst: number, slot: number, off: number): void {
-    this.#emit(MOV64, dst, FP);
-    this.#emit(ADD64_IMM, dst, 0, 0, off).slot = slot;
-  }
-
   #newBlock(like: LBlock): LBlock {
     const b = new LBlock(this.#nextBlock++);
     b.depth = like.depth;
@@ -300,23 +171,23 @@ class Selector {
     return b;
   }
   #enter(b: LBlock): void {
-    this.#cur = b;
+    this.cur = b;
     this.#blocks.push(b);
   }
 
   #block(b: Block, l: LBlock): void {
     this.#enter(l);
-    this.#wide = new Map(this.#hoisted[l.id]);
+    this.#wide = new Map(this.#loopLeaves.hoisted[l.id]);
     if (this.#blocks.length === 1) {
-      for (const p of this.#f.params) if (this.#uses[p.id]! > 0) this.#emit(MOV64, this.#def(p), 1 + p.index);
+      for (const p of this.#f.params) if (this.#uses[p.id]! > 0) this.emit(MOV64, this.#def(p), 1 + p.index);
     }
     for (const i of b.insts) {
       if (i.op === "start") {
-        this.#emit(START, 0, 0).slot = i.slot!.id;
+        this.emit(START, 0, 0).slot = i.slot!.id;
         continue;
       }
-      if (isLeaf(i.op) || (this.#uses[i.id] === 0 && !hasEffect(i))) continue;
-      this.#span = i.span ?? this.#span;
+      if (!isSelected(i, this.#uses)) continue;
+      this.span = i.span ?? this.span;
       this.#inst(i);
     }
     this.#term(b.term!, l);
@@ -327,7 +198,7 @@ class Selector {
       case "neg": {
         const d = this.#def(i);
         this.#copy(d, i.args[0]!);
-        this.#emit((i.width === 32 ? BPF_ALU : BPF_ALU64) | BPF_NEG, d, 0);
+        this.emit((i.width === 32 ? BPF_ALU : BPF_ALU64) | BPF_NEG, d, 0);
         break;
       }
       case "bswap":
@@ -335,29 +206,29 @@ class Selector {
       case "tole": {
         const d = this.#def(i);
         this.#copy(d, i.args[0]!);
-        if (i.op === "bswap" && this.#target.isa >= 4) this.#emit(BPF_ALU64 | BPF_END, d, 0, 0, i.bits);
+        if (i.op === "bswap" && this.#target.isa >= 4) this.emit(BPF_ALU64 | BPF_END, d, 0, 0, i.bits);
         else {
           const toBe = i.op === "tobe" || (i.op === "bswap" && this.#target.endian === "little");
-          this.#emit(BPF_ALU | BPF_END | (toBe ? BPF_TO_BE : BPF_TO_LE), d, 0, 0, i.bits);
+          this.emit(BPF_ALU | BPF_END | (toBe ? BPF_TO_BE : BPF_TO_LE), d, 0, 0, i.bits);
         }
         break;
       }
       case "zext": {
         const d = this.#def(i);
-        if (i.bits === 32) this.#emit(MOV32, d, this.#use(i.args[0]!));
+        if (i.bits === 32) this.emit(MOV32, d, this.#use(i.args[0]!));
         else {
           this.#copy(d, i.args[0]!);
-          this.#emit(BPF_ALU64 | BPF_AND, d, 0, 0, i.bits === 8 ? 0xff : 0xffff);
+          this.emit(BPF_ALU64 | BPF_AND, d, 0, 0, i.bits === 8 ? 0xff : 0xffff);
         }
         break;
       }
       case "sext": {
         const d = this.#def(i);
-        if (this.#target.isa >= 4) this.#emit(MOV64, d, this.#use(i.args[0]!), i.bits);
+        if (this.#target.isa >= 4) this.emit(MOV64, d, this.#use(i.args[0]!), i.bits);
         else {
           this.#copy(d, i.args[0]!);
-          this.#emit(BPF_ALU64 | BPF_LSH, d, 0, 0, 64 - i.bits);
-          this.#emit(BPF_ALU64 | BPF_ARSH, d, 0, 0, 64 - i.bits);
+          this.emit(BPF_ALU64 | BPF_LSH, d, 0, 0, 64 - i.bits);
+          this.emit(BPF_ALU64 | BPF_ARSH, d, 0, 0, 64 - i.bits);
         }
         break;
       }
@@ -397,7 +268,7 @@ class Selector {
     const signedDiv = i.op === "sdiv" || i.op === "smod" ? 1 : 0;
     if (b.op === "core" && i.op === "add" && fitsImm(b.value) && b.core!.kind !== 11) {
       this.#copy(d, a);
-      this.#emit(cls | code, d, 0, 0, Number(b.value)).core = b.core;
+      this.emit(cls | code, d, 0, 0, Number(b.value)).core = b.core;
       return;
     }
     if (b.op === "const") {
@@ -409,20 +280,20 @@ class Selector {
       } else if (i.op === "shl" || i.op === "lshr" || i.op === "ashr") v &= BigInt(i.width - 1);
       if (v === 0n && (code === BPF_DIV || code === BPF_MOD)) {
         // The verifier refuses a constant zero divisor.
-        if (code === BPF_DIV) this.#emit(MOV64_IMM, d, 0);
-        else if (i.width === 32) this.#emit(MOV32, d, this.#use(a));
+        if (code === BPF_DIV) this.emit(MOV64_IMM, d, 0);
+        else if (i.width === 32) this.emit(MOV32, d, this.#use(a));
         else this.#copy(d, a);
         return;
       }
       if (fitsImm(v)) {
         this.#copy(d, a);
-        this.#emit(cls | op, d, 0, signedDiv, Number(v));
+        this.emit(cls | op, d, 0, signedDiv, Number(v));
         return;
       }
     }
     const r = this.#use(b);
     this.#copy(d, a);
-    this.#emit(cls | code | BPF_X, d, r, signedDiv);
+    this.emit(cls | code | BPF_X, d, r, signedDiv);
   }
 
   /** How well `v` serves as the operand that the result overwrites: one that ends here, best a loop's running value. */
@@ -436,8 +307,8 @@ class Selector {
   }
 
   #address(i: Inst): { base: number; off: number; slot: number } {
-    const p = this.#base(i);
-    const off = this.#offset(i, p);
+    const p = accessBase(i);
+    const off = accessOffset(i, p);
     if (p.op === "slot") return { base: FP, off, slot: p.slot!.id };
     return { base: this.#use(p), off, slot: -1 };
   }
@@ -446,13 +317,13 @@ class Selector {
     const d = this.#def(i);
     const signExtend = i.signed && i.size < 8;
     const native = signExtend && this.#target.isa >= 4;
-    const l = this.#emit(BPF_LDX | (native ? BPF_MEMSX : BPF_MEM) | SIZE_BITS[i.size], d, base, off);
+    const l = this.emit(BPF_LDX | (native ? BPF_MEMSX : BPF_MEM) | SIZE_BITS[i.size], d, base, off);
     l.slot = slot;
     l.core = i.core;
     l.space = i.args[0]!.space;
     if (signExtend && !native) {
-      this.#emit(BPF_ALU64 | BPF_LSH, d, 0, 0, 64 - i.size * 8);
-      this.#emit(BPF_ALU64 | BPF_ARSH, d, 0, 0, 64 - i.size * 8);
+      this.emit(BPF_ALU64 | BPF_LSH, d, 0, 0, 64 - i.size * 8);
+      this.emit(BPF_ALU64 | BPF_ARSH, d, 0, 0, 64 - i.size * 8);
     }
   }
   #store(i: Inst): void {
@@ -464,8 +335,14 @@ class Selector {
     // Kernels before 6.4 refuse an immediate store to ctx.
     const imm = v.op === "const" && i.args[0]!.space !== "ctx" ? BigInt.asIntN(Math.max(bits, 32), v.value) : undefined;
     if (imm !== undefined && fitsImm(imm)) {
-      l = this.#emit(BPF_ST | BPF_MEM | SIZE_BITS[i.size], base, 0, off, Number(bits < 32 ? BigInt.asIntN(bits, imm) : imm));
-    } else l = this.#emit(BPF_STX | BPF_MEM | SIZE_BITS[i.size], base, this.#use(v), off);
+      l = this.emit(
+        BPF_ST | BPF_MEM | SIZE_BITS[i.size],
+        base,
+        0,
+        off,
+        Number(bits < 32 ? BigInt.asIntN(bits, imm) : imm),
+      );
+    } else l = this.emit(BPF_STX | BPF_MEM | SIZE_BITS[i.size], base, this.#use(v), off);
     l.slot = slot;
     l.core = i.core;
     l.space = i.args[0]!.space;
@@ -476,10 +353,10 @@ class Selector {
     if (i.aop === "cmpxchg") {
       const v = this.#use(i.args[2]!);
       this.#copy(0, i.args[1]!);
-      const l = this.#emit(opcode, base, v, off, BPF_CMPXCHG);
+      const l = this.emit(opcode, base, v, off, BPF_CMPXCHG);
       l.slot = slot;
       l.space = i.args[0]!.space;
-      if (this.#uses[i.id]! > 0) this.#emit(MOV64, this.#def(i), 0);
+      if (this.#uses[i.id]! > 0) this.emit(MOV64, this.#def(i), 0);
       return;
     }
     const fetch = i.aop === "xchg" || (i.fetch && this.#uses[i.id]! > 0);
@@ -488,7 +365,7 @@ class Selector {
       v = this.#def(i);
       this.#copy(v, i.args[1]!);
     } else v = this.#use(i.args[1]!);
-    const l = this.#emit(opcode, base, v, off, ATOMIC_IMM[i.aop] | (fetch ? BPF_FETCH : 0));
+    const l = this.emit(opcode, base, v, off, ATOMIC_IMM[i.aop] | (fetch ? BPF_FETCH : 0));
     l.slot = slot;
     l.space = i.args[0]!.space;
   }
@@ -498,12 +375,12 @@ class Selector {
     // Registers first, constants last: they can be made while nothing else needs the register.
     for (let k = 0; k < n; k++) if (!this.#remade(i.args[k]!)) this.#copy(1 + k, i.args[k]!);
     for (let k = 0; k < n; k++) if (this.#remade(i.args[k]!)) this.#copy(1 + k, i.args[k]!);
-    const c = this.#emit(CALL, 0, 0);
+    const c = this.emit(CALL, 0, 0);
     c.nargs = n;
     if (callee.kind === "helper") c.imm = callee.id;
     else if (callee.kind === "kfunc") c.ref = { kind: "kfunc", name: callee.name, weak: callee.weak };
     else c.ref = { kind: "subprog", name: callee.name };
-    if (this.#uses[i.id]! > 0) this.#emit(MOV64, this.#def(i), 0);
+    if (this.#uses[i.id]! > 0) this.emit(MOV64, this.#def(i), 0);
   }
 
   /** Whether `v` can be the immediate of a comparison. */
@@ -520,7 +397,10 @@ class Selector {
       cond = swapCond(cond);
     }
     let inverted = false;
-    if (cond === "nset" || (this.#target.isa < 2 && (cond === "ult" || cond === "ule" || cond === "slt" || cond === "sle"))) {
+    if (
+      cond === "nset" ||
+      (this.#target.isa < 2 && (cond === "ult" || cond === "ule" || cond === "slt" || cond === "sle"))
+    ) {
       cond = negateCond(cond);
       inverted = true;
     }
@@ -540,15 +420,15 @@ class Selector {
       if (useImm) imm = Number(width === 32 ? BigInt.asIntN(32, b.value) : b.value);
       else rb = this.#use(b);
     }
-    const jump = new LInst((wide ? BPF_JMP : BPF_JMP32) | code | (useImm ? 0 : BPF_X), ra, rb, 0, imm, this.#span);
+    const jump = new LInst((wide ? BPF_JMP : BPF_JMP32) | code | (useImm ? 0 : BPF_X), ra, rb, 0, imm, this.span);
     return { jump, inverted };
   }
   #low(v: Inst, cond: Cond): number {
-    const r = this.#temp();
+    const r = this.temp();
     if (isSigned(cond)) {
       this.#copy(r, v);
-      this.#emit(BPF_ALU64 | BPF_LSH, r, 0, 0, 32);
-    } else this.#emit(MOV32, r, this.#use(v));
+      this.emit(BPF_ALU64 | BPF_LSH, r, 0, 0, 32);
+    } else this.emit(MOV32, r, this.#use(v));
     return r;
   }
 
@@ -559,26 +439,30 @@ class Selector {
     let inverted: boolean;
     if (c.op === "cmp") ({ jump, inverted } = this.#jump(c.cond, c.args[0]!, c.args[1]!, c.width));
     else {
-      jump = new LInst(BPF_JMP | BPF_JNE, this.#use(c), 0, 0, 0, this.#span);
+      jump = new LInst(BPF_JMP | BPF_JNE, this.#use(c), 0, 0, 0, this.span);
       inverted = false;
     }
     const first = (v: Inst | undefined, alternative: bigint): void => {
-      if (v === undefined) this.#const(d, alternative);
+      if (v === undefined) this.constant(d, alternative);
       else this.#copy(d, v);
     };
     const dies = (v: Inst | undefined): boolean => v !== undefined && !isLeaf(v.op) && this.#uses[v.id] === 1;
     // The value that is set before the jump must be the one kept when it is taken.
-    if (!dies(a) && (dies(b) || (b !== undefined && !isLeaf(b.op) && (a === undefined || isLeaf(a.op)))) && jumpCanFlip(jump, this.#target.isa)) {
+    if (
+      !dies(a) &&
+      (dies(b) || (b !== undefined && !isLeaf(b.op) && (a === undefined || isLeaf(a.op)))) &&
+      jumpCanFlip(jump, this.#target.isa)
+    ) {
       flipJump(jump);
       inverted = !inverted;
     }
-    const other = this.#newBlock(this.#cur);
-    const join = this.#newBlock(this.#cur);
-    join.cold = this.#cur.cold;
+    const other = this.#newBlock(this.cur);
+    const join = this.#newBlock(this.cur);
+    join.cold = this.cur.cold;
     if (inverted) first(b, 0n);
     else first(a, 1n);
-    this.#cur.term = jump;
-    this.#cur.succs = [join, other];
+    this.cur.term = jump;
+    this.cur.succs = [join, other];
     this.#enter(other);
     if (inverted) first(a, 1n);
     else first(b, 0n);
@@ -587,33 +471,35 @@ class Selector {
   }
 
   #term(t: Inst, l: LBlock): void {
-    this.#span = t.span ?? this.#span;
+    this.span = t.span ?? this.span;
     switch (t.op) {
       case "ret":
         if (t.args.length > 0) this.#copy(0, t.args[0]!);
         this.#exit(t.args.length);
         break;
       case "unreachable":
-        this.#emit(MOV64_IMM, 0, 0);
+        this.emit(MOV64_IMM, 0, 0);
         this.#exit(1);
         break;
       case "jmp": {
         const e = t.edges[0]!;
-        const plan = this.#before.get(l.id);
+        const plan = this.#loopLeaves.before.get(l.id);
         if (plan !== undefined) for (const [key, leaf] of plan.leaves) plan.made.set(key, this.#use(leaf));
         this.#copies(e);
-        this.#cur.succs = [this.#head(e.to)];
+        this.cur.succs = [this.#head(e.to)];
         break;
       }
       case "br": {
         const [then, otherwise] = t.edges as [Edge, Edge];
-        const hoisted = [then, otherwise].map((e, k) => e.args.length > 0 && this.#hoistable(t, e, k === 0 ? otherwise : then, l));
+        const hoisted = [then, otherwise].map(
+          (e, k) => e.args.length > 0 && this.#hoistable(t, e, k === 0 ? otherwise : then, l),
+        );
         // Both hoisted: the second could overwrite what the first reads or writes.
         if (hoisted[0] === true && hoisted[1] === true) hoisted[0] = false;
         const { jump, inverted } = this.#jump(t.cond, t.args[0]!, t.args[1]!, t.width);
         if (hoisted[0] === true) this.#copies(then);
         if (hoisted[1] === true) this.#copies(otherwise);
-        const from = this.#cur;
+        const from = this.cur;
         const targets = [then, otherwise].map((e, k) => {
           const head = this.#head(e.to);
           if (e.args.length === 0 || hoisted[k] === true) return head;
@@ -634,10 +520,10 @@ class Selector {
     }
   }
   #exit(nargs: number): void {
-    const e = new LInst(EXIT, 0, 0, 0, 0, this.#span);
+    const e = new LInst(EXIT, 0, 0, 0, 0, this.span);
     e.nargs = nargs;
-    this.#cur.term = e;
-    this.#cur.succs = [];
+    this.cur.term = e;
+    this.cur.succs = [];
   }
   #head(b: Block): LBlock {
     return this.#heads[this.#cfg.index[b.id]!]!;
@@ -667,64 +553,13 @@ class Selector {
       const s = this.#def(a);
       if (d !== s) moves.push([d, s]);
     }
-    while (moves.length > 0) {
-      const free = moves.findIndex(([d]) => !moves.some(([, s]) => s === d));
-      if (free >= 0) {
-        const [d, s] = moves[free]!;
-        this.#emit(MOV64, d, s);
-        moves.splice(free, 1);
-        continue;
-      }
-      // Only cycles are left: free the first destination by saving what it holds.
-      const saved = this.#temp();
-      const d = moves[0]![0];
-      this.#emit(MOV64, saved, d);
-      for (const m of moves) if (m[1] === d) m[1] = saved;
-    }
+    for (const [d, from] of sequence(moves, () => this.temp())) this.emit(MOV64, d, from);
     for (let k = 0; k < params.length; k++) {
       const a = e.args[k]!;
-      if (!this.#dead(params[k]!) && this.#remade(a)) this.#leaf(a, this.#def(params[k]!));
+      if (!this.#dead(params[k]!) && this.#remade(a)) this.leaf(a, this.#def(params[k]!));
     }
   }
   #dead(param: Inst): boolean {
     return this.#uses[param.id] === 0;
   }
-}
-
-/** The constant offset of `v` from its slot when it is such an address: cheaper to make again than to keep. */
-function slotOffset(v: Inst): number | undefined {
-  if (v.op !== "add" || v.type !== "ptr" || v.args[0]!.op !== "slot" || v.args[1]!.op !== "const") return undefined;
-  return Number(v.args[1]!.value);
-}
-
-function isSigned(c: Cond): boolean {
-  return c === "sgt" || c === "sge" || c === "slt" || c === "sle";
-}
-
-/** Leaves that take two slots and are worth sharing in a block. Map handles only go into argument registers. */
-function wideKey(v: Inst): string | undefined {
-  switch (v.op) {
-    case "const":
-      return v.value < MIN_S32 || v.value > 0xffff_ffffn ? `c${v.value}` : undefined;
-    case "mapval":
-      return `v${v.off} ${v.sym}`;
-    case "ksym":
-      return `k${v.sym}`;
-    default:
-      return undefined;
-  }
-}
-
-const OPPOSITE = new Map<number, number>([
-  [BPF_JEQ, BPF_JNE], [BPF_JNE, BPF_JEQ], [BPF_JGT, BPF_JLE], [BPF_JLE, BPF_JGT], [BPF_JGE, BPF_JLT], [BPF_JLT, BPF_JGE],
-  [BPF_JSGT, BPF_JSLE], [BPF_JSLE, BPF_JSGT], [BPF_JSGE, BPF_JSLT], [BPF_JSLT, BPF_JSGE],
-]);
-/** Whether the jump's opposite is an instruction of level v2 (`jset` has none). */
-export function jumpCanFlip(j: LInst, isa: number): boolean {
-  const opposite = OPPOSITE.get(j.opcode & 0xf0);
-  if (opposite === undefined) return false;
-  return isa >= 2 || opposite === BPF_JEQ || opposite === BPF_JNE || opposite < 0x80;
-}
-export function flipJump(j: LInst): void {
-  j.opcode = (j.opcode & 0x0f) | OPPOSITE.get(j.opcode & 0xf0)!;
 }

@@ -19,7 +19,8 @@ export function layoutBlocks(f: LFunc): void {
 /** Edges to a block that does nothing go to where it leads. */
 function forwardEmpty(f: LFunc): void {
   const target = (b: LBlock): LBlock => {
-    for (let hops = 0; hops < 1000 && b.insts.length === 0 && b.term === undefined && b.succs[0] !== b; hops++) b = b.succs[0]!;
+    for (let hops = 0; hops < 1000 && b.insts.length === 0 && b.term === undefined && b.succs[0] !== b; hops++)
+      b = b.succs[0]!;
     return b;
   };
   for (const b of f.blocks) {
@@ -44,8 +45,17 @@ function dropUnreachable(f: LFunc): void {
 
 function sameInst(a: LInst, b: LInst): boolean {
   return (
-    a.opcode === b.opcode && a.dst === b.dst && a.src === b.src && a.off === b.off && a.imm === b.imm && a.hi === b.hi &&
-    a.slot === b.slot && a.nargs === b.nargs && sameRef(a.ref, b.ref) && a.core === b.core && samePointer(a, b)
+    a.opcode === b.opcode &&
+    a.dst === b.dst &&
+    a.src === b.src &&
+    a.off === b.off &&
+    a.imm === b.imm &&
+    a.hi === b.hi &&
+    a.slot === b.slot &&
+    a.nargs === b.nargs &&
+    sameRef(a.ref, b.ref) &&
+    a.core === b.core &&
+    samePointer(a, b)
   );
 }
 /** Whether two equal memory accesses go through pointers of the same kind. */
@@ -122,13 +132,18 @@ function mergeTails(f: LFunc): void {
 }
 function commonTail(a: LBlock, b: LBlock): number {
   let n = 0;
-  while (n < a.insts.length && n < b.insts.length && sameInst(a.insts[a.insts.length - 1 - n]!, b.insts[b.insts.length - 1 - n]!)) n++;
+  while (
+    n < a.insts.length &&
+    n < b.insts.length &&
+    sameInst(a.insts[a.insts.length - 1 - n]!, b.insts[b.insts.length - 1 - n]!)
+  )
+    n++;
   return n;
 }
 
 /** Blocks with the same instructions and the same way out become one; short ones only, where it is common. */
 function mergeEqual(f: LFunc): void {
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     const byKey = new Map<string, LBlock[]>();
     const into = new Map<LBlock, LBlock>();
@@ -200,7 +215,13 @@ function shareExit(f: LFunc): void {
     if (others < 2 || b.insts.length !== 1 || from?.length !== 1) continue;
     const [set] = b.insts as [LInst];
     const p = from[0]!;
-    if (set.dst !== 0 || (set.opcode !== MOV64_IMM && set.opcode !== MOV32_IMM) || p.term === undefined || readsR0(p.term)) continue;
+    if (
+      set.dst !== 0 ||
+      (set.opcode !== MOV64_IMM && set.opcode !== MOV32_IMM) ||
+      p.term === undefined ||
+      readsR0(p.term)
+    )
+      continue;
     const other = p.succs[0] === b ? p.succs[1]! : p.succs[0]!;
     if (other === b || live.has(other)) continue;
     p.insts.push(set);
@@ -212,12 +233,17 @@ function shareExit(f: LFunc): void {
 }
 function readsR0(i: LInst): boolean {
   const e = EFFECTS[i.opcode]!;
-  return ((e & USE_DST) !== 0 && i.dst === 0) || ((e & USE_SRC) !== 0 && i.src === 0) || ((e & IS_ATOMIC) !== 0 && i.imm === BPF_CMPXCHG) || ((e & IS_EXIT) !== 0 && i.nargs > 0);
+  return (
+    ((e & USE_DST) !== 0 && i.dst === 0) ||
+    ((e & USE_SRC) !== 0 && i.src === 0) ||
+    ((e & IS_ATOMIC) !== 0 && i.imm === BPF_CMPXCHG) ||
+    ((e & IS_EXIT) !== 0 && i.nargs > 0)
+  );
 }
 /** Blocks at whose start r0 is still read later. */
 function r0LiveAtStart(f: LFunc): Set<LBlock> {
   const live = new Set<LBlock>();
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (let k = f.blocks.length - 1; k >= 0; k--) {
       const b = f.blocks[k]!;
@@ -283,7 +309,12 @@ function order(f: LFunc): LBlock[] {
     for (const s of b.succs) {
       if (placed.has(s)) continue;
       // Deep code first (a loop stays together); a block that others still fall into can wait.
-      const score = (s.cold ? -1000 : 0) + s.depth * 10 + (waiting.get(s) === 0 ? 5 : 0) + (s.term?.opcode === EXIT && s.insts.length <= 2 ? -1 : 0) - at.get(s)! / f.blocks.length;
+      const score =
+        (s.cold ? -1000 : 0) +
+        s.depth * 10 +
+        (waiting.get(s) === 0 ? 5 : 0) +
+        (s.term?.opcode === EXIT && s.insts.length <= 2 ? -1 : 0) -
+        at.get(s)! / f.blocks.length;
       if (score > bestScore) {
         best = s;
         bestScore = score;

@@ -25,7 +25,7 @@ export function computeLiveness(f: LFunc): Liveness {
     if (b.term !== undefined) scan(b.term, gen, kill, base);
     for (let w = base; w < base + words; w++) live[w] = gen[w]!;
   }
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (let k = n - 1; k >= 0; k--) {
       const base = k * words;

@@ -25,7 +25,13 @@ function constant(f: Func, v: bigint): Inst {
 /** A branch on the outcome of a comparison becomes that comparison. */
 export function fuseBranch(b: Block): void {
   const t = b.term!;
-  while (t.op === "br" && (t.cond === "ne" || t.cond === "eq") && t.args[0]!.op === "cmp" && t.args[1]!.op === "const" && t.args[1]!.value === 0n) {
+  while (
+    t.op === "br" &&
+    (t.cond === "ne" || t.cond === "eq") &&
+    t.args[0]!.op === "cmp" &&
+    t.args[1]!.op === "const" &&
+    t.args[1]!.value === 0n
+  ) {
     const c = t.args[0]!;
     t.cond = t.cond === "ne" ? c.cond : negateCond(c.cond);
     t.width = c.width;
@@ -51,7 +57,7 @@ function lowerInsts(f: Func, b: Block, target: Target): void {
 export function expandMem(f: Func, i: Inst, out: Inst[], target: Target): void {
   const byte = i.value & 0xffn;
   const align = i.op === "memset" ? knownAlign(i, [i.args[0]!], target) : knownAlign(i, i.args, target);
-  for (let off = 0; off < i.bytes; ) {
+  for (let off = 0; off < i.bytes;) {
     let size: Size = align >= 8 ? 8 : align >= 4 ? 4 : align >= 2 ? 2 : 1;
     while (size > i.bytes - off) size = (size / 2) as Size;
     const s = f.inst("store", "void", [], i.span);
@@ -161,7 +167,10 @@ function lowerSwitch(f: Func, b: Block): void {
       const br = branch(at, "slt", cases[mid]!.value);
       const left = f.block();
       const right = f.block();
-      br.edges = [{ to: left, args: [] }, { to: right, args: [] }];
+      br.edges = [
+        { to: left, args: [] },
+        { to: right, args: [] },
+      ];
       build(left, lo, mid);
       build(right, mid, hi);
     }

@@ -8,12 +8,22 @@
 import { BPF_CMPXCHG } from "../../asm/opcode.ts";
 import { computeLiveness } from "./liveness.ts";
 import type { LFunc, LInst } from "./lir.ts";
-import { DEF_DST, EFFECTS, fetchesToSrc, FIRST_VREG, FP, IS_ATOMIC, IS_CALL, IS_EXIT, USE_DST, USE_SRC } from "./lir.ts";
+import {
+  DEF_DST,
+  EFFECTS,
+  fetchesToSrc,
+  FIRST_VREG,
+  FP,
+  IS_ATOMIC,
+  IS_CALL,
+  IS_EXIT,
+  USE_DST,
+  USE_SRC,
+} from "./lir.ts";
 import { spill } from "./spill.ts";
 
 /** r0-r9 */
 const K = 10;
-const FREE = 0;
 const SIMPLIFY = 1;
 const FREEZE = 2;
 const SPILL = 3;
@@ -311,13 +321,17 @@ class Coloring {
     } else this.#moveState[m] = M_ACTIVE;
   }
   #release(r: number): void {
-    if (r >= FIRST_VREG && this.#state[r] === FREEZE && this.#degree[r]! < K && !this.#moveRelated(r)) this.#push(r, SIMPLIFY);
+    if (r >= FIRST_VREG && this.#state[r] === FREEZE && this.#degree[r]! < K && !this.#moveRelated(r))
+      this.#push(r, SIMPLIFY);
   }
   /** Every neighbour of `v` is harmless to `u`: insignificant, or a neighbour of `u` already. */
   #george(u: number, v: number): boolean {
     for (const t of this.#adj[v]!) {
       if (this.#gone(t)) continue;
-      if (t < FIRST_VREG ? u >= FIRST_VREG && !this.#interferes(t, u) : this.#degree[t]! >= K && !this.#interferes(t, u)) return false;
+      if (
+        t < FIRST_VREG ? u >= FIRST_VREG && !this.#interferes(t, u) : this.#degree[t]! >= K && !this.#interferes(t, u)
+      )
+        return false;
     }
     return true;
   }

@@ -33,10 +33,11 @@ export function layoutSlots(f: LFunc, pinned: ReadonlySet<number>): StackLayout 
   const placed: number[] = [];
   for (const s of order) {
     const { size: bytes, align } = f.slots[s]!;
-    if (align !== 1 && align !== 2 && align !== 4 && align !== 8) throw new ArgumentError("align", `expected 1, 2, 4 or 8, got ${align}`);
+    if (align !== 1 && align !== 2 && align !== 4 && align !== 8)
+      throw new ArgumentError("align", `expected 1, 2, 4 or 8, got ${align}`);
     // `low` is the distance of the first byte from the frame pointer; taken ranges are (end, start] distances.
     let low = Math.ceil(bytes / align) * align;
-    for (let moved = true; moved; ) {
+    for (let moved = true; moved;) {
       moved = false;
       for (const o of placed) {
         if (conflicts !== undefined && !conflicts[s * n + o]) continue;
@@ -67,9 +68,10 @@ function interference(f: LFunc, pinned: ReadonlySet<number>, mentioned: Uint8Arr
   const laterOut = new Uint32Array(blocks * words);
   const before = new Uint32Array(blocks * words);
   const beforeOut = new Uint32Array(blocks * words);
-  const kills = (i: LInst): boolean => i.opcode === START || (i.opcode === STORE && i.off === 0 && f.slots[i.slot]!.size === 8);
+  const kills = (i: LInst): boolean =>
+    i.opcode === START || (i.opcode === STORE && i.off === 0 && f.slots[i.slot]!.size === 8);
   const reads = (i: LInst): boolean => i.opcode !== START && !(i.opcode === STORE && kills(i));
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (let k = blocks - 1; k >= 0; k--) {
       const b = f.blocks[k]!;
@@ -91,7 +93,7 @@ function interference(f: LFunc, pinned: ReadonlySet<number>, mentioned: Uint8Arr
       }
     }
   }
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (let k = 0; k < blocks; k++) {
       const b = f.blocks[k]!;

@@ -6,7 +6,24 @@
 import { BPF_CMPXCHG } from "../../asm/opcode.ts";
 import { computeLiveness } from "./liveness.ts";
 import type { LBlock, LFunc } from "./lir.ts";
-import { ADD64_IMM, DEF_DST, EFFECTS, fetchesToSrc, FIRST_VREG, FP, IS_ATOMIC, IS_CALL, LD_IMM64, LDX_DW, LInst, MOV64, MOV64_IMM, STX_DW, USE_DST, USE_SRC } from "./lir.ts";
+import {
+  ADD64_IMM,
+  DEF_DST,
+  EFFECTS,
+  fetchesToSrc,
+  FIRST_VREG,
+  FP,
+  IS_ATOMIC,
+  IS_CALL,
+  LD_IMM64,
+  LDX_DW,
+  LInst,
+  MOV64,
+  MOV64_IMM,
+  STX_DW,
+  USE_DST,
+  USE_SRC,
+} from "./lir.ts";
 
 /** Puts `spilled` on the stack; returns the spill levels of all registers, old and new. */
 export function spill(f: LFunc, spilled: readonly number[], levels: Uint8Array): Uint8Array {
@@ -156,7 +173,8 @@ function findConstants(f: LFunc, chosen: Uint8Array): Map<number, LInst[]> {
         if (list === undefined) defs.set(i.dst, [i]);
         else list.push(i);
       }
-      if ((e & IS_ATOMIC) !== 0 && i.src >= FIRST_VREG && chosen[i.src] === 1 && fetchesToSrc(i.imm)) defs.set(i.src, [i, i, i]);
+      if ((e & IS_ATOMIC) !== 0 && i.src >= FIRST_VREG && chosen[i.src] === 1 && fetchesToSrc(i.imm))
+        defs.set(i.src, [i, i, i]);
     }
   }
   const result = new Map<number, LInst[]>();

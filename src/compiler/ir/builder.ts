@@ -14,7 +14,24 @@
  * const func = b.finish();
  */
 import type { Span } from "../../core/diagnostic.ts";
-import type { ArgMem, AtomicOp, BinOp, Block, Callee, CallInfo, Cond, CoreAccess, Edge, Inst, Op, Size, Slot, Space, Type, Width } from "./ir.ts";
+import type {
+  ArgMem,
+  AtomicOp,
+  BinOp,
+  Block,
+  Callee,
+  CallInfo,
+  Cond,
+  CoreAccess,
+  Edge,
+  Inst,
+  Op,
+  Size,
+  Slot,
+  Space,
+  Type,
+  Width,
+} from "./ir.ts";
 import { Func, negateCond } from "./ir.ts";
 
 export type Operand = Inst | number | bigint;
@@ -263,7 +280,12 @@ export class FuncBuilder {
     i.align = align;
   }
   /** `fetch`: gives the old value (`xchg` and `cmpxchg` always do). */
-  atomic(aop: Exclude<AtomicOp, "cmpxchg">, p: Inst, v: Operand, options: { size: 4 | 8; off?: number; fetch?: boolean }): Inst {
+  atomic(
+    aop: Exclude<AtomicOp, "cmpxchg">,
+    p: Inst,
+    v: Operand,
+    options: { size: 4 | 8; off?: number; fetch?: boolean },
+  ): Inst {
     const i = this.#emit("atomic", "int", [p, this.value(v)]);
     i.aop = aop;
     i.size = options.size;
@@ -293,7 +315,11 @@ export class FuncBuilder {
   }
   call(callee: Callee, args: readonly Operand[], options: CallOptions = {}): Inst {
     const type = options.type ?? (options.space === undefined ? "int" : "ptr");
-    const i = this.#emit("call", type, args.map((a) => this.value(a)));
+    const i = this.#emit(
+      "call",
+      type,
+      args.map((a) => this.value(a)),
+    );
     i.space = options.space ?? "unknown";
     i.call = {
       callee,

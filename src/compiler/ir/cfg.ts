@@ -60,7 +60,7 @@ function dominators(preds: readonly number[][]): Int32Array {
   const n = preds.length;
   const idom = new Int32Array(n).fill(-1);
   idom[0] = 0;
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (let b = 1; b < n; b++) {
       let d = -1;

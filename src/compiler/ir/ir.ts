@@ -41,7 +41,17 @@ export type Space =
   | "mem"
   | "func";
 export const SPACES = [
-  "unknown", "ctx", "stack", "map-value", "packet", "packet-end", "packet-meta", "btf", "map", "mem", "func",
+  "unknown",
+  "ctx",
+  "stack",
+  "map-value",
+  "packet",
+  "packet-end",
+  "packet-meta",
+  "btf",
+  "map",
+  "mem",
+  "func",
 ] as const satisfies readonly Space[];
 
 /** Bits an operation works on. */
@@ -52,15 +62,49 @@ export type Size = 1 | 2 | 4 | 8;
 /** Comparisons; `set` is `(a & b) != 0`. `u`/`s`: unsigned/signed. */
 export type Cond = "eq" | "ne" | "ugt" | "uge" | "ult" | "ule" | "sgt" | "sge" | "slt" | "sle" | "set" | "nset";
 export const CONDS = [
-  "eq", "ne", "ugt", "uge", "ult", "ule", "sgt", "sge", "slt", "sle", "set", "nset",
+  "eq",
+  "ne",
+  "ugt",
+  "uge",
+  "ult",
+  "ule",
+  "sgt",
+  "sge",
+  "slt",
+  "sle",
+  "set",
+  "nset",
 ] as const satisfies readonly Cond[];
 
 /** Two-operand arithmetic. Division by zero gives 0, modulo by zero the dividend; shift counts are taken modulo the width. */
 export type BinOp =
-  | "add" | "sub" | "mul" | "udiv" | "umod" | "sdiv" | "smod"
-  | "and" | "or" | "xor" | "shl" | "lshr" | "ashr";
+  | "add"
+  | "sub"
+  | "mul"
+  | "udiv"
+  | "umod"
+  | "sdiv"
+  | "smod"
+  | "and"
+  | "or"
+  | "xor"
+  | "shl"
+  | "lshr"
+  | "ashr";
 export const BIN_OPS = [
-  "add", "sub", "mul", "udiv", "umod", "sdiv", "smod", "and", "or", "xor", "shl", "lshr", "ashr",
+  "add",
+  "sub",
+  "mul",
+  "udiv",
+  "umod",
+  "sdiv",
+  "smod",
+  "and",
+  "or",
+  "xor",
+  "shl",
+  "lshr",
+  "ashr",
 ] as const satisfies readonly BinOp[];
 
 /**
@@ -97,10 +141,37 @@ export const BIN_OPS = [
  * | `unreachable` | | | terminator: the program never gets here |
  */
 export type Op =
-  | "param" | "const" | "undef" | "slot" | "map" | "mapval" | "ksym" | "func" | "core"
-  | BinOp | "neg" | "bswap" | "tobe" | "tole" | "zext" | "sext" | "cmp" | "select" | "opaque"
-  | "load" | "store" | "memcpy" | "memset" | "start" | "atomic" | "call"
-  | "jmp" | "br" | "switch" | "ret" | "unreachable";
+  | "param"
+  | "const"
+  | "undef"
+  | "slot"
+  | "map"
+  | "mapval"
+  | "ksym"
+  | "func"
+  | "core"
+  | BinOp
+  | "neg"
+  | "bswap"
+  | "tobe"
+  | "tole"
+  | "zext"
+  | "sext"
+  | "cmp"
+  | "select"
+  | "opaque"
+  | "load"
+  | "store"
+  | "memcpy"
+  | "memset"
+  | "start"
+  | "atomic"
+  | "call"
+  | "jmp"
+  | "br"
+  | "switch"
+  | "ret"
+  | "unreachable";
 
 export type AtomicOp = "add" | "or" | "and" | "xor" | "xchg" | "cmpxchg";
 
@@ -301,7 +372,14 @@ export interface Module {
 /** Whether the operation has no operands and no position: see "Leaves". */
 export function isLeaf(op: Op): boolean {
   return (
-    op === "const" || op === "undef" || op === "slot" || op === "map" || op === "mapval" || op === "ksym" || op === "func" || op === "core"
+    op === "const" ||
+    op === "undef" ||
+    op === "slot" ||
+    op === "map" ||
+    op === "mapval" ||
+    op === "ksym" ||
+    op === "func" ||
+    op === "core"
   );
 }
 
@@ -315,8 +393,18 @@ export function isBinOp(op: Op): op is BinOp {
 }
 
 const NEGATED: Readonly<Record<Cond, Cond>> = {
-  eq: "ne", ne: "eq", ugt: "ule", ule: "ugt", uge: "ult", ult: "uge",
-  sgt: "sle", sle: "sgt", sge: "slt", slt: "sge", set: "nset", nset: "set",
+  eq: "ne",
+  ne: "eq",
+  ugt: "ule",
+  ule: "ugt",
+  uge: "ult",
+  ult: "uge",
+  sgt: "sle",
+  sle: "sgt",
+  sge: "slt",
+  slt: "sge",
+  set: "nset",
+  nset: "set",
 };
 /** The condition that holds exactly when `c` does not. */
 export function negateCond(c: Cond): Cond {
@@ -324,8 +412,18 @@ export function negateCond(c: Cond): Cond {
 }
 
 const SWAPPED: Readonly<Record<Cond, Cond>> = {
-  eq: "eq", ne: "ne", ugt: "ult", ult: "ugt", uge: "ule", ule: "uge",
-  sgt: "slt", slt: "sgt", sge: "sle", sle: "sge", set: "set", nset: "nset",
+  eq: "eq",
+  ne: "ne",
+  ugt: "ult",
+  ult: "ugt",
+  uge: "ule",
+  ule: "uge",
+  sgt: "slt",
+  slt: "sgt",
+  sge: "sle",
+  sle: "sge",
+  set: "set",
+  nset: "nset",
 };
 /** `a c b` is `b swapCond(c) a`. */
 export function swapCond(c: Cond): Cond {

@@ -1,9 +1,26 @@
 /** Reads the text that `print.ts` writes. Values may be used before their line (loops). */
 import { DecodeError } from "../../core/errors.ts";
-import type { ArgMem, AtomicOp, Block, Callee, CallInfo, Cond, CoreAccess, Edge, Module, Op, Size, Slot, Space, Type } from "./ir.ts";
-import { CONDS, Func, Inst, isBinOp, SPACES } from "./ir.ts";
+import type {
+  ArgMem,
+  AtomicOp,
+  Block,
+  Callee,
+  CallInfo,
+  Cond,
+  CoreAccess,
+  Edge,
+  Inst,
+  Module,
+  Op,
+  Size,
+  Slot,
+  Space,
+  Type,
+} from "./ir.ts";
+import { CONDS, Func, isBinOp, SPACES } from "./ir.ts";
 
-const TOKEN = /\s*(?:;[^\n]*|("(?:[^"\\]|\\.)*")|(-?(?:0x[0-9a-fA-F]+|\d+))|([%$@][A-Za-z0-9_.]+)|([A-Za-z_][A-Za-z0-9_-]*)|([-+.,:(){}=[\]]))/y;
+const TOKEN =
+  /\s*(?:;[^\n]*|("(?:[^"\\]|\\.)*")|(-?(?:0x[0-9a-fA-F]+|\d+))|([%$@][A-Za-z0-9_.]+)|([A-Za-z_][A-Za-z0-9_-]*)|([-+.,:(){}=[\]]))/y;
 const conds: ReadonlySet<string> = new Set(CONDS);
 const spaces: ReadonlySet<string> = new Set(SPACES);
 
@@ -142,7 +159,8 @@ class Parser {
     while (!this.#accept("}")) order.push(this.#block());
     f.blocks = order;
     for (const [name, b] of this.#blocks) if (!order.includes(b)) this.#fail(`a block named ${name}`);
-    for (const [v, uses] of this.#pending) this.#fail(`a definition of %${v}`, { kind: "name", text: `%${v}`, at: uses[0]!.at });
+    for (const [v, uses] of this.#pending)
+      this.#fail(`a definition of %${v}`, { kind: "name", text: `%${v}`, at: uses[0]!.at });
     return f;
   }
 
@@ -471,7 +489,15 @@ class Parser {
       this.#operand(i.args);
     }
     if (this.#accept(":")) [i.type, i.space] = this.#type();
-    const call = { callee, clobbers: (callee.kind === "subprog" ? "all" : "mem") as CallInfo["clobbers"], pure: false, mem: [] as ArgMem[], bits: 64, nullable: false, noreturn: false };
+    const call = {
+      callee,
+      clobbers: (callee.kind === "subprog" ? "all" : "mem") as CallInfo["clobbers"],
+      pure: false,
+      mem: [] as ArgMem[],
+      bits: 64,
+      nullable: false,
+      noreturn: false,
+    };
     for (;;) {
       if (this.#accept("nullable")) call.nullable = true;
       else if (this.#accept("pure")) call.pure = true;

@@ -32,7 +32,11 @@ export function printModule(m: Module): string {
 export function printFunc(f: Func): string {
   const p = new Printer();
   const params = f.params.map((v) => `${p.def(v)}: ${typeText(v)}`).join(", ");
-  const flags = [f.kind as string, ...(f.inline === undefined ? [] : [`inline=${f.inline}`]), ...(f.returns ? [] : ["void"])];
+  const flags = [
+    f.kind as string,
+    ...(f.inline === undefined ? [] : [`inline=${f.inline}`]),
+    ...(f.returns ? [] : ["void"]),
+  ];
   const lines = [`func @${f.name}(${params}) ${flags.join(" ")} {`];
   for (const s of f.slots) lines.push(`  slot $${s.name} ${s.size} align ${s.align}`);
   for (const b of f.blocks) {

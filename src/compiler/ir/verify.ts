@@ -26,11 +26,13 @@ export function verifyFunc(f: Func): string[] {
   });
   cfg.order.forEach((b, block) => {
     const use = (v: Inst, at: number, user: string): void => {
-      if (v.op === "slot" && f.slots[v.slot!.id] !== v.slot) problems.push(`${user} in ${b.name} uses slot ${v.slot!.name}, which the function does not have`);
+      if (v.op === "slot" && f.slots[v.slot!.id] !== v.slot)
+        problems.push(`${user} in ${b.name} uses slot ${v.slot!.name}, which the function does not have`);
       if (isLeaf(v.op)) return;
       const d = place.get(v);
       if (d === undefined) problems.push(`${user} in ${b.name} uses %${v.id}, which is nowhere`);
-      else if (d.block === block ? d.at >= at : !dominates(cfg, d.block, block)) problems.push(`${user} in ${b.name} uses %${v.id}, which is not always set before`);
+      else if (d.block === block ? d.at >= at : !dominates(cfg, d.block, block))
+        problems.push(`${user} in ${b.name} uses %${v.id}, which is not always set before`);
     };
     b.insts.forEach((i, at) => {
       for (const a of i.args) use(a, at, printInst(i));
@@ -39,8 +41,18 @@ export function verifyFunc(f: Func): string[] {
     for (const a of t.args) use(a, Infinity, t.op);
     for (const e of t.edges) {
       for (const a of e.args) use(a, Infinity, t.op);
-      if (e.args.length !== e.to.params.length) problems.push(`${b.name} passes ${e.args.length} arguments to ${e.to.name}, which has ${e.to.params.length} parameters`);
-      else e.args.forEach((a, k) => a.type !== e.to.params[k]!.type && a.op !== "const" && a.op !== "undef" && problems.push(`${b.name} passes ${a.type} for ${e.to.params[k]!.type} to ${e.to.name}`));
+      if (e.args.length !== e.to.params.length)
+        problems.push(
+          `${b.name} passes ${e.args.length} arguments to ${e.to.name}, which has ${e.to.params.length} parameters`,
+        );
+      else
+        e.args.forEach(
+          (a, k) =>
+            a.type !== e.to.params[k]!.type &&
+            a.op !== "const" &&
+            a.op !== "undef" &&
+            problems.push(`${b.name} passes ${a.type} for ${e.to.params[k]!.type} to ${e.to.name}`),
+        );
     }
   });
   return problems;

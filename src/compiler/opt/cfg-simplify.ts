@@ -28,7 +28,12 @@ function dropUnreachable(f: Func): boolean {
 }
 
 function sameArgs(a: Edge, b: Edge): boolean {
-  return a.to === b.to && a.args.every((x, k) => x === b.args[k] || (x.op === "const" && b.args[k]!.op === "const" && x.value === b.args[k]!.value));
+  return (
+    a.to === b.to &&
+    a.args.every(
+      (x, k) => x === b.args[k] || (x.op === "const" && b.args[k]!.op === "const" && x.value === b.args[k]!.value),
+    )
+  );
 }
 
 function foldTrivialBranches(f: Func): boolean {
@@ -38,7 +43,8 @@ function foldTrivialBranches(f: Func): boolean {
     if (t.op !== "br") continue;
     let k = -1;
     if (sameArgs(t.edges[0]!, t.edges[1]!)) k = 0;
-    else if (t.args[0]!.op === "const" && t.args[1]!.op === "const") k = foldCond(t.cond, t.args[0]!.value, t.args[1]!.value, t.width) ? 0 : 1;
+    else if (t.args[0]!.op === "const" && t.args[1]!.op === "const")
+      k = foldCond(t.cond, t.args[0]!.value, t.args[1]!.value, t.width) ? 0 : 1;
     if (k < 0) continue;
     t.op = "jmp";
     t.edges = [t.edges[k]!];
@@ -60,7 +66,7 @@ function removeTrivialParams(f: Func): boolean {
     }
   }
   const replace = new Replacements();
-  for (let again = true; again; ) {
+  for (let again = true; again;) {
     again = false;
     for (const [b, edges] of incoming) {
       for (let k = b.params.length - 1; k >= 0; k--) {

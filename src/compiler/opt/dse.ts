@@ -51,7 +51,7 @@ class DeadStores {
       }
       return live;
     };
-    for (let again = true; again; ) {
+    for (let again = true; again;) {
       again = false;
       for (let b = n - 1; b >= 0; b--) {
         this.#live = out(b);
@@ -134,7 +134,8 @@ class DeadStores {
         break;
       }
       case "call":
-        for (const m of i.call!.mem) if (m.mode === "out" && m.size !== undefined) this.#write(i.args[m.arg]!, 0, m.size);
+        for (const m of i.call!.mem)
+          if (m.mode === "out" && m.size !== undefined) this.#write(i.args[m.arg]!, 0, m.size);
         for (const m of i.call!.mem) {
           if (m.mode === "out") continue;
           if (m.size === undefined) this.#read(i.args[m.arg]!, NaN, 0);
@@ -190,7 +191,7 @@ class DeadStores {
 
   /** Joins constant stores to neighbouring bytes of a slot when nothing in between touches them. */
   #merge(insts: Inst[]): void {
-    for (let again = true; again; ) {
+    for (let again = true; again;) {
       again = false;
       for (let k = 0; k < insts.length; k++) {
         const a = insts[k]!;
@@ -203,7 +204,15 @@ class DeadStores {
           if (!this.#isConstStore(b)) {
             // Only what cannot look at the slot may lie between the two.
             if (b.op === "load" && rootOf(b.args[0]!).base.slot !== slot) continue;
-            if (b.op === "load" || b.op === "call" || b.op === "atomic" || b.op === "memcpy" || b.op === "memset" || b.op === "start") break;
+            if (
+              b.op === "load" ||
+              b.op === "call" ||
+              b.op === "atomic" ||
+              b.op === "memcpy" ||
+              b.op === "memset" ||
+              b.op === "start"
+            )
+              break;
             if (b.op === "store") {
               const r = rootOf(b.args[0]!);
               const from = r.off + b.off;
@@ -220,9 +229,11 @@ class DeadStores {
             if (bt < at + a.size && at < bt + b.size) break;
             continue;
           }
-          const [low, high] = (at < bt) === this.#little ? [a, b] : [b, a];
+          const [low, high] = at < bt === this.#little ? [a, b] : [b, a];
           const bits = BigInt(a.size * 8);
-          const v = BigInt.asUintN(Number(bits), low.args[1]!.value) | (BigInt.asUintN(Number(bits), high.args[1]!.value) << bits);
+          const v =
+            BigInt.asUintN(Number(bits), low.args[1]!.value) |
+            (BigInt.asUintN(Number(bits), high.args[1]!.value) << bits);
           const signed = BigInt.asIntN(64, v);
           if (wide === 8 && (signed < -0x8000_0000n || signed > 0x7fff_ffffn)) continue;
           b.size = wide;

@@ -30,7 +30,8 @@ export function implies(fact: Fact, cond: Cond, a: Inst, b: Inst, width: Width):
     }
     return undefined;
   }
-  if (fact.a === a && fact.b.op === "const" && b.op === "const") return byConstants(fact.cond, fact.b.value, cond, b.value, width);
+  if (fact.a === a && fact.b.op === "const" && b.op === "const")
+    return byConstants(fact.cond, fact.b.value, cond, b.value, width);
   return byPacketRange(fact, cond, a, b);
 }
 

@@ -42,8 +42,8 @@ class Numbering {
     this.#target = target;
     this.#cfg = computeCfg(f);
     this.#simplifier = new Simplifier(f, target, countUses(f));
-    this.#facts = new Array<undefined>(this.#cfg.order.length).fill(undefined);
-    this.#memory = new Array<undefined>(this.#cfg.order.length).fill(undefined);
+    this.#facts = Array.from<undefined>({ length: this.#cfg.order.length });
+    this.#memory = Array.from<undefined>({ length: this.#cfg.order.length });
   }
 
   run(): boolean {
@@ -247,7 +247,8 @@ class Numbering {
       return undefined;
     }
     const v = this.#replace.get(k.value);
-    if (i.size === 8 || k.from === (i.signed ? "sext" : "zext")) return v.type === i.type || i.type === "int" || v.op === "const" ? v : undefined;
+    if (i.size === 8 || k.from === (i.signed ? "sext" : "zext"))
+      return v.type === i.type || i.type === "int" || v.op === "const" ? v : undefined;
     if (!i.signed && this.#simplifier.bounds.max(v) <= 2 ** bits - 1) return v;
     if (v.op === "const") {
       const r = constInst(this.#f, 0n);
@@ -343,8 +344,16 @@ function hashOf(i: Inst): number {
 
 function equal(a: Inst, b: Inst): boolean {
   if (
-    a.op !== b.op || a.type !== b.type || a.width !== b.width || a.bits !== b.bits || a.off !== b.off || a.cond !== b.cond ||
-    a.size !== b.size || a.signed !== b.signed || a.args.length !== b.args.length || a.core !== b.core
+    a.op !== b.op ||
+    a.type !== b.type ||
+    a.width !== b.width ||
+    a.bits !== b.bits ||
+    a.off !== b.off ||
+    a.cond !== b.cond ||
+    a.size !== b.size ||
+    a.signed !== b.signed ||
+    a.args.length !== b.args.length ||
+    a.core !== b.core
   ) {
     return false;
   }
@@ -352,5 +361,7 @@ function equal(a: Inst, b: Inst): boolean {
   if (a.op !== "call") return true;
   const x = a.call!.callee;
   const y = b.call!.callee;
-  return x.kind === "helper" && y.kind === "helper" ? x.id === y.id : x.kind === "kfunc" && y.kind === "kfunc" && x.name === y.name;
+  return x.kind === "helper" && y.kind === "helper"
+    ? x.id === y.id
+    : x.kind === "kfunc" && y.kind === "kfunc" && x.name === y.name;
 }

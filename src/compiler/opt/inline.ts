@@ -1,7 +1,6 @@
 /** Inlining of subprograms into their callers. */
 import type { Block, Func, Inst, Module } from "../ir/ir.ts";
 
-
 /** Instructions up to which a subprogram is inlined at every call. */
 const SMALL = 16;
 /** A caller does not grow beyond this. */

@@ -38,7 +38,12 @@ function hoist(f: Func, cfg: Cfg, loop: Loop): boolean {
   const kept: Inst[] = [];
   const escaped = escapedSlots(f);
   for (const i of header.insts) {
-    if (out.length < MAX_HOISTED && isPure(i) && !i.args.some((a) => defined.has(a)) && (i.op !== "load" || isConstant(i))) {
+    if (
+      out.length < MAX_HOISTED &&
+      isPure(i) &&
+      !i.args.some((a) => defined.has(a)) &&
+      (i.op !== "load" || isConstant(i))
+    ) {
       out.push(i);
       defined.delete(i);
     } else kept.push(i);
@@ -72,5 +77,14 @@ function hoist(f: Func, cfg: Cfg, loop: Loop): boolean {
 }
 
 function isPure(i: Inst): boolean {
-  return i.op === "load" || i.op === "zext" || i.op === "sext" || i.op === "neg" || i.op === "tobe" || i.op === "tole" || i.op === "bswap" || isBinOp(i.op);
+  return (
+    i.op === "load" ||
+    i.op === "zext" ||
+    i.op === "sext" ||
+    i.op === "neg" ||
+    i.op === "tobe" ||
+    i.op === "tole" ||
+    i.op === "bswap" ||
+    isBinOp(i.op)
+  );
 }

@@ -59,7 +59,8 @@ function unroll(f: Func, cfg: Cfg, loop: Loop): boolean {
   let entries: Edge[] = [];
   for (const p of cfg.preds[loop.header]!) {
     const from = cfg.order[p]!;
-    if (!inside.has(from)) for (const e of from.term!.edges) if (e.to === header && !entries.includes(e)) entries.push(e);
+    if (!inside.has(from))
+      for (const e of from.term!.edges) if (e.to === header && !entries.includes(e)) entries.push(e);
   }
   for (let k = 0; k < trips; k++) {
     const copy = cloneBlocks(f, blocks);
@@ -112,7 +113,14 @@ function countTrips(cfg: Cfg, loop: Loop, max: number): number | undefined {
       }
     }
   }
-  if (init === undefined || step === undefined || step.op !== "add" || step.args[0] !== tested || step.args[1]!.op !== "const") return undefined;
+  if (
+    init === undefined ||
+    step === undefined ||
+    step.op !== "add" ||
+    step.args[0] !== tested ||
+    step.args[1]!.op !== "const"
+  )
+    return undefined;
   let v = init;
   for (let n = 0; n <= max; n++) {
     if (!foldCond(cond, v, limit.value, t.width)) return n;
@@ -125,7 +133,8 @@ function countTrips(cfg: Cfg, loop: Loop, max: number): number | undefined {
 function rotate(f: Func, cfg: Cfg, loop: Loop, loops: readonly Loop[]): Block | undefined {
   const header = cfg.order[loop.header]!;
   const t = header.term!;
-  if (t.op !== "br" || loop.blocks.length < 2 || header.insts.length > MAX_HEADER || header.insts.some(copies)) return undefined;
+  if (t.op !== "br" || loop.blocks.length < 2 || header.insts.length > MAX_HEADER || header.insts.some(copies))
+    return undefined;
   const inside = new Set(loop.blocks.map((b) => cfg.order[b]!));
   const into = t.edges.filter((e) => inside.has(e.to));
   if (into.length !== 1) return undefined;
@@ -142,7 +151,9 @@ function rotate(f: Func, cfg: Cfg, loop: Loop, loops: readonly Loop[]): Block | 
 }
 /** What must not run once more in another place. */
 function copies(i: Inst): boolean {
-  return i.op === "call" || i.op === "store" || i.op === "atomic" || i.op === "memcpy" || i.op === "memset" || i.volatile;
+  return (
+    i.op === "call" || i.op === "store" || i.op === "atomic" || i.op === "memcpy" || i.op === "memset" || i.volatile
+  );
 }
 
 /** Values of `blocks` that are used outside are stored where they are made and loaded where they are used. */

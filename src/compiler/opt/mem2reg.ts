@@ -68,7 +68,8 @@ function collect(f: Func): Map<Slot, Access[] | undefined> {
         const { base, off } = rootOf(i.args[0]!);
         if (base.op === "slot") {
           const at = off + i.off;
-          if (i.volatile || i.core !== undefined || Number.isNaN(at) || at < 0 || at + i.size > base.slot!.size) escape(i.args[0]!);
+          if (i.volatile || i.core !== undefined || Number.isNaN(at) || at < 0 || at + i.size > base.slot!.size)
+            escape(i.args[0]!);
           else accesses.get(base.slot!)?.push({ inst: i, off: at, size: i.size });
         }
         if (i.op === "store") escape(i.args[1]!);
@@ -92,7 +93,7 @@ interface Part {
 function partition(list: Access[]): (Part | undefined)[] {
   const sorted = [...list].sort((a, b) => a.off - b.off || b.size - a.size);
   const parts: (Part | undefined)[] = [];
-  for (let k = 0; k < sorted.length; ) {
+  for (let k = 0; k < sorted.length;) {
     let end = sorted[k]!.off + sorted[k]!.size;
     const group: Access[] = [];
     while (k < sorted.length && sorted[k]!.off < end) {
@@ -170,9 +171,9 @@ class Promotion {
     this.#count = count;
     this.#variables = variables;
     this.#promoted = promoted;
-    this.#current = new Array<Inst | undefined>(this.#cfg.order.length * count).fill(undefined);
+    this.#current = Array.from<Inst | undefined>({ length: this.#cfg.order.length * count });
     this.#isPtr = new Uint8Array(count);
-    this.#space = new Array<undefined>(count).fill(undefined);
+    this.#space = Array.from<undefined>({ length: count });
     for (const [i, vars] of variables) {
       if (i.op !== "load" || i.type !== "ptr") continue;
       this.#isPtr[vars[0]!.index] = 1;
@@ -209,7 +210,10 @@ class Promotion {
         else {
           const start = rootOf(i.args[0]!).off + i.off;
           for (const x of vars) {
-            this.#current[base + x.index] = constInst(this.#f, BigInt.asUintN(x.size * 8, BigInt.asUintN(64, v.value) >> BigInt((x.off - start) * 8)));
+            this.#current[base + x.index] = constInst(
+              this.#f,
+              BigInt.asUintN(x.size * 8, BigInt.asUintN(64, v.value) >> BigInt((x.off - start) * 8)),
+            );
           }
         }
       } else {

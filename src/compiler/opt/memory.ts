@@ -50,7 +50,11 @@ export function escapedSlots(f: Func): Set<Slot> {
 }
 
 export function sameBase(a: Inst, b: Inst): boolean {
-  return a === b || (a.op === "slot" && b.op === "slot" && a.slot === b.slot) || (a.op === "mapval" && b.op === "mapval" && a.sym === b.sym);
+  return (
+    a === b ||
+    (a.op === "slot" && b.op === "slot" && a.slot === b.slot) ||
+    (a.op === "mapval" && b.op === "mapval" && a.sym === b.sym)
+  );
 }
 
 /** Spaces that never overlap each other. */
@@ -73,7 +77,10 @@ export class Memory {
   /** Keeps only what `other` knows as well. */
   intersect(other: Memory): void {
     this.#known = this.#known.filter((k) =>
-      other.#known.some((o) => o.off === k.off && o.size === k.size && o.value === k.value && o.from === k.from && sameBase(o.base, k.base)),
+      other.#known.some(
+        (o) =>
+          o.off === k.off && o.size === k.size && o.value === k.value && o.from === k.from && sameBase(o.base, k.base),
+      ),
     );
   }
 
@@ -91,7 +98,14 @@ export class Memory {
   }
   /** A store of a constant that covers the whole access. */
   findConstant(base: Inst, off: number, size: Size): Known | undefined {
-    return this.#known.find((e) => e.from === "store" && e.value.op === "const" && e.off <= off && off + size <= e.off + e.size && sameBase(e.base, base));
+    return this.#known.find(
+      (e) =>
+        e.from === "store" &&
+        e.value.op === "const" &&
+        e.off <= off &&
+        off + size <= e.off + e.size &&
+        sameBase(e.base, base),
+    );
   }
   add(k: Known): void {
     if (Number.isNaN(k.off)) return;

@@ -87,16 +87,27 @@ export class Bounds {
         if (b.op === "const") {
           const count = Number(BigInt.asUintN(64, b.value) & BigInt(v.width - 1));
           const m = Math.min(of(a), cap);
-          return m >= LIMIT ? (count > 11 ? 2 ** (64 - count) - 1 : count === 0 ? m : UNKNOWN) : Math.floor(m / 2 ** count);
+          return m >= LIMIT
+            ? count > 11
+              ? 2 ** (64 - count) - 1
+              : count === 0
+                ? m
+                : UNKNOWN
+            : Math.floor(m / 2 ** count);
         }
         // The verifier forgets everything about a value shifted by an unknown count.
         return strict ? cap : Math.min(cap, of(a));
       case "udiv":
         if (strict) return cap;
-        return Math.min(cap, b.op === "const" && b.value > 0n && of(a) < LIMIT ? Math.floor(of(a) / Number(b.value)) : of(a));
+        return Math.min(
+          cap,
+          b.op === "const" && b.value > 0n && of(a) < LIMIT ? Math.floor(of(a) / Number(b.value)) : of(a),
+        );
       case "umod":
         if (strict) return cap;
-        return b.op === "const" && b.value > 0n && b.value < BigInt(LIMIT) ? Math.min(of(a), Number(b.value) - 1, cap) : Math.min(cap, of(a));
+        return b.op === "const" && b.value > 0n && b.value < BigInt(LIMIT)
+          ? Math.min(of(a), Number(b.value) - 1, cap)
+          : Math.min(cap, of(a));
       case "select":
         return Math.max(of(b), of(v.args[2]!));
       case "atomic":

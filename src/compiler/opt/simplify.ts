@@ -90,7 +90,8 @@ export class Simplifier {
     for (;;) {
       const low = (1n << BigInt(bits)) - 1n;
       if ((a.op === "zext" || a.op === "sext") && a.bits >= bits) a = a.args[0]!;
-      else if (a.op === "and" && a.width >= bits && isConst(a.args[1]!) && (a.args[1]!.value & low) === low) a = a.args[0]!;
+      else if (a.op === "and" && a.width >= bits && isConst(a.args[1]!) && (a.args[1]!.value & low) === low)
+        a = a.args[0]!;
       else break;
     }
     if (a === i.args[k] || a.type === "ptr") return;
@@ -141,7 +142,10 @@ export class Simplifier {
     const x = i.args[0]!;
     const swaps = i.op === "bswap" || (i.op === "tobe") === little;
     if (!swaps) return this.#zext(x, i.bits, i);
-    if ((x.op === "bswap" || ((x.op === "tobe" || x.op === "tole") && (x.op === "tobe") === little)) && x.bits === i.bits) {
+    if (
+      (x.op === "bswap" || ((x.op === "tobe" || x.op === "tole") && (x.op === "tobe") === little)) &&
+      x.bits === i.bits
+    ) {
       return this.#zext(x.args[0]!, i.bits, i);
     }
     return i;
@@ -151,7 +155,8 @@ export class Simplifier {
     let [a, b] = i.args as [Inst, Inst];
     const op = i.op as Parameters<typeof foldBin>[0];
     const { width } = i;
-    if (a.op === "const" && b.op === "const" && i.type === "int") return this.#const(foldBin(op, a.value, b.value, width));
+    if (a.op === "const" && b.op === "const" && i.type === "int")
+      return this.#const(foldBin(op, a.value, b.value, width));
     const commutes = op === "add" || op === "mul" || op === "and" || op === "or" || op === "xor";
     if (commutes && a.op === "const") {
       i.args = [b, a];
@@ -176,7 +181,14 @@ export class Simplifier {
       [a, b] = [b, a];
     }
     if (b.op !== "const") {
-      if (op === "add" && i.type === "ptr" && b.op === "add" && b.width === 64 && b.args[1]!.op === "const" && this.#once(b)) {
+      if (
+        op === "add" &&
+        i.type === "ptr" &&
+        b.op === "add" &&
+        b.width === 64 &&
+        b.args[1]!.op === "const" &&
+        this.#once(b)
+      ) {
         // p + (x + c): the constant goes last, where accesses take it into their offset.
         const p = this.#f.inst("add", "ptr", [a, b.args[0]!], i.span);
         p.space = i.space;
@@ -192,7 +204,12 @@ export class Simplifier {
     }
     if (i.type === "int" && this.#once(a)) {
       // A choice between constants takes the operation into its arms.
-      const arms = a.op === "cmp" ? [this.#const(1n), this.#const(0n)] : a.op === "select" && isConst(a.args[1]!) && isConst(a.args[2]!) ? [a.args[1]!, a.args[2]!] : undefined;
+      const arms =
+        a.op === "cmp"
+          ? [this.#const(1n), this.#const(0n)]
+          : a.op === "select" && isConst(a.args[1]!) && isConst(a.args[2]!)
+            ? [a.args[1]!, a.args[2]!]
+            : undefined;
       if (arms !== undefined && arms[0]!.type === "int" && arms[1]!.type === "int") {
         const value = b.value;
         i.op = "select";
@@ -211,7 +228,13 @@ export class Simplifier {
       case "add":
         if (raw === 0n) return same();
         // (x + c1) + c2
-        if (a.op === "add" && a.width === width && a.args[1]!.op === "const" && (a.type === "ptr") === (i.type === "ptr") && (i.type === "ptr" || this.#once(a))) {
+        if (
+          a.op === "add" &&
+          a.width === width &&
+          a.args[1]!.op === "const" &&
+          (a.type === "ptr") === (i.type === "ptr") &&
+          (i.type === "ptr" || this.#once(a))
+        ) {
           const sum = a.args[1]!.value + b.value;
           i.args = [a.args[0]!, this.#const(width === 32 ? BigInt.asIntN(32, sum) : sum)];
         }
@@ -257,7 +280,8 @@ export class Simplifier {
         const max = this.bounds.known(a);
         // A mask of ones that covers every bit that can be set.
         if (raw > 0n && (raw & (raw + 1n)) === 0n && max < UNKNOWN && BigInt(max) <= raw) return a;
-        if (raw === 0xffn || raw === 0xffffn || raw === LOW32) return this.#zext(a, raw === 0xffn ? 8 : raw === 0xffffn ? 16 : 32, i);
+        if (raw === 0xffn || raw === 0xffffn || raw === LOW32)
+          return this.#zext(a, raw === 0xffn ? 8 : raw === 0xffffn ? 16 : 32, i);
         if (width === 64 && raw > 0x7fff_ffffn && raw <= LOW32) {
           i.width = 32;
           i.args = [a, this.#const(BigInt.asIntN(32, raw))];
@@ -267,11 +291,13 @@ export class Simplifier {
       case "or":
         if (raw === 0n) return same();
         if (raw === ones) return this.#const(ones);
-        if (a.op === "or" && a.width === width && a.args[1]!.op === "const") i.args = [a.args[0]!, this.#const(a.args[1]!.value | b.value)];
+        if (a.op === "or" && a.width === width && a.args[1]!.op === "const")
+          i.args = [a.args[0]!, this.#const(a.args[1]!.value | b.value)];
         return i;
       case "xor":
         if (raw === 0n) return same();
-        if (a.op === "xor" && a.width === width && a.args[1]!.op === "const") i.args = [a.args[0]!, this.#const(a.args[1]!.value ^ b.value)];
+        if (a.op === "xor" && a.width === width && a.args[1]!.op === "const")
+          i.args = [a.args[0]!, this.#const(a.args[1]!.value ^ b.value)];
         return i;
       default:
         return this.#shift(i, a, raw & BigInt(width - 1));
@@ -294,7 +320,8 @@ export class Simplifier {
   #shift(i: Inst, a: Inst, count: bigint): Inst {
     if (count === 0n) return i.width === 32 ? this.#zext(a, 32, i) : a;
     if (i.args[1]!.value !== count) i.args = [a, this.#const(count)];
-    if (i.op === "lshr" && this.bounds.max(a) < UNKNOWN && this.bounds.max(a) < 2 ** Number(count)) return this.#const(0n);
+    if (i.op === "lshr" && this.bounds.max(a) < UNKNOWN && this.bounds.max(a) < 2 ** Number(count))
+      return this.#const(0n);
     if (i.op === "ashr" && this.#nonNegative(a, i.width)) {
       i.op = "lshr";
       i.args = i.args.slice();
@@ -339,7 +366,12 @@ export class Simplifier {
     const r = this.condition(i);
     if (r !== undefined) return this.#const(r ? 1n : 0n);
     const [a, b] = i.args as [Inst, Inst];
-    if (this.bounds.max(a) <= 1 && b.op === "const" && ((i.cond === "ne" && b.value === 0n) || (i.cond === "eq" && b.value === 1n))) return a;
+    if (
+      this.bounds.max(a) <= 1 &&
+      b.op === "const" &&
+      ((i.cond === "ne" && b.value === 0n) || (i.cond === "eq" && b.value === 1n))
+    )
+      return a;
     return i;
   }
 
@@ -428,7 +460,9 @@ export class Simplifier {
         i.args = [a.args[0]!, this.#const(BigInt.asIntN(i.width, v - a.args[1]!.value))];
         return undefined;
       }
-      const swapped = a.op === "bswap" || ((a.op === "tobe" || a.op === "tole") && (a.op === "tobe") === (this.#target.endian === "little"));
+      const swapped =
+        a.op === "bswap" ||
+        ((a.op === "tobe" || a.op === "tole") && (a.op === "tobe") === (this.#target.endian === "little"));
       if (swapped && this.#once(a) && u < 1n << BigInt(a.bits)) {
         // Compare as it lies in memory with the swapped constant.
         const x = a.args[0]!;

@@ -130,7 +130,8 @@ export function removeDead(f: Func): boolean {
   if (trimmed.size > 0) {
     changed = true;
     for (const b of f.blocks) {
-      for (const e of b.term!.edges) if (trimmed.has(e.to)) e.args = e.args.filter((_, k) => live[e.to.params[k]!.id] === 1);
+      for (const e of b.term!.edges)
+        if (trimmed.has(e.to)) e.args = e.args.filter((_, k) => live[e.to.params[k]!.id] === 1);
     }
     for (const b of trimmed) {
       b.params = b.params.filter((p) => live[p.id] === 1);

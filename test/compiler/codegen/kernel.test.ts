@@ -33,8 +33,8 @@ test(
   "compiled programs compute what their IR says",
   () => {
     requires({ capability: ["CAP_BPF", "CAP_PERFMON"], kernel: "5.14" });
-  // v4 needs Linux 6.6.
-  const configs = CONFIGS.filter((c) => c.isa < 4 || kernelAtLeast("6.6"));
+    // v4 needs Linux 6.6.
+    const configs = CONFIGS.filter((c) => c.isa < 4 || kernelAtLeast("6.6"));
     const kernel = realKernel();
     let tooComplex = 0;
     let runs = 0;
@@ -53,7 +53,7 @@ test(
             code = generate(m, target);
           } catch (error) {
             if ((error as { code?: string }).code === "STACK_TOO_LARGE") continue;
-            throw new Error(`level ${level} v${isa}: ${String((error as Error).stack)}\n${ir}`);
+            throw new Error(`level ${level} v${isa}: ${String((error as Error).stack)}\n${ir}`, { cause: error });
           }
           const name = `level ${level} v${isa}`;
           const insns = encodeInsns(code.insns);

@@ -92,7 +92,13 @@ test("a wrong text is a DecodeError at its place", () => {
 test("a malformed function is told what is wrong", () => {
   const problems = (text: string): string => parseModule(text).funcs.flatMap(verifyFunc).join("; ");
   assert.is(problems("func @f() entry {\na:\n jmp b(1)\nb(%0: int):\n ret %0\n}"), "");
-  assert.match(problems("func @f() entry {\na:\n jmp b\nb(%0: int):\n ret %0\n}"), /passes 0 arguments to b, which has 1/);
-  assert.match(problems("func @f(%0: int) entry {\na:\n br.eq %0, 1, b, c\nb:\n %1 = add %0, 1\n jmp c\nc:\n ret %1\n}"), /not always set before/);
+  assert.match(
+    problems("func @f() entry {\na:\n jmp b\nb(%0: int):\n ret %0\n}"),
+    /passes 0 arguments to b, which has 1/,
+  );
+  assert.match(
+    problems("func @f(%0: int) entry {\na:\n br.eq %0, 1, b, c\nb:\n %1 = add %0, 1\n jmp c\nc:\n ret %1\n}"),
+    /not always set before/,
+  );
   assert.match(problems("func @f() entry {\na:\n %1 = add %2, 1\n %2 = add 3, 4\n ret %1\n}"), /not always set before/);
 });

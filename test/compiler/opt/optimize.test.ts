@@ -29,7 +29,7 @@ test(
               const m = randomProgram(choices);
               optimize(m, { isa, endian: "little" }, level);
               assert.equal(m.funcs.flatMap(verifyFunc), [], `level ${level} v${isa}`);
-          assert.is(run(m), expected, `level ${level} v${isa}`);
+              assert.is(run(m), expected, `level ${level} v${isa}`);
               const text = printModule(m);
               assert.is(run(parseModule(text)), expected, `level ${level} v${isa}, read back`);
             }
