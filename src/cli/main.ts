@@ -9,6 +9,7 @@ declare const BPFKIT_VERSION: string;
 /** Each is loaded when it is called: a start of `run` needs neither the assembler nor the compiler. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import("./commands/run.ts")).runCommand,
+  check: async () => (await import("./commands/check.ts")).checkCommand,
   compile: async () => (await import("./commands/compile.ts")).compileCommand,
   disasm: async () => (await import("./commands/disasm.ts")).disasmCommand,
   asm: async () => (await import("./commands/asm.ts")).asmCommand,

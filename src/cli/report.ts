@@ -63,7 +63,7 @@ export function warn(diagnostics: readonly Diagnostic[], sources: ReadonlyMap<st
 }
 
 /** The sources given, and the files on disk that the labels name. */
-function withFiles(diagnostics: readonly Diagnostic[], given: ReadonlyMap<string, string> = new Map()): ReadonlyMap<string, string> {
+export function withFiles(diagnostics: readonly Diagnostic[], given: ReadonlyMap<string, string> = new Map()): ReadonlyMap<string, string> {
   const sources = new Map(given);
   for (const { span } of diagnostics.flatMap((d) => d.labels)) {
     if (sources.has(span.file)) continue;
