@@ -85,7 +85,10 @@ export function compile(input: CompileInput): CompileResult {
 }
 
 /** {@link compile} for editors and `check`: diagnostics instead of an exception; no result when one is an error. */
-export function tryCompile(input: CompileInput): { readonly result: CompileResult | undefined; readonly diagnostics: readonly Diagnostic[] } {
+export function tryCompile(input: CompileInput): {
+  readonly result: CompileResult | undefined;
+  readonly diagnostics: readonly Diagnostic[];
+} {
   const target = input.target ?? DEFAULT_TARGET;
   const names = handleNames(input.exports);
   const module = new ModuleContext({
@@ -133,14 +136,23 @@ export function tryCompile(input: CompileInput): { readonly result: CompileResul
       optimize(p.ir, target, input.optLevel ?? 2);
       const code = generate(p.ir, target);
       progs.push(progSpec(module, btf, p.handle, p.name, code, mapNames));
-      explain.push({ name: p.name, insns: code.insns.length, stack: code.stackSize, coreRelos: code.coreRelos.length, scratch: module.scratch.get(p.name)?.size ?? 0, subprograms: code.funcs.slice(1).map((f) => f.name) });
+      explain.push({
+        name: p.name,
+        insns: code.insns.length,
+        stack: code.stackSize,
+        coreRelos: code.coreRelos.length,
+        scratch: module.scratch.get(p.name)?.size ?? 0,
+        subprograms: code.funcs.slice(1).map((f) => f.name),
+      });
     } catch (error) {
       if (!(error instanceof DiagnosticError)) throw error;
       reporter.diagnostics.push(...error.diagnostics);
     }
   }
   if (reporter.failed) return { result: undefined, diagnostics: reporter.diagnostics };
-  const schemas = new Map([...module.maps].map(([handle, name]) => [name, { key: handle.key, value: handle.value, handle }]));
+  const schemas = new Map(
+    [...module.maps].map(([handle, name]) => [name, { key: handle.key, value: handle.value, handle }]),
+  );
   const spec: CollectionSpec = {
     name: input.name,
     endian: target.endian,
@@ -151,7 +163,17 @@ export function tryCompile(input: CompileInput): { readonly result: CompileResul
     progs,
     sources: module.sources,
   };
-  return { result: { spec, schemas, globals, programs: new Map(programs.map((p) => [p.name, p.handle])), diagnostics: reporter.diagnostics, explain }, diagnostics: reporter.diagnostics };
+  return {
+    result: {
+      spec,
+      schemas,
+      globals,
+      programs: new Map(programs.map((p) => [p.name, p.handle])),
+      diagnostics: reporter.diagnostics,
+      explain,
+    },
+    diagnostics: reporter.diagnostics,
+  };
 }
 
 /** Names by export key; struct schemas too, so that BTF has them. */
@@ -165,7 +187,13 @@ function handleNames(exports: Readonly<Record<string, unknown>>): Map<object, st
   return names;
 }
 
-function mapSpec(module: ModuleContext, btf: LocalBtf, handle: MapHandle, name: string, progs: ReadonlyMap<AnyProgram, string>): MapSpec {
+function mapSpec(
+  module: ModuleContext,
+  btf: LocalBtf,
+  handle: MapHandle,
+  name: string,
+  progs: ReadonlyMap<AnyProgram, string>,
+): MapSpec {
   const type = BPF_MAP_TYPE[handle.type.toUpperCase() as keyof typeof BPF_MAP_TYPE];
   const sample = handle.type === "ringbuf" || handle.type === "user_ringbuf" || handle.type === "perf_event_array";
   const typed = !UNTYPED.has(handle.type);
@@ -222,8 +250,25 @@ function scratchMap(btf: LocalBtf, name: string, size: number): MapSpec {
 
 /** Map types for which the kernel refuses BTF of keys and values. */
 const UNTYPED: ReadonlySet<string> = new Set([
-  "prog_array", "perf_event_array", "cgroup_array", "stack_trace", "array_of_maps", "hash_of_maps", "devmap", "devmap_hash", "cpumap", "xskmap",
-  "sockmap", "sockhash", "ringbuf", "user_ringbuf", "reuseport_sockarray", "queue", "stack", "bloom_filter", "arena",
+  "prog_array",
+  "perf_event_array",
+  "cgroup_array",
+  "stack_trace",
+  "array_of_maps",
+  "hash_of_maps",
+  "devmap",
+  "devmap_hash",
+  "cpumap",
+  "xskmap",
+  "sockmap",
+  "sockhash",
+  "ringbuf",
+  "user_ringbuf",
+  "reuseport_sockarray",
+  "queue",
+  "stack",
+  "bloom_filter",
+  "arena",
 ]);
 
 function dataSections(object: string, module: ModuleContext, btf: LocalBtf): MapSpec[] {
@@ -254,7 +299,12 @@ function dataSections(object: string, module: ModuleContext, btf: LocalBtf): Map
 }
 
 function progSpec(
-  module: ModuleContext, btf: LocalBtf, handle: AnyProgram, name: string, code: Code, dataMaps: ReadonlyMap<string, string>,
+  module: ModuleContext,
+  btf: LocalBtf,
+  handle: AnyProgram,
+  name: string,
+  code: Code,
+  dataMaps: ReadonlyMap<string, string>,
 ): ProgSpec {
   const match = sectionFor(handle.section);
   const funcs: FuncInfo[] = code.funcs.map((f, i) => ({
@@ -285,7 +335,12 @@ function progSpec(
     const text = module.line(span.file, span.line).trim();
     lines.push({ insn, file: span.file, text, line: span.line, col: span.col, span });
   }
-  const coreRelos: CoreRelo[] = code.coreRelos.map(({ insn, core }) => ({ insn, typeId: btf.local(core.type as LocalType), access: core.access, kind: core.kind }));
+  const coreRelos: CoreRelo[] = code.coreRelos.map(({ insn, core }) => ({
+    insn,
+    typeId: btf.local(core.type as LocalType),
+    access: core.access,
+    kind: core.kind,
+  }));
   const attachType = match?.row.attachType;
   return {
     name,

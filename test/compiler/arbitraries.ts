@@ -29,8 +29,14 @@ export interface RandomProgram {
 
 /** The inputs: name, schema, bits, sign. */
 export const INPUTS = [
-  ["a", "u8", 8, "u"], ["b", "u16", 16, "u"], ["c", "u32", 32, "u"], ["d", "u64", 64, "u"],
-  ["e", "s8", 8, "s"], ["f", "s16", 16, "s"], ["g", "s32", 32, "s"], ["h", "s64", 64, "s"],
+  ["a", "u8", 8, "u"],
+  ["b", "u16", 16, "u"],
+  ["c", "u32", 32, "u"],
+  ["d", "u64", 64, "u"],
+  ["e", "s8", 8, "s"],
+  ["f", "s16", 16, "s"],
+  ["g", "s32", 32, "s"],
+  ["h", "s64", 64, "s"],
 ] as const;
 
 const wrap = (v: bigint, sign: SignOf): bigint => (sign === "u" ? BigInt.asUintN(64, v) : BigInt.asIntN(64, v));
@@ -41,7 +47,13 @@ export const inputs: fc.Arbitrary<Record<string, bigint>> = fc.record(
     INPUTS.map(([name, , bits, sign]) => {
       const min = sign === "s" ? -(1n << BigInt(bits - 1)) : 0n;
       const max = (1n << BigInt(sign === "s" ? bits - 1 : bits)) - 1n;
-      return [name, fc.oneof({ weight: 2, arbitrary: fc.bigInt({ min, max }) }, fc.constantFrom(min, max, 0n, 1n, min + 1n, max - 1n, max >> 1n))];
+      return [
+        name,
+        fc.oneof(
+          { weight: 2, arbitrary: fc.bigInt({ min, max }) },
+          fc.constantFrom(min, max, 0n, 1n, min + 1n, max - 1n, max >> 1n),
+        ),
+      ];
     }),
   ),
   { noNullPrototype: true },
@@ -74,7 +86,9 @@ class Maker {
   }
 
   literal(sign: SignOf): Ex {
-    const v = this.draw(fc.oneof(fc.nat(20).map(BigInt), fc.nat().map(BigInt), fc.bigInt({ min: 0n, max: (1n << 63n) - 1n })));
+    const v = this.draw(
+      fc.oneof(fc.nat(20).map(BigInt), fc.nat().map(BigInt), fc.bigInt({ min: 0n, max: (1n << 63n) - 1n })),
+    );
     const value = sign === "s" && this.chance(25) ? -v : v;
     const big = v > 0x1f_ffff_ffff_ffffn || this.chance(20);
     const digits = this.chance(30) ? `0x${v.toString(16)}` : String(v);
@@ -97,7 +111,11 @@ class Maker {
     const bits = this.pick(8, 16, 32, 64);
     const inner = this.expr(this.pick<SignOf>("u", "s"), depth);
     const type = `${sign}${bits}`;
-    return { text: `${type}(${inner.text})`, sign, run: (env) => (sign === "u" ? BigInt.asUintN(bits, inner.run(env)) : BigInt.asIntN(bits, inner.run(env))) };
+    return {
+      text: `${type}(${inner.text})`,
+      sign,
+      run: (env) => (sign === "u" ? BigInt.asUintN(bits, inner.run(env)) : BigInt.asIntN(bits, inner.run(env))),
+    };
   }
 
   expr(sign: SignOf, depth: number): Ex {
@@ -131,7 +149,11 @@ class Maker {
         const c = this.cond(depth - 1);
         const [x, y] = [this.expr(sign, depth - 1), this.expr(sign, depth - 1)];
         if (x.literal === true && y.literal === true) return this.leaf(sign, depth);
-        return { text: `(${c.text} ? ${x.text} : ${y.text})`, sign, run: (env) => (c.run(env) ? x.run(env) : y.run(env)) };
+        return {
+          text: `(${c.text} ? ${x.text} : ${y.text})`,
+          sign,
+          run: (env) => (c.run(env) ? x.run(env) : y.run(env)),
+        };
       }
       case 11: {
         const which = this.pick("min", "max");
@@ -192,7 +214,10 @@ class Maker {
     const fixed = this.chance(60);
     const n = this.draw(fc.nat(63));
     const inner = fixed ? undefined : this.expr("u", depth - 1);
-    const count = inner === undefined ? { text: String(n), run: () => BigInt(n) } : { text: `(${inner.text} & 63)`, run: (env: Env) => inner.run(env) & 63n };
+    const count =
+      inner === undefined
+        ? { text: String(n), run: () => BigInt(n) }
+        : { text: `(${inner.text} & 63)`, run: (env: Env) => inner.run(env) & 63n };
     const op = this.pick("<<", ">>", ...(sign === "u" ? [">>>"] : []));
     const run = (env: Env): bigint => {
       const [p, q] = [x.run(env), count.run(env)];
@@ -206,7 +231,10 @@ class Maker {
     if (kind === 4 || kind === 5) {
       const [x, y] = [this.cond(depth - 1), this.cond(depth - 1)];
       const and = kind === 4;
-      return { text: `(${x.text} ${and ? "&&" : "||"} ${y.text})`, run: (env) => (and ? x.run(env) && y.run(env) : x.run(env) || y.run(env)) };
+      return {
+        text: `(${x.text} ${and ? "&&" : "||"} ${y.text})`,
+        run: (env) => (and ? x.run(env) && y.run(env) : x.run(env) || y.run(env)),
+      };
     }
     if (kind === 6) {
       const x = this.cond(depth - 1);
@@ -214,13 +242,24 @@ class Maker {
     }
     const sign = this.pick<SignOf>("u", "s");
     const x = this.expr(sign, depth - 1);
-    if (kind === 3 && x.literal !== true) return { text: `(${x.text} ? true : false)`, run: (env) => x.run(env) !== 0n };
+    if (kind === 3 && x.literal !== true)
+      return { text: `(${x.text} ? true : false)`, run: (env) => x.run(env) !== 0n };
     let y = this.operand(sign, depth - 1);
     if (x.literal === true && y.literal === true) y = this.leaf(sign, depth);
     const op = this.pick("<", "<=", ">", ">=", "===", "!==");
     const run = (env: Env): boolean => {
       const [p, q] = [x.run(env), y.run(env)];
-      return op === "<" ? p < q : op === "<=" ? p <= q : op === ">" ? p > q : op === ">=" ? p >= q : op === "===" ? p === q : p !== q;
+      return op === "<"
+        ? p < q
+        : op === "<="
+          ? p <= q
+          : op === ">"
+            ? p > q
+            : op === ">="
+              ? p >= q
+              : op === "==="
+                ? p === q
+                : p !== q;
     };
     return { text: `(${x.text} ${op} ${y.text})`, run };
   }
@@ -260,7 +299,20 @@ class Maker {
       text: `${name} ${op} ${x.text};`,
       run: (env) => {
         const [p, q] = [env.get(name)!, x.run(env)];
-        const v = op === "=" ? q : op === "+=" ? p + q : op === "-=" ? p - q : op === "*=" ? p * q : op === "^=" ? p ^ q : op === "|=" ? p | q : p & q;
+        const v =
+          op === "="
+            ? q
+            : op === "+="
+              ? p + q
+              : op === "-="
+                ? p - q
+                : op === "*="
+                  ? p * q
+                  : op === "^="
+                    ? p ^ q
+                    : op === "|="
+                      ? p | q
+                      : p & q;
         env.set(name, wrap(v, sign));
         return "go";
       },
@@ -291,7 +343,10 @@ class Maker {
         const c = this.cond(depth - 1);
         const yes = this.block(depth - 1, 2, inLoop);
         const no = this.chance(50) ? this.block(depth - 1, 2, inLoop) : undefined;
-        return { text: `if (${c.text}) ${yes.text}${no === undefined ? "" : ` else ${no.text}`}`, run: (env) => (c.run(env) ? yes.run(env) : (no?.run(env) ?? "go")) };
+        return {
+          text: `if (${c.text}) ${yes.text}${no === undefined ? "" : ` else ${no.text}`}`,
+          run: (env) => (c.run(env) ? yes.run(env) : (no?.run(env) ?? "go")),
+        };
       }
       case 6:
         return this.loop(depth);
@@ -322,7 +377,10 @@ class Maker {
           : `{ let ${name} = u64(${count}); while (${name} > 0) { ${name} -= 1; ${body.text} } }`;
     const order = Array.from({ length: count }, (_, i) => BigInt(form === 2 ? count - 1 - i : i));
     return {
-      text: form === 0 ? text.replace(`const ${name} of`, `const ${name}_ of`).replace(/\{ /, `{ const ${name} = u64(${name}_); `) : text,
+      text:
+        form === 0
+          ? text.replace(`const ${name} of`, `const ${name}_ of`).replace(/\{ /, `{ const ${name} = u64(${name}_); `)
+          : text,
       run: (env) => {
         for (const i of order) {
           env.set(name, i);
@@ -379,7 +437,11 @@ function randomProgram(draw: Draw): RandomProgram {
   for (let i = 0; i < count && m.budget > 0; i++) list.push(m.statement(3, false));
   const result = m.expr(m.pick<SignOf>("u", "s"), 3);
   const names = m.vars.map((v) => v.name);
-  const body = [...list.map((s) => s.text), `let r = u64(${result.text});`, ...names.map((n) => `r = (r * 31) ^ u64(${n});`)].join("\n  ");
+  const body = [
+    ...list.map((s) => s.text),
+    `let r = u64(${result.text});`,
+    ...names.map((n) => `r = (r * 31) ^ u64(${n});`),
+  ].join("\n  ");
   return {
     body,
     expected: (given) => {

@@ -130,5 +130,5 @@ export function show(diagnostics: readonly Diagnostic[], text?: string): string 
 /** The instructions of program `name` (the first one by default) as text. */
 export function listing(result: CompileResult, name?: string): string {
   const prog = name === undefined ? result.spec.progs[0] : result.spec.progs.find((p) => p.name === name);
-  return disassemble(prog?.insns ?? []).toString();
+  return disassemble(prog?.insns ?? []);
 }

@@ -18,7 +18,9 @@ import { show } from "./compile-text.ts";
 
 const test = suite("compiler examples");
 const root = join(import.meta.dirname, "../../examples");
-const names = readdirSync(root).filter((f) => f.endsWith(".ts")).map((f) => basename(f, ".ts"));
+const names = readdirSync(root)
+  .filter((f) => f.endsWith(".ts"))
+  .map((f) => basename(f, ".ts"));
 
 let vmlinux: Btf | undefined;
 
@@ -88,7 +90,10 @@ test("objects carry names, lines and relocations", async () => {
   requires({ root: true, kernel: "5.11" });
   const { spec } = await compileExample("exitsnoop");
   const btf = Btf.parse(spec.btf ?? new Uint8Array());
-  assert.equal(btf.findByName("task_struct", "struct")?.members.map((m) => m.name), ["exit_code", "pid", "tgid", "real_parent", "start_time", "comm"]);
+  assert.equal(
+    btf.findByName("task_struct", "struct")?.members.map((m) => m.name),
+    ["exit_code", "pid", "tgid", "real_parent", "start_time", "comm"],
+  );
   assert.is(btf.findByName("onExit", "func")?.linkage, "global");
   const [prog] = spec.progs;
   assert.is(prog?.section, "tp_btf/sched_process_exit");

@@ -8,7 +8,14 @@ import type { LocalType, LocalTypes } from "../front/local-types.ts";
 import type { Section } from "../front/sections.ts";
 
 const INT_NAMES: Readonly<Record<string, string>> = {
-  u8: "unsigned char", u16: "unsigned short", u32: "unsigned int", u64: "unsigned long long", s8: "signed char", s16: "short", s32: "int", s64: "long long",
+  u8: "unsigned char",
+  u16: "unsigned short",
+  u32: "unsigned int",
+  u64: "unsigned long long",
+  s8: "signed char",
+  s16: "short",
+  s32: "int",
+  s64: "long long",
 };
 const BE_NAMES: Readonly<Record<number, string>> = { 16: "__be16", 32: "__be32", 64: "__be64" };
 
@@ -96,8 +103,20 @@ export class LocalBtf {
           const values = [...schema.values];
           id =
             schema.size === 8
-              ? this.builder.add({ kind: "enum64", name, size: 8, signed: schema.signed, values: values.map(([n, v]) => ({ name: n, value: BigInt(v) })) })
-              : this.builder.add({ kind: "enum", name, size: 4, signed: schema.signed, values: values.map(([n, value]) => ({ name: n, value })) });
+              ? this.builder.add({
+                  kind: "enum64",
+                  name,
+                  size: 8,
+                  signed: schema.signed,
+                  values: values.map(([n, v]) => ({ name: n, value: BigInt(v) })),
+                })
+              : this.builder.add({
+                  kind: "enum",
+                  name,
+                  size: 4,
+                  signed: schema.signed,
+                  values: values.map(([n, value]) => ({ name: n, value })),
+                });
           this.#schemas.set(schema, id);
         }
         return id;
@@ -113,7 +132,12 @@ export class LocalBtf {
     id = this.builder.reserve();
     this.#schemas.set(schema, id);
     const name = this.#options.structName(schema, hint);
-    const members: BtfMember[] = schema.fields.map((f) => ({ name: f.name, type: this.schema(f.schema, `${name}_${f.name}`), bitOffset: f.offset * 8, bitSize: 0 }));
+    const members: BtfMember[] = schema.fields.map((f) => ({
+      name: f.name,
+      type: this.schema(f.schema, `${name}_${f.name}`),
+      bitOffset: f.offset * 8,
+      bitSize: 0,
+    }));
     this.builder.define(id, { kind: schema.kind, name, size: schema.size, members });
     return id;
   }
@@ -122,7 +146,8 @@ export class LocalBtf {
   section(section: Section): { readonly id: number; readonly types: readonly number[] } {
     const types: number[] = [];
     const vars = section.variables.map((v) => {
-      const type = v.schema === undefined ? this.#array(this.#int("char", 1, true), v.size) : this.schema(v.schema, v.name);
+      const type =
+        v.schema === undefined ? this.#array(this.#int("char", 1, true), v.size) : this.schema(v.schema, v.name);
       types.push(type);
       const id = this.builder.add({ kind: "var", name: v.name, type, linkage: v.isStatic ? "static" : "global" });
       return { type: id, offset: v.off, size: v.size };
@@ -132,14 +157,22 @@ export class LocalBtf {
 
   /** The FUNC of a program: `int name(void *ctx)`. */
   program(name: string): number {
-    this.#ctxProto ??= this.builder.add({ kind: "func_proto", type: this.#int("int", 4, true), params: [{ name: "ctx", type: this.pointer(0) }] });
+    this.#ctxProto ??= this.builder.add({
+      kind: "func_proto",
+      type: this.#int("int", 4, true),
+      params: [{ name: "ctx", type: this.pointer(0) }],
+    });
     return this.builder.add({ kind: "func", name, type: this.#ctxProto, linkage: "global" });
   }
 
   /** The FUNC of a subprogram or callback; every argument is a `u64`. */
   subprogram(name: string, params: readonly string[]): number {
     const u64 = this.#int("unsigned long long", 8, false);
-    const type = this.builder.add({ kind: "func_proto", type: u64, params: params.map((p) => ({ name: p, type: u64 })) });
+    const type = this.builder.add({
+      kind: "func_proto",
+      type: u64,
+      params: params.map((p) => ({ name: p, type: u64 })),
+    });
     return this.builder.add({ kind: "func", name, type, linkage: "static" });
   }
 
@@ -191,7 +224,12 @@ export class LocalBtf {
     const size = struct?.size ?? 0;
     // What this kernel's BTF lacks is looked for as an integer; it must lie inside the struct and behind the others.
     for (const a of type.absent) {
-      members.push({ name: a.name, type: this.#int("char", 1, true), bitOffset: kind === "union" ? 0 : Math.max(0, size * 8 - 8), bitSize: 0 });
+      members.push({
+        name: a.name,
+        type: this.#int("char", 1, true),
+        bitOffset: kind === "union" ? 0 : Math.max(0, size * 8 - 8),
+        bitSize: 0,
+      });
     }
     builder.define(id, { kind, name: type.name, size, members });
   }

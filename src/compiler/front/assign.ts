@@ -25,7 +25,8 @@ function constant(fn: Fn, name: string, val: Val, node: Ast, lazy: boolean): Sym
   if (v.k === "string") v = textPlace(fn, v, node) ?? ERROR;
   else if (v.k === "function" && v.name === "") v = { ...v, name };
   else if (v.k === "void") v = fn.report("BPF2006", node, { expected: "a value", found: "nothing" });
-  if (v.k === "opt" && isScalar(v.inner.type) && v.inner.ref !== true && !lazy) return { name, mutable: false, val: v, slot: maybeSlot(fn, name, v, v.inner.type) };
+  if (v.k === "opt" && isScalar(v.inner.type) && v.inner.ref !== true && !lazy)
+    return { name, mutable: false, val: v, slot: maybeSlot(fn, name, v, v.inner.type) };
   return { name, mutable: false, val: v };
 }
 
@@ -74,7 +75,10 @@ function definedPointer(fn: Fn, v: OptVal): ScalarVal["v"] {
   b.store(b.slotAddr(out), v.inner.off === 0 ? v.inner.base : b.add(v.inner.base, v.inner.off), { size: 8 });
   b.jmp(end);
   b.at(end);
-  return b.load(b.slotAddr(out), { size: 8, space: v.inner.space === "map" || v.inner.space === "global" ? "map-value" : v.inner.space });
+  return b.load(b.slotAddr(out), {
+    size: 8,
+    space: v.inner.space === "map" || v.inner.space === "global" ? "map-value" : v.inner.space,
+  });
 }
 
 function widen(type: ScalarType): ScalarType {
@@ -107,20 +111,29 @@ function variable(fn: Fn, name: string, val: Val, node: Ast): Sym {
         return { name, mutable: true, val: v, slot: { k: "scalar", slot, type: BOOL } };
       }
       if (v.value === undefined) fn.report("BPF1018", node, { name });
-      else fn.report("BPF2006", node, { expected: "a number, boolean or reference for a variable that changes (use `const`)", found: describe(v) });
+      else
+        fn.report("BPF2006", node, {
+          expected: "a number, boolean or reference for a variable that changes (use `const`)",
+          found: describe(v),
+        });
       return { name, mutable: true, val: ERROR };
     case "opt":
-      if (isScalar(v.inner.type) && v.inner.ref !== true) return { name, mutable: true, val: v, slot: maybeSlot(fn, name, v, v.inner.type) };
+      if (isScalar(v.inner.type) && v.inner.ref !== true)
+        return { name, mutable: true, val: v, slot: maybeSlot(fn, name, v, v.inner.type) };
       return refSlot(definedPointer(fn, v), { ...v.inner, off: 0 }, true, v.what);
     case "place":
-      if (v.indices === undefined) return refSlot(v.off === 0 ? v.base : b.add(v.base, v.off), { ...v, off: 0 }, false, name);
+      if (v.indices === undefined)
+        return refSlot(v.off === 0 ? v.base : b.add(v.base, v.off), { ...v, off: 0 }, false, name);
       break;
     case "error":
       return { name, mutable: true, val: ERROR };
     default:
       break;
   }
-  fn.report("BPF2006", node, { expected: "a number, boolean or reference for a variable that changes (use `const`)", found: describe(v) });
+  fn.report("BPF2006", node, {
+    expected: "a number, boolean or reference for a variable that changes (use `const`)",
+    found: describe(v),
+  });
   return { name, mutable: true, val: ERROR };
 }
 
@@ -139,7 +152,8 @@ export function declareEmpty(fn: Fn, node: Identifier): void {
 /** Introduces the names of a pattern, taking them from `val`. */
 export function declarePattern(fn: Fn, pattern: Pattern, val: Val, mutable: boolean, lazy = false): void {
   destructure(fn, pattern, val, (target, v) => {
-    if (target.type === "Identifier") declare(fn, target, mutable || v.k === "opt" ? v : fn.settle(v, target), mutable, lazy);
+    if (target.type === "Identifier")
+      declare(fn, target, mutable || v.k === "opt" ? v : fn.settle(v, target), mutable, lazy);
     else fn.report("BPF1001", target, { what: "this pattern", instead: "use plain names" });
   });
 }
@@ -176,12 +190,14 @@ function fieldOf(fn: Fn, val: Val, name: string, node: Ast): Val {
   if (val.k === "error") return ERROR;
   if (val.k === "record") return val.fields.get(name) ?? UNDEFINED;
   if (val.k === "opt") return fn.report("BPF2007", node, { what: val.what, name: "the value" });
-  if (val.k === "builtin") return val.member?.(name, node) ?? fn.report("BPF3004", node, { value: val.what, field: name, hint: "" });
+  if (val.k === "builtin")
+    return val.member?.(name, node) ?? fn.report("BPF3004", node, { value: val.what, field: name, hint: "" });
   if (val.k === "place" && val.ref !== true) return memberOfPlace(fn, val, name, node);
   const kernel = fn.module.kernelField(fn, val, name, node);
   if (kernel !== undefined) return kernel;
   if (val.k === "handle") {
-    if (name in val.value) return fn.module.constant(fn, name, (val.value as Readonly<Record<string, unknown>>)[name], node);
+    if (name in val.value)
+      return fn.module.constant(fn, name, (val.value as Readonly<Record<string, unknown>>)[name], node);
   }
   return fn.report("BPF1020", node, { what: "structs, object literals and arrays" });
 }
@@ -199,7 +215,16 @@ function itemOf(fn: Fn, val: Val, i: number, node: Ast): Val {
 }
 
 function elementAt(place: PlaceVal, i: number, element: PlaceVal["type"]): PlaceVal {
-  const size = element.k === "int" || element.k === "enum" ? element.bits / 8 : element.k === "struct" ? element.schema.size : element.k === "ptr" ? 8 : element.k === "char" ? element.length : 1;
+  const size =
+    element.k === "int" || element.k === "enum"
+      ? element.bits / 8
+      : element.k === "struct"
+        ? element.schema.size
+        : element.k === "ptr"
+          ? 8
+          : element.k === "char"
+            ? element.length
+            : 1;
   return { ...place, type: element, off: place.off + i * size };
 }
 
@@ -306,9 +331,11 @@ function setVariable(fn: Fn, sym: Sym, value: Val, node: Ast): void {
     if (v.k === "opt") return void fn.report("BPF2007", node, { what: v.what, name: "the value" });
     const s = fn.scalar(v, node, typeName(slot.type));
     if (s === undefined) return;
-    const problem = (fix: string): void => void fn.report("BPF2008", node, { name: sym.name, have: typeName(slot.type), got: describe(v), fix });
+    const problem = (fix: string): void =>
+      void fn.report("BPF2008", node, { name: sym.name, have: typeName(slot.type), got: describe(v), fix });
     if ((slot.type.k === "bool") !== (s.type.k === "bool")) return problem("use a second variable");
-    if (slot.type.k === "ptr" && (s.type.k !== "ptr" || !samePointer(slot.type, s.type))) return problem("use a second variable");
+    if (slot.type.k === "ptr" && (s.type.k !== "ptr" || !samePointer(slot.type, s.type)))
+      return problem("use a second variable");
     const open = signOf(slot.type);
     // The variable's first signed or unsigned value decides; afterwards an assignment is a store of 64 bits.
     if (open.kind() === undefined) open.unify(signOf(s.type));
@@ -329,16 +356,32 @@ function setVariable(fn: Fn, sym: Sym, value: Val, node: Ast): void {
     return;
   }
   const from = v.k === "opt" ? v.inner : v.k === "place" && v.indices === undefined ? v : undefined;
-  if (from === undefined || from.space !== slot.inner.space || describe(from) !== describe({ ...slot.inner, k: "place" })) {
-    return void fn.report("BPF2008", node, { name: sym.name, have: describe(slot.inner), got: describe(v), fix: "use a second variable" });
+  if (
+    from === undefined ||
+    from.space !== slot.inner.space ||
+    describe(from) !== describe({ ...slot.inner, k: "place" })
+  ) {
+    return void fn.report("BPF2008", node, {
+      name: sym.name,
+      have: describe(slot.inner),
+      got: describe(v),
+      fix: "use a second variable",
+    });
   }
   if (v.k === "opt" && !slot.nullable) return void fn.report("BPF2007", node, { what: v.what, name: "the value" });
-  b.store(b.slotAddr(slot.slot), v.k === "opt" ? definedPointer(fn, v) : from.off === 0 ? from.base : b.add(from.base, from.off), { size: 8 });
+  b.store(
+    b.slotAddr(slot.slot),
+    v.k === "opt" ? definedPointer(fn, v) : from.off === 0 ? from.base : b.add(from.base, from.off),
+    { size: 8 },
+  );
   if (v.k === "place" && slot.nullable) fn.assume([sym]);
 }
 
 function samePointer(a: ScalarType & { k: "ptr" }, b: ScalarType & { k: "ptr" }): boolean {
-  return a.space === b.space && (a.to?.k !== "kstruct" || (b.to?.k === "kstruct" && a.to.id === b.to.id && a.trust === b.trust));
+  return (
+    a.space === b.space &&
+    (a.to?.k !== "kstruct" || (b.to?.k === "kstruct" && a.to.id === b.to.id && a.trust === b.trust))
+  );
 }
 
 /** An assignment ends what was known of the variable. */

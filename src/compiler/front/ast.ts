@@ -68,6 +68,7 @@ function patternNames(node: Ast, names: Set<string>): void {
   else if (at.type === "ArrayPattern") {
     for (const e of (at as acorn.ArrayPattern).elements) if (e !== null) patternNames(e, names);
   } else if (at.type === "ObjectPattern") {
-    for (const p of (at as acorn.ObjectPattern).properties) patternNames(p.type === "RestElement" ? p.argument : p.value, names);
+    for (const p of (at as acorn.ObjectPattern).properties)
+      patternNames(p.type === "RestElement" ? p.argument : p.value, names);
   } else if (at.type === "AssignmentPattern") patternNames((at as acorn.AssignmentPattern).left, names);
 }

@@ -38,7 +38,19 @@ function low(fn: Fn, id: number): ScalarVal {
   return u32(fn.b.zext(fn.b.helper(id, [], PURE), 32));
 }
 function plain(id: number, type: ScalarVal["type"], pure = false): Short {
-  return { args: [0, 0], helper: id, run: (fn) => ({ k: "scalar", type, v: fn.b.helper(id, [], { clobbers: "none", pure, bits: type.k === "int" && type.sign.kind() === "u" ? type.bits : 64 }) }) };
+  return {
+    args: [0, 0],
+    helper: id,
+    run: (fn) => ({
+      k: "scalar",
+      type,
+      v: fn.b.helper(id, [], {
+        clobbers: "none",
+        pure,
+        bits: type.k === "int" && type.sign.kind() === "u" ? type.bits : 64,
+      }),
+    }),
+  };
 }
 
 const SHORT: Readonly<Record<string, Short>> = {
@@ -55,8 +67,16 @@ const SHORT: Readonly<Record<string, Short>> = {
   cgroupId: plain(BPF_FUNC.get_current_cgroup_id, U64, true),
   task: { args: [0, 0], run: (fn, _, node) => task(fn, node) },
   str: { args: [1, 2], run: (fn, args, node) => text(fn, undefined, args, node) },
-  userStr: { args: [1, 2], helper: BPF_FUNC.probe_read_user_str, run: (fn, args, node) => text(fn, "user", args, node) },
-  kernelStr: { args: [1, 2], helper: BPF_FUNC.probe_read_kernel_str, run: (fn, args, node) => text(fn, "kernel", args, node) },
+  userStr: {
+    args: [1, 2],
+    helper: BPF_FUNC.probe_read_user_str,
+    run: (fn, args, node) => text(fn, "user", args, node),
+  },
+  kernelStr: {
+    args: [1, 2],
+    helper: BPF_FUNC.probe_read_kernel_str,
+    run: (fn, args, node) => text(fn, "kernel", args, node),
+  },
   userRead: { args: [2, 2], helper: BPF_FUNC.probe_read_user, run: (fn, args) => read(fn, "user", args) },
   kernelRead: { args: [2, 2], helper: BPF_FUNC.probe_read_kernel, run: (fn, args) => read(fn, "kernel", args) },
   printk: { args: [1, 13], helper: BPF_FUNC.trace_printk, run: printk },
@@ -67,7 +87,9 @@ const SHORT: Readonly<Record<string, Short>> = {
     helper: BPF_FUNC.send_signal,
     run: (fn, args) => {
       const n = fn.int(fn.value(args[0]!), args[0]!);
-      return n === undefined ? ERROR : { k: "scalar", type: S64, v: fn.b.helper(BPF_FUNC.send_signal, [n], { clobbers: "none" }) };
+      return n === undefined
+        ? ERROR
+        : { k: "scalar", type: S64, v: fn.b.helper(BPF_FUNC.send_signal, [n], { clobbers: "none" }) };
     },
   },
   arg: { args: [1, 1], run: functionArg },
@@ -99,7 +121,8 @@ function member(fn: Fn, name: string, node: Ast): Val {
       call: (args, call) => {
         const [min, max] = short.args;
         if (args.length < min || args.length > max) {
-          const expected = max === 0 ? "no arguments" : `${min === max ? min : `${min} to ${max}`} argument${max === 1 ? "" : "s"}`;
+          const expected =
+            max === 0 ? "no arguments" : `${min === max ? min : `${min} to ${max}`} argument${max === 1 ? "" : "s"}`;
           return fn.report("BPF1010", call, { name: `bpf.${name}`, expected, got: String(args.length) });
         }
         if (short.helper !== undefined && !allowed(fn, short.helper, name, node)) return ERROR;
@@ -124,15 +147,25 @@ function member(fn: Fn, name: string, node: Ast): Val {
   }
   const kfunc = kfuncBuiltin(fn, name, node);
   if (kfunc !== undefined) return kfunc;
-  return fn.report("BPF3002", node, { name, hint: hint(name, [...Object.keys(SHORT), ...KERNEL_NAMES, ...helperNames(), ...kfuncNames()]) });
+  return fn.report("BPF3002", node, {
+    name,
+    hint: hint(name, [...Object.keys(SHORT), ...KERNEL_NAMES, ...helperNames(), ...kfuncNames()]),
+  });
 }
 
 function allowed(fn: Fn, id: number, name: string, node: Ast): boolean {
   const row = helperById(id);
   const { handle } = fn.program;
   if (row === undefined || helperAllowed(row, progTypeName(handle), attachTypeOf(handle))) return true;
-  const where = row.progs.map((p) => p.toLowerCase()).slice(0, 6).join(", ");
-  fn.report("BPF3003", node, { name, progType: handle.type, where: `${where}${row.progs.length > 6 ? ", …" : ""} programs` });
+  const where = row.progs
+    .map((p) => p.toLowerCase())
+    .slice(0, 6)
+    .join(", ");
+  fn.report("BPF3003", node, {
+    name,
+    progType: handle.type,
+    where: `${where}${row.progs.length > 6 ? ", …" : ""} programs`,
+  });
   return false;
 }
 
@@ -142,7 +175,8 @@ function comm(fn: Fn): StringVal {
     what: "the name of the current task",
     length: 16,
     pads: true,
-    write: (dst, n) => fn.b.helper(BPF_FUNC.get_current_comm, [dst, n], { clobbers: "none", mem: [{ arg: 0, mode: "out", size: n }] }),
+    write: (dst, n) =>
+      fn.b.helper(BPF_FUNC.get_current_comm, [dst, n], { clobbers: "none", mem: [{ arg: 0, mode: "out", size: n }] }),
   };
 }
 
@@ -154,7 +188,10 @@ function task(fn: Fn, node: Ast): Val {
   if (struct === undefined) return fn.report("BPF4001", node, { name: "task_struct", hint: "" });
   const { handle } = fn.program;
   const row = helperById(BPF_FUNC.get_current_task_btf);
-  const trusted = row !== undefined && helperAllowed(row, progTypeName(handle), attachTypeOf(handle)) && kernel.prototype("bpf_get_current_task_btf") !== undefined;
+  const trusted =
+    row !== undefined &&
+    helperAllowed(row, progTypeName(handle), attachTypeOf(handle)) &&
+    kernel.prototype("bpf_get_current_task_btf") !== undefined;
   const id = trusted ? BPF_FUNC.get_current_task_btf : BPF_FUNC.get_current_task;
   if (!allowed(fn, id, "task", node)) return ERROR;
   const v = fn.b.helper(id, [], trusted ? { ...PURE, space: "btf" } : PURE);
@@ -178,7 +215,12 @@ function text(fn: Fn, said: "user" | "kernel" | undefined, args: readonly Ast[],
   if (limitNode !== undefined) {
     const l = fn.value(limitNode);
     if (l.k !== "int" || l.value < 1n || l.value > 4096n) {
-      return l.k === "error" ? ERROR : fn.report("BPF2006", limitNode, { expected: "a length from 1 to 4096 known at compile time", found: describe(l) });
+      return l.k === "error"
+        ? ERROR
+        : fn.report("BPF2006", limitNode, {
+            expected: "a length from 1 to 4096 known at compile time",
+            found: describe(l),
+          });
     }
     limit = Number(l.value);
   }
@@ -186,7 +228,10 @@ function text(fn: Fn, said: "user" | "kernel" | undefined, args: readonly Ast[],
   // A field that is text already: `bpf.str(task.comm)`.
   if (val.k === "string" || (val.k === "place" && val.type.k === "char")) return val;
   if (val.k === "error") return ERROR;
-  const at = val.k === "scalar" ? { v: val.v, space: val.type.k === "ptr" ? val.type.space : ("unknown" as const) } : addressIn(fn, address);
+  const at =
+    val.k === "scalar"
+      ? { v: val.v, space: val.type.k === "ptr" ? val.type.space : ("unknown" as const) }
+      : addressIn(fn, address);
   if (at === undefined) return ERROR;
   const space = said ?? (at.space === "unknown" ? undefined : at.space);
   if (space === undefined) return fn.report("BPF3006", address);
@@ -199,7 +244,9 @@ function read(fn: Fn, space: "user" | "kernel", args: readonly Ast[]): Val {
   if (schemaNode === undefined || addressNode === undefined) return ERROR;
   const schema = fn.expr(schemaNode);
   if (schema.k !== "handle" || !isSchema(schema.value)) {
-    return schema.k === "error" ? ERROR : fn.report("BPF2006", schemaNode, { expected: "a schema", found: describe(schema) });
+    return schema.k === "error"
+      ? ERROR
+      : fn.report("BPF2006", schemaNode, { expected: "a schema", found: describe(schema) });
   }
   const at = addressIn(fn, addressNode);
   const type = fromSchema(schema.value);
@@ -213,10 +260,16 @@ function stackId(fn: Fn, args: readonly Ast[], flags: number): Val {
   if (node === undefined) return ERROR;
   const map = fn.expr(node);
   if (map.k !== "handle" || !isMap(map.value) || map.value.type !== "stack_trace") {
-    return map.k === "error" ? ERROR : fn.report("BPF2006", node, { expected: "a stackTrace() map", found: describe(map) });
+    return map.k === "error"
+      ? ERROR
+      : fn.report("BPF2006", node, { expected: "a stackTrace() map", found: describe(map) });
   }
   const name = fn.module.mapName(map.value, map.name);
-  return { k: "scalar", type: S64, v: fn.b.helper(BPF_FUNC.get_stackid, [fn.ctx, fn.b.map(name), flags], { clobbers: "none" }) };
+  return {
+    k: "scalar",
+    type: S64,
+    v: fn.b.helper(BPF_FUNC.get_stackid, [fn.ctx, fn.b.map(name), flags], { clobbers: "none" }),
+  };
 }
 
 /** Argument of a probed function, by the calling convention. */
@@ -227,17 +280,30 @@ function functionArg(fn: Fn, args: readonly Ast[], node: Ast): Val {
   if (handle.type === "tracing" && handle.attach.how === "trace") {
     const known = fn.module.kernel?.functionArgs(handle.attach.target);
     const arg = index.k === "int" ? known?.[Number(index.value)] : undefined;
-    if (arg === undefined || index.k !== "int") return fn.report("BPF2006", args[0]!, { expected: `an argument index below ${known?.length ?? 0}`, found: describe(index) });
+    if (arg === undefined || index.k !== "int")
+      return fn.report("BPF2006", args[0]!, {
+        expected: `an argument index below ${known?.length ?? 0}`,
+        found: describe(index),
+      });
     return btfArg(fn, arg.type, Number(index.value));
   }
-  if (handle.type !== "kprobe") return fn.report("BPF3003", node, { name: "arg", progType: handle.type, where: "kprobe, uprobe and fentry programs" });
+  if (handle.type !== "kprobe")
+    return fn.report("BPF3003", node, {
+      name: "arg",
+      progType: handle.type,
+      where: "kprobe, uprobe and fentry programs",
+    });
   const row = PT_REGS[fn.module.arch];
   const syscall = handle.attach.how === "ksyscall";
   const names: readonly string[] = syscall ? row.syscallArgs : row.args;
   const regs: Readonly<Record<string, number>> = row.regs;
   const name = index.k === "int" ? names[Number(index.value)] : undefined;
   const off = name === undefined ? undefined : regs[name];
-  if (off === undefined) return fn.report("BPF2006", args[0]!, { expected: `an index from 0 to ${names.length - 1} known at compile time`, found: describe(index) });
+  if (off === undefined)
+    return fn.report("BPF2006", args[0]!, {
+      expected: `an index from 0 to ${names.length - 1} known at compile time`,
+      found: describe(index),
+    });
   return register(fn, off, handle.attach.how === "uprobe" || handle.attach.how === "usdt");
 }
 
@@ -257,10 +323,13 @@ function functionReturn(fn: Fn, node: Ast): Val {
   }
   const returns = "ret" in attach && attach.ret;
   if (handle.type !== "kprobe" || (!returns && attach.how !== "kprobe_multi")) {
-    return fn.report("BPF3003", node, { name: "ret", progType: handle.section.split("/")[0] ?? handle.type, where: "kretprobe, uretprobe and fexit programs" });
+    return fn.report("BPF3003", node, {
+      name: "ret",
+      progType: handle.section.split("/")[0] ?? handle.type,
+      where: "kretprobe, uretprobe and fexit programs",
+    });
   }
   const row = PT_REGS[fn.module.arch];
   const regs: Readonly<Record<string, number>> = row.regs;
   return register(fn, regs[row.ret] ?? 0, attach.how === "uprobe");
 }
-

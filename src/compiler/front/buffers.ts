@@ -21,10 +21,14 @@ export function emit(fn: Fn, map: MapUse, sample: Ast, node: Ast): Val {
   if (map.handle.type === "perf_event_array") {
     const value = tempOf(fn, schema, sample, "sample");
     const size = sizeOf(type);
-    const r = fn.b.helper(BPF_FUNC.perf_event_output, [fn.ctx, fn.b.map(map.name), BPF_F_CURRENT_CPU, addressOf(fn, value), size], {
-      clobbers: "none",
-      mem: [{ arg: 3, mode: "in", size }],
-    });
+    const r = fn.b.helper(
+      BPF_FUNC.perf_event_output,
+      [fn.ctx, fn.b.map(map.name), BPF_F_CURRENT_CPU, addressOf(fn, value), size],
+      {
+        clobbers: "none",
+        mem: [{ arg: 3, mode: "in", size }],
+      },
+    );
     return { k: "scalar", type: BOOL, v: fn.b.cmp("eq", r, 0) };
   }
   const { b } = fn;
@@ -57,7 +61,11 @@ export function emit(fn: Fn, map: MapUse, sample: Ast, node: Ast): Val {
 }
 
 function reserve(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
-  const base = fn.b.helper(BPF_FUNC.ringbuf_reserve, [fn.b.map(map.name), sizeOf(type), 0], { space: "mem", nullable: true, clobbers: "none" });
+  const base = fn.b.helper(BPF_FUNC.ringbuf_reserve, [fn.b.map(map.name), sizeOf(type), 0], {
+    space: "mem",
+    nullable: true,
+    clobbers: "none",
+  });
   return { k: "place", type, base, off: 0, space: "mem" };
 }
 
@@ -96,7 +104,19 @@ function release(fn: Fn, map: MapUse, place: PlaceVal): void {
   }
 }
 
-const CHANGING = new Set(["set", "add", "delete", "insert", "getOrInsert", "emit", "increment", "push", "pop", "submit", "discard"]);
+const CHANGING = new Set([
+  "set",
+  "add",
+  "delete",
+  "insert",
+  "getOrInsert",
+  "emit",
+  "increment",
+  "push",
+  "pop",
+  "submit",
+  "discard",
+]);
 
 /** Whether evaluating `node` changes anything that the program can see. */
 function hasEffects(node: Ast): boolean {
@@ -106,7 +126,12 @@ function hasEffects(node: Ast): boolean {
     if (e.type === "AssignmentExpression" || e.type === "UpdateExpression") found = true;
     if (e.type === "CallExpression") {
       const callee = unwrap(e.callee);
-      if (callee.type === "MemberExpression" && callee.property.type === "Identifier" && CHANGING.has(callee.property.name)) found = true;
+      if (
+        callee.type === "MemberExpression" &&
+        callee.property.type === "Identifier" &&
+        CHANGING.has(callee.property.name)
+      )
+        found = true;
     }
     return !found;
   });
@@ -131,9 +156,15 @@ export function reservation(fn: Fn, map: MapUse, method: string, make: Make): Va
       return make(1, 0, (args) => {
         const v = fn.expr(args[0]!);
         if (v.k === "opt") return fn.report("BPF2007", args[0]!, { what: v.what, name: "the value" });
-        if (v.k !== "place" || v.space !== "mem") return v.k === "error" ? ERROR : fn.report("BPF2006", args[0]!, { expected: `what ${map.seen}.reserve() gave`, found: describe(v) });
+        if (v.k !== "place" || v.space !== "mem")
+          return v.k === "error"
+            ? ERROR
+            : fn.report("BPF2006", args[0]!, { expected: `what ${map.seen}.reserve() gave`, found: describe(v) });
         release(fn, map, v);
-        fn.b.helper(method === "submit" ? BPF_FUNC.ringbuf_submit : BPF_FUNC.ringbuf_discard, [v.base, 0], { clobbers: "mem", type: "void" });
+        fn.b.helper(method === "submit" ? BPF_FUNC.ringbuf_submit : BPF_FUNC.ringbuf_discard, [v.base, 0], {
+          clobbers: "mem",
+          type: "void",
+        });
         return NOTHING;
       });
     default:

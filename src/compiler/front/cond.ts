@@ -24,7 +24,8 @@ export function cond(fn: Fn, node: Ast, yes: Block, no: Block): Branch {
       }
       break;
     case "BinaryExpression":
-      if (relationOf(e.operator) !== undefined && e.left.type !== "PrivateIdentifier") return comparison(fn, e, yes, no);
+      if (relationOf(e.operator) !== undefined && e.left.type !== "PrivateIdentifier")
+        return comparison(fn, e, yes, no);
       break;
     default:
       break;
@@ -45,7 +46,9 @@ function both(fn: Fn, e: Extract<Expr, { type: "LogicalExpression" }>, yes: Bloc
   const second = cond(fn, e.right, yes, no);
   // Assignments on either side may have ended what was known before.
   fn.facts = meetFacts(before === afterFirst ? before : afterFirst, restrict(fn, before));
-  return and ? { whenTrue: [...first.whenTrue, ...second.whenTrue], whenFalse: [] } : { whenTrue: [], whenFalse: [...first.whenFalse, ...second.whenFalse] };
+  return and
+    ? { whenTrue: [...first.whenTrue, ...second.whenTrue], whenFalse: [] }
+    : { whenTrue: [], whenFalse: [...first.whenFalse, ...second.whenFalse] };
 }
 
 function restrict(fn: Fn, facts: Fn["facts"]): Fn["facts"] {

@@ -16,7 +16,18 @@ import { Sign, SIGNED, UNSIGNED } from "./sign.ts";
 import type { FunctionSource } from "./source.ts";
 import type { IntType, ScalarType, Type } from "./types.ts";
 import { BOOL, alignOf, sizeOf, typeName } from "./types.ts";
-import type { ErrorVal, Facts, FunctionVal, IntConst, JumpTarget, OptVal, PlaceVal, ScalarVal, Sym, Val } from "./value.ts";
+import type {
+  ErrorVal,
+  Facts,
+  FunctionVal,
+  IntConst,
+  JumpTarget,
+  OptVal,
+  PlaceVal,
+  ScalarVal,
+  Sym,
+  Val,
+} from "./value.ts";
 import { ERROR } from "./value.ts";
 
 /** What is known on either way out of a condition. */
@@ -74,7 +85,13 @@ export class Fn {
   readonly program: ProgramInfo;
 
   constructor(
-    module: ModuleContext, program: ProgramInfo, b: FuncBuilder, ctx: Inst, source: FunctionSource, lowering: Lowering, returns: ReturnTarget,
+    module: ModuleContext,
+    program: ProgramInfo,
+    b: FuncBuilder,
+    ctx: Inst,
+    source: FunctionSource,
+    lowering: Lowering,
+    returns: ReturnTarget,
   ) {
     this.module = module;
     this.program = program;
@@ -95,7 +112,12 @@ export class Fn {
     this.b.span = this.source.span(node);
   }
 
-  report(code: MessageCode, node: Ast, args: MessageArgs = {}, extra: { labels?: Label[]; notes?: string[] } = {}): ErrorVal {
+  report(
+    code: MessageCode,
+    node: Ast,
+    args: MessageArgs = {},
+    extra: { labels?: Label[]; notes?: string[] } = {},
+  ): ErrorVal {
     const chain: Label[] = this.callStack
       .filter((c) => c.callSpan.file !== "")
       .map((c) => ({ span: c.callSpan, message: `in ${c.name}, called here` }))
@@ -103,7 +125,10 @@ export class Fn {
     // What has no name cannot be checked where it stands.
     const name = String(args["name"] ?? "");
     const check = /^[\w$]+$/.test(name) ? `if (!${name}) return;` : "const v = …; if (!v) return;";
-    this.module.reporter.add(code, this.span(node), code === "BPF2007" ? { ...args, check } : args, { ...extra, labels: [...(extra.labels ?? []), ...chain] });
+    this.module.reporter.add(code, this.span(node), code === "BPF2007" ? { ...args, check } : args, {
+      ...extra,
+      labels: [...(extra.labels ?? []), ...chain],
+    });
     return ERROR;
   }
   get diagnostics(): readonly Diagnostic[] {
@@ -203,7 +228,8 @@ export class Fn {
   branch(cond: Relation, a: Inst, b: Inst, sign: Sign, yes: Block, no: Block, width: Width = 64): void {
     this.b.br(condOf(cond, sign.signed), a, b, yes, no, width);
     const term = this.b.current.term;
-    if (term !== undefined && sign.kind() === undefined) this.whenDecided(sign, (signed) => void (term.cond = condOf(cond, signed)));
+    if (term !== undefined && sign.kind() === undefined)
+      this.whenDecided(sign, (signed) => void (term.cond = condOf(cond, signed)));
   }
 
   /** Branches on whether `v` is defined. */
@@ -239,7 +265,12 @@ function scratchPlace(fn: Fn, type: Exclude<Type, { k: "void" }>, size: number):
     fn.atStart(() => {
       const key = b.slot(4, 4, "zero");
       b.store(key, 0, { size: 4 });
-      const p = b.helper(BPF_FUNC.map_lookup_elem, [b.map(map), key], { space: "map-value", nullable: true, clobbers: "none", mem: [{ arg: 1, mode: "in", size: 4 }] });
+      const p = b.helper(BPF_FUNC.map_lookup_elem, [b.map(map), key], {
+        space: "map-value",
+        nullable: true,
+        clobbers: "none",
+        mem: [{ arg: 1, mode: "in", size: 4 }],
+      });
       b.store(b.slotAddr(slot), p, { size: 8 });
       const missing = b.block("missing");
       const there = b.block("scratch");
@@ -252,7 +283,13 @@ function scratchPlace(fn: Fn, type: Exclude<Type, { k: "void" }>, size: number):
   }
   const off = scratch.size;
   scratch.size = alignUp(off + size, 8);
-  return { k: "place", type, base: b.load(b.slotAddr(scratch.slot), { size: 8, space: "map-value" }), off, space: "map" };
+  return {
+    k: "place",
+    type,
+    base: b.load(b.slotAddr(scratch.slot), { size: 8, space: "map-value" }),
+    off,
+    space: "map",
+  };
 }
 
 export type Relation = "eq" | "ne" | "gt" | "ge" | "lt" | "le";
@@ -296,7 +333,13 @@ export function describe(v: Val): string {
     case "int":
       return v.type === undefined ? `the number ${v.value}` : `${typeName(v.type)} ${v.value}`;
     case "js":
-      return v.value === undefined ? "undefined" : v.value === null ? "null" : typeof v.value === "string" ? "a string" : String(v.value);
+      return v.value === undefined
+        ? "undefined"
+        : v.value === null
+          ? "null"
+          : typeof v.value === "string"
+            ? "a string"
+            : String(v.value);
     case "scalar":
     case "place":
     case "kplace":
@@ -324,7 +367,11 @@ export function describe(v: Val): string {
 
 export function describeType(t: Type): string {
   const name = typeName(t);
-  return t.k === "char" || t.k === "array" || t.k === "struct" || t.k === "kstruct" || t.k === "void" ? name : name.startsWith("enum") ? `an ${name}` : `a ${name}`;
+  return t.k === "char" || t.k === "array" || t.k === "struct" || t.k === "kstruct" || t.k === "void"
+    ? name
+    : name.startsWith("enum")
+      ? `an ${name}`
+      : `a ${name}`;
 }
 
 export function describeHandle(value: object, name: string): string {
@@ -339,4 +386,9 @@ export function describeHandle(value: object, name: string): string {
 /** Text like `u64(x)` for a help line. */
 export function castFix(type: string, source: string): string {
   return `${type}(${source})`;
+}
+
+/** Reports a construct that has no meaning in a probe. */
+export function unsupported(fn: Fn, node: Ast, what: string, instead: string): Val {
+  return fn.report("BPF1001", node, { what, instead });
 }

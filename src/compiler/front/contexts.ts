@@ -58,7 +58,13 @@ function membersOf(fn: Fn, handle: AnyProgram): Members {
     case "tracepoint":
       return tracepoint(fn, attach.category, attach.name);
     case "trace":
-      return btfArgs(fn, attach.at === "tp_btf" ? fn.module.kernel?.tracepointArgs(attach.target) : fn.module.kernel?.functionArgs(attach.target), attach.target);
+      return btfArgs(
+        fn,
+        attach.at === "tp_btf"
+          ? fn.module.kernel?.tracepointArgs(attach.target)
+          : fn.module.kernel?.functionArgs(attach.target),
+        attach.target,
+      );
     case "lsm":
       return btfArgs(fn, fn.module.kernel?.functionArgs(`bpf_lsm_${attach.hook}`), attach.hook);
     case "iter":
@@ -70,11 +76,22 @@ function membersOf(fn: Fn, handle: AnyProgram): Members {
     case "regs":
       return registers(fn, 0);
     case "args":
-      return fixed({ args: { k: "place", type: { k: "array", element: U64, length: 12 }, base: fn.ctx, off: 0, space: "ctx", readonly: "the context" } });
+      return fixed({
+        args: {
+          k: "place",
+          type: { k: "array", element: U64, length: 12 },
+          base: fn.ctx,
+          off: 0,
+          space: "ctx",
+          readonly: "the context",
+        },
+      });
     case "struct":
       return uapiStruct(fn, handle, kind.struct ?? "");
     case "word":
-      return fixed({ sample: { k: "place", type: intType(32, false), base: fn.ctx, off: 0, space: "ctx", readonly: "the context" } });
+      return fixed({
+        sample: { k: "place", type: intType(32, false), base: fn.ctx, off: 0, space: "ctx", readonly: "the context" },
+      });
     default:
       return fixed({});
   }
@@ -92,7 +109,10 @@ function tracepoint(fn: Fn, category: string, name: string): Members {
     return {
       names: () => [],
       get: (_, node) =>
-        fn.report("BPF3005", node, { name: `${category}:${name}`, instead: "run as root on the kernel that has it, so that its format can be read from tracefs" }),
+        fn.report("BPF3005", node, {
+          name: `${category}:${name}`,
+          instead: "run as root on the kernel that has it, so that its format can be read from tracefs",
+        }),
     };
   }
   const user = category === "syscalls";
@@ -107,8 +127,18 @@ function tracepoint(fn: Fn, category: string, name: string): Members {
 
 function eventField(fn: Fn, field: TracepointField, user: boolean, node: Ast): Val {
   const { b } = fn;
-  const place = (type: PlaceVal["type"], off = field.offset): PlaceVal => ({ k: "place", type, base: fn.ctx, off, space: "ctx", readonly: "the context", invariant: true });
-  const dynamic = field.dynamic ?? (field.type.startsWith("__data_loc ") ? "data_loc" : field.type.startsWith("__rel_loc ") ? "rel_loc" : undefined);
+  const place = (type: PlaceVal["type"], off = field.offset): PlaceVal => ({
+    k: "place",
+    type,
+    base: fn.ctx,
+    off,
+    space: "ctx",
+    readonly: "the context",
+    invariant: true,
+  });
+  const dynamic =
+    field.dynamic ??
+    (field.type.startsWith("__data_loc ") ? "data_loc" : field.type.startsWith("__rel_loc ") ? "rel_loc" : undefined);
   if (dynamic !== undefined) {
     const isText = /\bchar\s*\[\]/.test(field.type);
     if (!isText) return place(intType(32, false));
@@ -123,7 +153,8 @@ function eventField(fn: Fn, field: TracepointField, user: boolean, node: Ast): V
   const type = parseCType(field.type, { user, kernel: fn.module.kernel, size: field.size, signed: field.signed });
   // Arguments of system calls are stored as longs, whatever their type: an int's upper half means nothing.
   const size = sizeOf(type);
-  const off = isScalar(type) && size < field.size && !fn.module.littleEndian ? field.offset + field.size - size : field.offset;
+  const off =
+    isScalar(type) && size < field.size && !fn.module.littleEndian ? field.offset + field.size - size : field.offset;
   return place(type, off);
 }
 
@@ -134,7 +165,8 @@ function btfArgs(fn: Fn, args: readonly KernelArg[] | undefined, target: string)
   if (args === undefined || kernel === undefined) {
     return {
       names: () => [],
-      get: (_, node) => (kernel === undefined ? fn.report("BPF4002", node) : fn.report("BPF4001", node, { name: target, hint: "" })),
+      get: (_, node) =>
+        kernel === undefined ? fn.report("BPF4002", node) : fn.report("BPF4001", node, { name: target, hint: "" }),
     };
   }
   return {
@@ -185,7 +217,17 @@ export function registers(fn: Fn, base: number): Members {
     names: () => Object.keys(regs),
     get: (name) => {
       const off = regs[name];
-      return off === undefined ? undefined : { k: "place", type: U64, base: fn.ctx, off: base + off, space: "ctx", readonly: "the context", invariant: true };
+      return off === undefined
+        ? undefined
+        : {
+            k: "place",
+            type: U64,
+            base: fn.ctx,
+            off: base + off,
+            space: "ctx",
+            readonly: "the context",
+            invariant: true,
+          };
     },
   };
 }
@@ -196,7 +238,10 @@ function uapiStruct(fn: Fn, handle: AnyProgram, struct: string): Members {
   const layout = ctxLayout(struct);
   const progType = progTypeName(handle);
   const access = ctxAccess(progType, attachTypeOf(handle));
-  const readable = layout?.fields.filter((f) => access === undefined || access.read.includes(f.name) || access.write.includes(f.name)) ?? [];
+  const readable =
+    layout?.fields.filter(
+      (f) => access === undefined || access.read.includes(f.name) || access.write.includes(f.name),
+    ) ?? [];
   return {
     names: () => [...readable.map((f) => f.name), ...(packetFields(readable) === undefined ? [] : ["packet"])],
     get: (name, node) => {
@@ -205,7 +250,14 @@ function uapiStruct(fn: Fn, handle: AnyProgram, struct: string): Members {
       const field = layout?.fields.find((f) => f.name === name);
       if (field === undefined) return undefined;
       if (!readable.includes(field)) {
-        return fn.report("BPF3004", node, { value: `the context of a ${handle.type} program`, field: name, hint: hint(name, readable.map((f) => f.name)) });
+        return fn.report("BPF3004", node, {
+          value: `the context of a ${handle.type} program`,
+          field: name,
+          hint: hint(
+            name,
+            readable.map((f) => f.name),
+          ),
+        });
       }
       if (name === "regs") {
         const regs = registers(fn, field.offset);
@@ -226,17 +278,31 @@ function packetFields(fields: readonly CtxFieldRow[]): { start: CtxFieldRow; end
 function contextField(fn: Fn, field: CtxFieldRow, writable: boolean): Val {
   const flags = writable ? {} : { readonly: `the context's ${field.name}` };
   if (field.reg !== undefined) {
-    const v = fn.b.load(fn.ctx, { size: field.size as Size, off: field.offset, space: field.reg === "PTR_TO_PACKET" ? "packet" : field.reg === "PTR_TO_PACKET_END" ? "packet-end" : field.reg === "PTR_TO_PACKET_META" ? "packet-meta" : "btf" });
+    const v = fn.b.load(fn.ctx, {
+      size: field.size as Size,
+      off: field.offset,
+      space:
+        field.reg === "PTR_TO_PACKET"
+          ? "packet"
+          : field.reg === "PTR_TO_PACKET_END"
+            ? "packet-end"
+            : field.reg === "PTR_TO_PACKET_META"
+              ? "packet-meta"
+              : "btf",
+    });
     const inner = /^struct (\w+) \*$/.exec(field.type)?.[1];
     const layout = inner === undefined ? undefined : ctxLayout(inner);
-    if (layout === undefined) return { k: "scalar", type: { k: "ptr", to: undefined, space: "unknown", trust: "probe" }, v };
+    if (layout === undefined)
+      return { k: "scalar", type: { k: "ptr", to: undefined, space: "unknown", trust: "probe" }, v };
     const members: BuiltinVal = {
       k: "builtin",
       what: `struct ${inner}`,
       members: () => layout.fields.map((f) => f.name),
       member: (name) => {
         const f = layout.fields.find((x) => x.name === name);
-        return f === undefined ? undefined : { k: "place", type: fieldType(f), base: v, off: f.offset, space: "btf", readonly: `struct ${inner}` };
+        return f === undefined
+          ? undefined
+          : { k: "place", type: fieldType(f), base: v, off: f.offset, space: "btf", readonly: `struct ${inner}` };
       },
     };
     return members;
@@ -249,7 +315,8 @@ function fieldType(field: CtxFieldRow): PlaceVal["type"] {
   const bits = (m === null ? field.size * 8 : Number(m[2])) as 8 | 16 | 32 | 64;
   const sign = m?.[1] === "s" ? SIGNED : UNSIGNED;
   // A port is two bytes in a u32: swapping all four would be wrong, so those stay as the kernel has them.
-  const swap = field.networkOrder === true && !field.name.endsWith("port") && !/^(protocol|vlan_proto)$/.test(field.name);
+  const swap =
+    field.networkOrder === true && !field.name.endsWith("port") && !/^(protocol|vlan_proto)$/.test(field.name);
   const element = swap ? ({ k: "int", bits, sign, bigEndian: true } as const) : ({ k: "int", bits, sign } as const);
   return m?.[3] === undefined ? element : { k: "array", element, length: Number(m[3]) };
 }

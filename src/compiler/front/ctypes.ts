@@ -17,13 +17,51 @@ export interface CTypeOptions {
 const LONG = 64;
 /** Names that the kernel's BTF spells differently or need no look-up. */
 const BASIC: Readonly<Record<string, readonly [bits: Width, signed: boolean]>> = {
-  char: [8, true], "signed char": [8, true], "unsigned char": [8, false], short: [16, true], "unsigned short": [16, false],
-  int: [32, true], unsigned: [32, false], "unsigned int": [32, false], long: [LONG, true], "unsigned long": [LONG, false],
-  "long long": [64, true], "unsigned long long": [64, false], u8: [8, false], u16: [16, false], u32: [32, false], u64: [64, false],
-  s8: [8, true], s16: [16, true], s32: [32, true], s64: [64, true], __u8: [8, false], __u16: [16, false], __u32: [32, false], __u64: [64, false],
-  __s8: [8, true], __s16: [16, true], __s32: [32, true], __s64: [64, true], size_t: [64, false], ssize_t: [64, true], loff_t: [64, true],
-  pid_t: [32, true], uid_t: [32, false], gid_t: [32, false], umode_t: [16, false], mode_t: [16, false], dev_t: [32, false], qid_t: [32, true],
-  __be16: [16, false], __be32: [32, false], off_t: [64, true], clockid_t: [32, true], timer_t: [32, true], key_t: [32, true], aio_context_t: [64, false],
+  char: [8, true],
+  "signed char": [8, true],
+  "unsigned char": [8, false],
+  short: [16, true],
+  "unsigned short": [16, false],
+  int: [32, true],
+  unsigned: [32, false],
+  "unsigned int": [32, false],
+  long: [LONG, true],
+  "unsigned long": [LONG, false],
+  "long long": [64, true],
+  "unsigned long long": [64, false],
+  u8: [8, false],
+  u16: [16, false],
+  u32: [32, false],
+  u64: [64, false],
+  s8: [8, true],
+  s16: [16, true],
+  s32: [32, true],
+  s64: [64, true],
+  __u8: [8, false],
+  __u16: [16, false],
+  __u32: [32, false],
+  __u64: [64, false],
+  __s8: [8, true],
+  __s16: [16, true],
+  __s32: [32, true],
+  __s64: [64, true],
+  size_t: [64, false],
+  ssize_t: [64, true],
+  loff_t: [64, true],
+  pid_t: [32, true],
+  uid_t: [32, false],
+  gid_t: [32, false],
+  umode_t: [16, false],
+  mode_t: [16, false],
+  dev_t: [32, false],
+  qid_t: [32, true],
+  __be16: [16, false],
+  __be32: [32, false],
+  off_t: [64, true],
+  clockid_t: [32, true],
+  timer_t: [32, true],
+  key_t: [32, true],
+  aio_context_t: [64, false],
 };
 
 /** The type of a field; its size is that of the C type where both are known and it is smaller. */
@@ -36,7 +74,11 @@ export function parseCType(text: string, o: CTypeOptions): PlaceVal["type"] {
     const size = sizeOf(element);
     return { k: "array", element, length: size > 0 ? Math.floor(o.size / size) : 0 };
   }
-  const words = text.replace(/\b(const|volatile|__user|__restrict)\b/g, " ").replace(/\*/g, " * ").trim().split(/\s+/);
+  const words = text
+    .replace(/\b(const|volatile|__user|__restrict)\b/g, " ")
+    .replace(/\*/g, " * ")
+    .trim()
+    .split(/\s+/);
   const stars = words.filter((w) => w === "*").length;
   const base = words.filter((w) => w !== "*").join(" ");
   const space: PointerSpace = o.user ? "user" : "kernel";
@@ -45,7 +87,8 @@ export function parseCType(text: string, o: CTypeOptions): PlaceVal["type"] {
     if (to?.k === "int" && to.bits === 8 && /\bchar$/.test(base)) to = { k: "char", length: 0 };
     // A user structure is not the kernel's structure of that name as far as reading it goes.
     if (o.user && to?.k === "kstruct") to = undefined;
-    for (let i = 1; i < stars; i++) to = { k: "ptr", to: to === undefined || to.k === "void" ? undefined : to, space, trust: "probe" };
+    for (let i = 1; i < stars; i++)
+      to = { k: "ptr", to: to === undefined || to.k === "void" ? undefined : to, space, trust: "probe" };
     return { k: "ptr", to, space, trust: "probe" };
   }
   const t = baseType(base, o);

@@ -26,7 +26,8 @@ export function fitsInt64(value: bigint): boolean {
 /** `a op b` for JavaScript's arithmetic, bitwise and shift operators (without `=`). `signed`: how 64 bits are read. */
 export function foldBinary(op: string, a: ConstInt, b: ConstInt, signed: boolean): FoldResult {
   const value = exact(op, a.value, b.value, signed);
-  if (typeof value === "string") return { ok: false, why: value, value: op === "<<" || op === ">>" || op === ">>>" ? String(b.value) : "" };
+  if (typeof value === "string")
+    return { ok: false, why: value, value: op === "<<" || op === ">>" || op === ">>>" ? String(b.value) : "" };
   const js = jsBinary(op, a.js, b.js);
   if (js === "mixed") return { ok: false, why: "mixed", value: "" };
   if (js === undefined) return { ok: true, result: { value: signed ? s64(value) : u64(value), js: undefined } };
@@ -58,7 +59,7 @@ function exact(op: string, a: bigint, b: bigint, signed: boolean): bigint | "zer
     case "^":
       return a ^ b;
     case "<<":
-      return b < 0n || b > 63n ? "shift" : signed ? s64(a << b) === a << b ? a << b : u64(a << b) : u64(a << b);
+      return b < 0n || b > 63n ? "shift" : signed ? (s64(a << b) === a << b ? a << b : u64(a << b)) : u64(a << b);
     case ">>":
       return b < 0n || b > 63n ? "shift" : a >> b;
     case ">>>":
@@ -68,7 +69,11 @@ function exact(op: string, a: bigint, b: bigint, signed: boolean): bigint | "zer
   }
 }
 
-function jsBinary(op: string, a: number | bigint | undefined, b: number | bigint | undefined): number | bigint | undefined | "mixed" {
+function jsBinary(
+  op: string,
+  a: number | bigint | undefined,
+  b: number | bigint | undefined,
+): number | bigint | undefined | "mixed" {
   if (a === undefined || b === undefined) return undefined;
   if (typeof a === "bigint" && typeof b === "bigint") {
     switch (op) {
@@ -136,7 +141,8 @@ export function foldUnary(op: string, a: ConstInt): FoldResult {
   if (a.js === undefined) return { ok: true, result: { value: s64(value), js: undefined } };
   const js = op === "-" ? -a.js : op === "~" ? ~(a.js as number) : a.js;
   if (!fitsInt64(value)) return { ok: false, why: "overflow", value: String(value) };
-  if (typeof js === "bigint" ? js !== value : BigInt(js) !== value) return { ok: false, why: "differs", js: String(js), int: String(value) };
+  if (typeof js === "bigint" ? js !== value : BigInt(js) !== value)
+    return { ok: false, why: "differs", js: String(js), int: String(value) };
   return { ok: true, result: { value, js: Object.is(js, -0) ? 0 : js } };
 }
 

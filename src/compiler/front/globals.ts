@@ -12,11 +12,19 @@ import { ERROR } from "./value.ts";
 export function globalName(fn: Fn, name: string, value: unknown): Val | undefined {
   if (value === range) return { k: "builtin", what: "range", call: (args, node) => rangeOf(fn, args, node) };
   if (name === "Math" && (value === undefined || value === Math)) return math(fn);
-  if ((name === "Number" && (value === undefined || value === Number)) || (name === "BigInt" && (value === undefined || value === BigInt))) {
+  if (
+    (name === "Number" && (value === undefined || value === Number)) ||
+    (name === "BigInt" && (value === undefined || value === BigInt))
+  ) {
     return { k: "builtin", what: name, call: (args, node) => same(fn, args, node) };
   }
   if (name === "Boolean" && (value === undefined || value === Boolean)) {
-    return { k: "builtin", what: name, call: (args, node) => (args[0] === undefined ? fn.report("BPF1010", node, { name, expected: "one value", got: 0 }) : fn.truth(args[0])) };
+    return {
+      k: "builtin",
+      what: name,
+      call: (args, node) =>
+        args[0] === undefined ? fn.report("BPF1010", node, { name, expected: "one value", got: 0 }) : fn.truth(args[0]),
+    };
   }
   return undefined;
 }
@@ -24,21 +32,28 @@ export function globalName(fn: Fn, name: string, value: unknown): Val | undefine
 /** `Number(x)` and `BigInt(x)`: integers are what they are. */
 function same(fn: Fn, args: readonly Ast[], node: Ast): Val {
   const [arg] = args;
-  if (arg === undefined || args.length > 1) return fn.report("BPF1010", node, { name: "the conversion", expected: "one value", got: args.length });
+  if (arg === undefined || args.length > 1)
+    return fn.report("BPF1010", node, { name: "the conversion", expected: "one value", got: args.length });
   const v = fn.value(arg);
   if (v.k === "int") return v;
   return fn.scalar(v, arg) ?? ERROR;
 }
 
 function rangeOf(fn: Fn, args: readonly Ast[], node: Ast): Val {
-  if (args.length < 1 || args.length > 3) return fn.report("BPF1010", node, { name: "range", expected: "1 to 3 arguments", got: args.length });
+  if (args.length < 1 || args.length > 3)
+    return fn.report("BPF1010", node, { name: "range", expected: "1 to 3 arguments", got: args.length });
   const zero: Val = { k: "int", value: 0n, js: 0, type: undefined };
   const [first, second, third] = args.map((a) => fn.value(a));
   const step: Val = third ?? { k: "int", value: 1n, js: 1, type: undefined };
-  if (step.k !== "int") return step.k === "error" ? ERROR : fn.report("BPF2006", args[2] ?? node, { expected: "a step known at compile time", found: describe(step) });
+  if (step.k !== "int")
+    return step.k === "error"
+      ? ERROR
+      : fn.report("BPF2006", args[2] ?? node, { expected: "a step known at compile time", found: describe(step) });
   if (step.value === 0n) return fn.report("BPF2006", args[2] ?? node, { expected: "a step other than 0", found: "0" });
   if (first === undefined) return ERROR;
-  return second === undefined ? { k: "range", from: zero, to: first, step: step.value } : { k: "range", from: first, to: second, step: step.value };
+  return second === undefined
+    ? { k: "range", from: zero, to: first, step: step.value }
+    : { k: "range", from: first, to: second, step: step.value };
 }
 
 function math(fn: Fn): BuiltinVal {
@@ -66,7 +81,8 @@ function math(fn: Fn): BuiltinVal {
 }
 
 function extreme(fn: Fn, name: "min" | "max", args: readonly Ast[], node: Ast): Val {
-  if (args.length === 0) return fn.report("BPF1010", node, { name: `Math.${name}`, expected: "at least one value", got: 0 });
+  if (args.length === 0)
+    return fn.report("BPF1010", node, { name: `Math.${name}`, expected: "at least one value", got: 0 });
   let best = fn.value(args[0]!);
   for (const arg of args.slice(1)) best = pick(fn, name, best, fn.value(arg), node);
   return best;
@@ -87,7 +103,10 @@ function pick(fn: Fn, name: "min" | "max", a: Val, b: Val, node: Ast): Val {
   const no = fn.b.block("other");
   const end = fn.b.block("end");
   fn.branch(c.relation, c.a, c.b, c.sign, yes, no);
-  for (const [block, v] of [[yes, x.v], [no, y.v]] as const) {
+  for (const [block, v] of [
+    [yes, x.v],
+    [no, y.v],
+  ] as const) {
     fn.b.at(block);
     fn.b.store(fn.b.slotAddr(out), v, { size: 8 });
     fn.b.jmp(end);
@@ -100,9 +119,16 @@ function pick(fn: Fn, name: "min" | "max", a: Val, b: Val, node: Ast): Val {
 
 function abs(fn: Fn, args: readonly Ast[], node: Ast): Val {
   const [arg] = args;
-  if (arg === undefined || args.length > 1) return fn.report("BPF1010", node, { name: "Math.abs", expected: "one value", got: args.length });
+  if (arg === undefined || args.length > 1)
+    return fn.report("BPF1010", node, { name: "Math.abs", expected: "one value", got: args.length });
   const v = fn.value(arg);
-  if (v.k === "int") return { k: "int", value: v.value < 0n ? -v.value : v.value, js: v.js === undefined ? undefined : v.js < 0 ? -v.js : v.js, type: v.type };
+  if (v.k === "int")
+    return {
+      k: "int",
+      value: v.value < 0n ? -v.value : v.value,
+      js: v.js === undefined ? undefined : v.js < 0 ? -v.js : v.js,
+      type: v.type,
+    };
   const x = fn.scalar(v, arg);
   if (x === undefined) return ERROR;
   if (signOf(x.type).kind() === "u") return x;

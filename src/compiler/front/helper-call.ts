@@ -34,7 +34,14 @@ interface Lowered {
   readonly mem?: ArgMem;
 }
 
-export function callHelper(fn: Fn, row: HelperRow, args: readonly Ast[], node: Ast, progType: ProgTypeName, attachType: AttachTypeName | undefined): Val {
+export function callHelper(
+  fn: Fn,
+  row: HelperRow,
+  args: readonly Ast[],
+  node: Ast,
+  progType: ProgTypeName,
+  attachType: AttachTypeName | undefined,
+): Val {
   const proto = helperProto(row, progType, attachType);
   const params = proto.args.filter((a) => a.type !== "ARG_DONTCARE");
   if (args.length !== params.length) {
@@ -67,7 +74,11 @@ export function callHelper(fn: Fn, row: HelperRow, args: readonly Ast[], node: A
     const unsigned = /^u(\d+)$/.exec(proto.ret.c);
     const bits = (unsigned === null ? 64 : Number(unsigned[1])) as 8 | 16 | 32 | 64;
     const v = fn.b.helper(row.id, lowered, { clobbers, mem });
-    return { k: "scalar", type: unsigned === null ? S64 : bits === 64 ? U64 : intType(bits, false), v: bits === 64 ? v : fn.b.zext(v, bits) };
+    return {
+      k: "scalar",
+      type: unsigned === null ? S64 : bits === 64 ? U64 : intType(bits, false),
+      v: bits === 64 ? v : fn.b.zext(v, bits),
+    };
   }
   const space = type === "RET_PTR_TO_MAP_VALUE" ? "map-value" : type === "RET_PTR_TO_MEM" ? "mem" : "btf";
   const ptr = fn.b.helper(row.id, lowered, { clobbers, mem, space, nullable });
@@ -78,18 +89,33 @@ export function callHelper(fn: Fn, row: HelperRow, args: readonly Ast[], node: A
     return nullable ? { k: "opt", ptr, inner, what: `what bpf_${row.name} gives` } : inner;
   }
   const struct = proto.ret.btf === undefined ? undefined : fn.module.kernel?.findStruct(proto.ret.btf);
-  return { k: "scalar", type: { k: "ptr", to: struct, space: "kernel", trust: type === "RET_PTR_TO_BTF_ID" ? "trusted" : "probe" }, v: ptr };
+  return {
+    k: "scalar",
+    type: { k: "ptr", to: struct, space: "kernel", trust: type === "RET_PTR_TO_BTF_ID" ? "trusted" : "probe" },
+    v: ptr,
+  };
 }
 
-function argument(fn: Fn, row: HelperRow, param: HelperArg, node: Ast, sizeNode: Ast | undefined, map: MapHandle | undefined, index: number): Lowered | undefined {
+function argument(
+  fn: Fn,
+  row: HelperRow,
+  param: HelperArg,
+  node: Ast,
+  sizeNode: Ast | undefined,
+  map: MapHandle | undefined,
+  index: number,
+): Lowered | undefined {
   const wrong = (expected: string, v: Val): undefined => {
-    if (v.k !== "error") fn.report("BPF3007", node, { arg: param.name, name: `bpf_${row.name}`, expected, found: describe(v) });
+    if (v.k !== "error")
+      fn.report("BPF3007", node, { arg: param.name, name: `bpf_${row.name}`, expected, found: describe(v) });
     return undefined;
   };
   switch (param.type) {
     case "ARG_CONST_MAP_PTR": {
       const v = fn.expr(node);
-      return v.k === "handle" && isMap(v.value) ? { v: fn.b.map(fn.module.mapName(v.value, v.name)) } : wrong("a map", v);
+      return v.k === "handle" && isMap(v.value)
+        ? { v: fn.b.map(fn.module.mapName(v.value, v.name)) }
+        : wrong("a map", v);
     }
     case "ARG_PTR_TO_CTX": {
       const v = fn.expr(node);
@@ -109,7 +135,8 @@ function argument(fn: Fn, row: HelperRow, param: HelperArg, node: Ast, sizeNode:
     case "ARG_PTR_TO_CONST_STR": {
       const v = fn.expr(node);
       if (v.k === "js" && (v.value === null || v.value === undefined)) return { v: fn.b.nullPtr() };
-      if (v.k === "js" && typeof v.value === "string") return { v: fn.b.mapValue(".rodata", fn.module.sections.string(v.value)) };
+      if (v.k === "js" && typeof v.value === "string")
+        return { v: fn.b.mapValue(".rodata", fn.module.sections.string(v.value)) };
       const place = placeOf(fn, v, node);
       if (place === undefined) return undefined;
       const s = sizeNode === undefined ? undefined : fn.expr(sizeNode);
@@ -139,6 +166,7 @@ function placeOf(fn: Fn, v: Val, node: Ast): PlaceVal | undefined {
   if (isText(v)) return textPlace(fn, v, node);
   if (v.k === "place" && v.indices === undefined) return v;
   if (v.k === "opt") fn.report("BPF2007", node, { what: v.what, name: "the value" });
-  else if (v.k !== "error") fn.report("BPF2006", node, { expected: "memory: a struct, array or text", found: describe(v) });
+  else if (v.k !== "error")
+    fn.report("BPF2006", node, { expected: "memory: a struct, array or text", found: describe(v) });
   return undefined;
 }

@@ -25,14 +25,19 @@ export function increment(fn: Fn, map: MapUse, args: readonly Ast[], node: Ast):
   const { b } = fn;
   const isSigned = signOf(v.type).kind() !== "u";
   const bucket =
-    buckets.scale === "log2" ? log2Bucket(fn, v.v, isSigned) : linearBucket(fn, v.v, isSigned, buckets.min, buckets.max, buckets.step);
+    buckets.scale === "log2"
+      ? log2Bucket(fn, v.v, isSigned)
+      : linearBucket(fn, v.v, isSigned, buckets.min, buckets.max, buckets.step);
   const keyType = fromSchema(handle.key);
   const key: PlaceVal = fn.temp(keyType, "bucket");
   if (keyType.k === "struct") {
     const [outer, inner] = keyType.schema.fields;
     if (outer === undefined || inner === undefined) return ERROR;
     zeroHoles(fn, key);
-    storeInto(fn, within(key, outer.offset, fromSchema(outer.schema) as PlaceVal["type"]), args[0]!, { clean: true, partial: false });
+    storeInto(fn, within(key, outer.offset, fromSchema(outer.schema) as PlaceVal["type"]), args[0]!, {
+      clean: true,
+      partial: false,
+    });
     b.store(key.base, bucket, { size: 4, off: inner.offset });
   } else {
     b.store(key.base, bucket, { size: 4 });

@@ -35,16 +35,32 @@ function ownerOf(fn: Fn, val: Val, node: Ast): Owner | undefined {
   if (val.k === "kplace") {
     if (val.type.k === "kstruct") {
       const { root, base, direct, path, off } = val;
-      return { struct: val.type, root, base, direct, path, off, ...(val.dynamic === undefined ? {} : { dynamic: val.dynamic }) };
+      return {
+        struct: val.type,
+        root,
+        base,
+        direct,
+        path,
+        off,
+        ...(val.dynamic === undefined ? {} : { dynamic: val.dynamic }),
+      };
     }
     if (val.type.k !== "ptr" || val.type.to?.k !== "kstruct") return undefined;
     const pointer = readKernel(fn, val, node);
     return pointer.k === "scalar" ? ownerOf(fn, pointer, node) : undefined;
   }
-  if (val.k === "place" && val.type.k === "ptr" && val.type.to?.k === "kstruct") return ownerOf(fn, fn.settle(val, node), node);
+  if (val.k === "place" && val.type.k === "ptr" && val.type.to?.k === "kstruct")
+    return ownerOf(fn, fn.settle(val, node), node);
   if (val.k === "scalar" && val.type.k === "ptr" && val.type.space === "kernel" && val.type.to?.k === "kstruct") {
     const struct = val.type.to;
-    return { struct, root: localStruct(fn, struct), base: val.v, direct: val.type.trust === "trusted", path: [], off: 0 };
+    return {
+      struct,
+      root: localStruct(fn, struct),
+      base: val.v,
+      direct: val.type.trust === "trusted",
+      path: [],
+      off: 0,
+    };
   }
   return undefined;
 }
@@ -66,7 +82,11 @@ export function kernelMember(fn: Fn, val: Val, name: string, node: Ast): Val | u
   if (owner === undefined || kernel === undefined) return undefined;
   const m = kernel.member(owner.struct.id, name);
   if (m === undefined) {
-    return fn.report("BPF2009", node, { struct: `struct ${owner.struct.name}`, field: name, hint: hint(name, kernel.memberNames(owner.struct.id)) });
+    return fn.report("BPF2009", node, {
+      struct: `struct ${owner.struct.name}`,
+      field: name,
+      hint: hint(name, kernel.memberNames(owner.struct.id)),
+    });
   }
   const steps = m.path.map((s): AccessStep => ({ owner: localById(fn, kernel, s.owner), index: s.index }));
   const type = kernel.typeOf(m.type, owner.direct ? "trusted" : "probe");
@@ -99,21 +119,39 @@ export function kernelElement(fn: Fn, val: Val, i: Val, e: Extract<Expr, { type:
     const btfType = array?.kind === "array" ? array.type : 0;
     if (i.k === "int") {
       // A flexible array has no length of its own.
-      if (i.value < 0n || (length > 0 && i.value >= BigInt(length))) return fn.report("BPF2016", e.property, { index: i.value, length });
+      if (i.value < 0n || (length > 0 && i.value >= BigInt(length)))
+        return fn.report("BPF2016", e.property, { index: i.value, length });
       const index = Number(i.value);
-      return { ...val, path: [...val.path, { owner: undefined, index }], off: val.off + index * sizeOf(element), type: element, btfType };
+      return {
+        ...val,
+        path: [...val.path, { owner: undefined, index }],
+        off: val.off + index * sizeOf(element),
+        type: element,
+        btfType,
+      };
     }
     const index = fn.int(i, e.property);
     if (index === undefined) return ERROR;
     const step = fn.b.mul(index, sizeOf(element));
     const dynamic = val.dynamic === undefined ? step : fn.b.add(val.dynamic, step);
     // An offset that changes at run time cannot be checked by the verifier: the element is read with a helper.
-    return { ...val, direct: false, path: [...val.path, { owner: undefined, index: 0 }], type: element, btfType, dynamic };
+    return {
+      ...val,
+      direct: false,
+      path: [...val.path, { owner: undefined, index: 0 }],
+      type: element,
+      btfType,
+      dynamic,
+    };
   }
   if (val.k === "kplace" && val.type.k === "char") {
     const index = fn.int(i, e.property);
     if (index === undefined) return ERROR;
-    return { k: "scalar", type: { k: "int", bits: 8, sign: UNSIGNED }, v: readMemory(fn, "kernel", fn.b.add(fieldAddress(fn, val), index), U8).v };
+    return {
+      k: "scalar",
+      type: { k: "int", bits: 8, sign: UNSIGNED },
+      v: readMemory(fn, "kernel", fn.b.add(fieldAddress(fn, val), index), U8).v,
+    };
   }
   const p = val.k === "kplace" ? readKernel(fn, val, e.object) : val;
   if (p.k === "scalar" && p.type.k === "ptr") {
@@ -138,7 +176,8 @@ export function kernelElement(fn: Fn, val: Val, i: Val, e: Extract<Expr, { type:
 export function fieldAddress(fn: Fn, place: KernelPlace): Inst {
   const { b } = fn;
   let at = place.base;
-  if (place.path.length > 0) at = b.add(at, b.core(new FieldAccess(place.root, CORE.FIELD_BYTE_OFFSET, place.path), place.off));
+  if (place.path.length > 0)
+    at = b.add(at, b.core(new FieldAccess(place.root, CORE.FIELD_BYTE_OFFSET, place.path), place.off));
   return place.dynamic === undefined ? at : b.add(at, place.dynamic);
 }
 
@@ -191,7 +230,9 @@ function readBitField(fn: Fn, place: KernelPlace): ScalarVal {
     b.at(end);
   } else {
     b.store(b.slotAddr(raw), 0, { size: 8 });
-    const to = fn.module.littleEndian ? b.slotAddr(raw) : b.add(b.slotAddr(raw), b.sub(8, b.core(access(CORE.FIELD_BYTE_SIZE), unit)));
+    const to = fn.module.littleEndian
+      ? b.slotAddr(raw)
+      : b.add(b.slotAddr(raw), b.sub(8, b.core(access(CORE.FIELD_BYTE_SIZE), unit)));
     b.helper(BPF_FUNC.probe_read_kernel, [to, b.core(access(CORE.FIELD_BYTE_SIZE), unit), address], {
       clobbers: "none",
       mem: [{ arg: 0, mode: "inout", size: 8 }],
@@ -200,5 +241,9 @@ function readBitField(fn: Fn, place: KernelPlace): ScalarVal {
   const signed = (type.k === "int" || type.k === "enum") && type.sign.kind() === "s";
   const left = b.bin("shl", b.load(b.slotAddr(raw), { size: 8 }), b.core(access(CORE.FIELD_LSHIFT_U64), shiftLeft));
   const v = b.bin(signed ? "ashr" : "lshr", left, b.core(access(CORE.FIELD_RSHIFT_U64), 64 - bits.bitSize));
-  return { k: "scalar", type: type.k === "bool" ? BOOL : isScalar(type) ? type : { k: "int", bits: 32, sign: UNSIGNED }, v };
+  return {
+    k: "scalar",
+    type: type.k === "bool" ? BOOL : isScalar(type) ? type : { k: "int", bits: 32, sign: UNSIGNED },
+    v,
+  };
 }

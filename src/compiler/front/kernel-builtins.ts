@@ -19,7 +19,11 @@ export function kernelBuiltin(fn: Fn, name: string): BuiltinVal | undefined {
     what: `bpf.${name}`,
     call: (args, node) => {
       if (args.length < arity[0] || args.length > arity[1]) {
-        return fn.report("BPF1010", node, { name: `bpf.${name}`, expected: `${arity[0]} argument${arity[0] === 1 ? "" : "s"}`, got: String(args.length) });
+        return fn.report("BPF1010", node, {
+          name: `bpf.${name}`,
+          expected: `${arity[0]} argument${arity[0] === 1 ? "" : "s"}`,
+          got: String(args.length),
+        });
       }
       if (fn.module.kernel === undefined) return fn.report("BPF4002", node);
       return run(args, node);
@@ -31,7 +35,13 @@ export function kernelBuiltin(fn: Fn, name: string): BuiltinVal | undefined {
     case "sizeOf":
       return make([1, 1], (args) => {
         const struct = typeArgument(fn, args[0]!);
-        return struct === undefined ? ERROR : { k: "scalar", type: U32, v: fn.b.core(new TypeAccess(localStruct(fn, struct), CORE.TYPE_SIZE), struct.size) };
+        return struct === undefined
+          ? ERROR
+          : {
+              k: "scalar",
+              type: U32,
+              v: fn.b.core(new TypeAccess(localStruct(fn, struct), CORE.TYPE_SIZE), struct.size),
+            };
       });
     case "enumValue":
       return make([2, 2], (args) => enumValue(fn, args));
@@ -69,17 +79,24 @@ function exists(fn: Fn, e: Expr): Val {
   if (e.type === "Literal" && typeof e.value === "string") {
     const name = e.value.replace(/^(struct|union) /, "");
     const struct = kernel.findStruct(name);
-    const local = struct === undefined ? fn.module.locals.missing(name, e.value.startsWith("union ") ? "union" : "struct") : localStruct(fn, struct);
+    const local =
+      struct === undefined
+        ? fn.module.locals.missing(name, e.value.startsWith("union ") ? "union" : "struct")
+        : localStruct(fn, struct);
     return { k: "scalar", type: BOOL, v: fn.b.core(new TypeAccess(local, CORE.TYPE_EXISTS), 1) };
   }
   if (e.type !== "MemberExpression" || e.computed || e.object.type === "Super" || e.property.type !== "Identifier") {
-    return fn.report("BPF2006", e, { expected: "a field such as `task.field`, or the name of a type", found: "something else" });
+    return fn.report("BPF2006", e, {
+      expected: "a field such as `task.field`, or the name of a type",
+      found: "something else",
+    });
   }
   const object = fn.expr(e.object);
   if (object.k === "error") return ERROR;
   const t = object.k === "scalar" || object.k === "kplace" ? object.type : undefined;
   const struct = t?.k === "kstruct" ? t : t?.k === "ptr" && t.to?.k === "kstruct" ? t.to : undefined;
-  if (struct === undefined) return fn.report("BPF2006", e.object, { expected: "a kernel struct", found: describe(object) });
+  if (struct === undefined)
+    return fn.report("BPF2006", e.object, { expected: "a kernel struct", found: describe(object) });
   const root = localStruct(fn, struct);
   const { name } = e.property;
   const m = kernel.member(struct.id, name);
@@ -89,7 +106,14 @@ function exists(fn: Fn, e: Expr): Val {
     if (index < 0) index = root.absent.push({ name }) - 1;
     steps = [{ owner: root, index, absent: true }];
   } else {
-    steps = m.path.map((s) => ({ owner: fn.module.locals.get(s.owner, kernel.btf.nameOf(s.owner), kernel.btf.typeById(s.owner).kind === "union" ? "union" : "struct"), index: s.index }));
+    steps = m.path.map((s) => ({
+      owner: fn.module.locals.get(
+        s.owner,
+        kernel.btf.nameOf(s.owner),
+        kernel.btf.typeById(s.owner).kind === "union" ? "union" : "struct",
+      ),
+      index: s.index,
+    }));
   }
   return { k: "scalar", type: BOOL, v: fn.b.core(new FieldAccess(root, CORE.FIELD_EXISTS, steps), 1) };
 }
@@ -103,10 +127,18 @@ function enumValue(fn: Fn, args: readonly Ast[]): Val {
   const name = type.replace(/^enum /, "");
   const id = kernel.btf.findId(name, "enum") || kernel.btf.findId(name, "enum64");
   const t = id === 0 ? undefined : kernel.btf.typeById(id);
-  if (t === undefined || (t.kind !== "enum" && t.kind !== "enum64")) return fn.report("BPF4001", args[0]!, { name: type, hint: "" });
+  if (t === undefined || (t.kind !== "enum" && t.kind !== "enum64"))
+    return fn.report("BPF4001", args[0]!, { name: type, hint: "" });
   const index = t.values.findIndex((v) => v.name === member);
   const value = t.values[index]?.value;
-  if (value === undefined) return fn.report("BPF1019", args[1]!, { name: member, instead: `members of enum ${name}: ${t.values.slice(0, 6).map((v) => v.name).join(", ")}` });
+  if (value === undefined)
+    return fn.report("BPF1019", args[1]!, {
+      name: member,
+      instead: `members of enum ${name}: ${t.values
+        .slice(0, 6)
+        .map((v) => v.name)
+        .join(", ")}`,
+    });
   const local = fn.module.locals.get(id, name, "enum");
   return { k: "scalar", type: S64, v: fn.b.core(new EnumAccess(local, CORE.ENUMVAL_VALUE, index), value) };
 }

@@ -57,7 +57,14 @@ export class KernelTypes {
     for (let depth = 0; depth < 64; depth++) {
       const t = this.btf.typeById(id);
       if (t.kind === "type_tag" && t.name === tag) return true;
-      if (t.kind === "typedef" || t.kind === "const" || t.kind === "volatile" || t.kind === "restrict" || t.kind === "type_tag") id = t.type;
+      if (
+        t.kind === "typedef" ||
+        t.kind === "const" ||
+        t.kind === "volatile" ||
+        t.kind === "restrict" ||
+        t.kind === "type_tag"
+      )
+        id = t.type;
       else return false;
     }
     return false;
@@ -121,7 +128,8 @@ export class KernelTypes {
       return { k: "ptr", to: target, space, trust: user ? "probe" : trust };
     }
     if (t.kind === "int" && t.size === 1) return { k: "ptr", to: { k: "char", length: 0 }, space, trust: "probe" };
-    if (t.kind === "int" || t.kind === "ptr" || t.kind === "enum") return { k: "ptr", to: this.typeOf(at, "probe"), space, trust: "probe" };
+    if (t.kind === "int" || t.kind === "ptr" || t.kind === "enum")
+      return { k: "ptr", to: this.typeOf(at, "probe"), space, trust: "probe" };
     return { k: "ptr", to: undefined, space, trust: "probe" };
   }
 
@@ -137,7 +145,8 @@ export class KernelTypes {
 
   enumType(id: number): EnumType {
     const t = this.btf.typeById(id);
-    if (t.kind !== "enum" && t.kind !== "enum64") return { k: "enum", name: "", bits: 32, sign: UNSIGNED, values: new Map() };
+    if (t.kind !== "enum" && t.kind !== "enum64")
+      return { k: "enum", name: "", bits: 32, sign: UNSIGNED, values: new Map() };
     return {
       k: "enum",
       name: t.name,
@@ -176,7 +185,13 @@ export class KernelTypes {
     for (let i = 0; i < members.length; i++) {
       const m = members[i]!;
       if (m.name === name) {
-        return { path: [{ owner: id, index: i }], off: m.bitOffset >>> 3, type: m.type, bitOffset: m.bitOffset, bitSize: m.bitSize };
+        return {
+          path: [{ owner: id, index: i }],
+          off: m.bitOffset >>> 3,
+          type: m.type,
+          bitOffset: m.bitOffset,
+          bitSize: m.bitSize,
+        };
       }
     }
     for (let i = 0; i < members.length; i++) {
@@ -227,7 +242,11 @@ export class KernelTypes {
   }
 
   /** Prototype of kernel function `name`. */
-  prototype(name: string): { readonly params: readonly { readonly name: string; readonly type: number }[]; readonly type: number } | undefined {
+  prototype(
+    name: string,
+  ):
+    | { readonly params: readonly { readonly name: string; readonly type: number }[]; readonly type: number }
+    | undefined {
     const func = this.btf.findByName(name, "func");
     if (func === undefined) return undefined;
     const proto = this.btf.typeById(func.type);

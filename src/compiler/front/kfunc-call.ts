@@ -36,8 +36,15 @@ export function kfuncBuiltin(fn: Fn, name: string, node: Ast): BuiltinVal | unde
     call: (args, call) => {
       const type = progTypeName(fn.program.handle);
       if (!row.progs.includes(type)) {
-        const where = row.progs.map((p) => p.toLowerCase()).slice(0, 6).join(", ");
-        return fn.report("BPF3003", node, { name, progType: fn.program.handle.type, where: `${where === "" ? "no" : where} programs` });
+        const where = row.progs
+          .map((p) => p.toLowerCase())
+          .slice(0, 6)
+          .join(", ");
+        return fn.report("BPF3003", node, {
+          name,
+          progType: fn.program.handle.type,
+          where: `${where === "" ? "no" : where} programs`,
+        });
       }
       fn.mark(call);
       return callKfunc(fn, row, args, call);
@@ -55,7 +62,11 @@ function callKfunc(fn: Fn, row: KfuncRow, args: readonly Ast[], node: Ast): Val 
   const given = params.filter((p) => !/__(prog|ign)$/.test(p.name));
   if (args.length !== given.length) {
     const names = given.map((p) => p.name.replace(/__\w+$/, "")).join(", ");
-    return fn.report("BPF1010", node, { name: row.name, expected: `${given.length} argument${given.length === 1 ? "" : "s"}${names === "" ? "" : ` (${names})`}`, got: String(args.length) });
+    return fn.report("BPF1010", node, {
+      name: row.name,
+      expected: `${given.length} argument${given.length === 1 ? "" : "s"}${names === "" ? "" : ` (${names})`}`,
+      got: String(args.length),
+    });
   }
   const lowered: Inst[] = [];
   let at = 0;
@@ -77,7 +88,10 @@ function callKfunc(fn: Fn, row: KfuncRow, args: readonly Ast[], node: Ast): Val 
     return NOTHING;
   }
   const nullable = row.flags.includes("KF_RET_NULL");
-  const v = fn.b.kfunc(row.name, lowered, { clobbers, ...(pointer ? { space: type.to?.k === "kstruct" ? "btf" : "mem", nullable } : {}) });
+  const v = fn.b.kfunc(row.name, lowered, {
+    clobbers,
+    ...(pointer ? { space: type.to?.k === "kstruct" ? "btf" : "mem", nullable } : {}),
+  });
   if (!isScalar(type)) return NOTHING;
   if (type.k === "bool") return { k: "scalar", type, v: fn.b.and(v, 0xff) };
   // Upper bits of a narrow result mean nothing.
@@ -94,7 +108,8 @@ function pass(fn: Fn, row: KfuncRow, name: string, pointer: boolean, node: Ast):
   if (v.k === "handle" && isMap(v.value)) return fn.b.map(fn.module.mapName(v.value, v.name));
   if (pointer) {
     if (v.k === "js" && (v.value === null || v.value === undefined)) return fn.b.nullPtr();
-    if (v.k === "js" && typeof v.value === "string") return fn.b.mapValue(".rodata", fn.module.sections.string(v.value));
+    if (v.k === "js" && typeof v.value === "string")
+      return fn.b.mapValue(".rodata", fn.module.sections.string(v.value));
     if (isText(v)) {
       const place = textPlace(fn, v, node);
       return place === undefined ? undefined : addressOf(fn, place);
@@ -104,6 +119,12 @@ function pass(fn: Fn, row: KfuncRow, name: string, pointer: boolean, node: Ast):
   const s = fn.settle(v, node);
   if (s.k === "scalar" || s.k === "int" || (s.k === "js" && typeof s.value === "boolean")) return fn.scalar(s, node)?.v;
   if (s.k === "opt") fn.report("BPF2007", node, { what: s.what, name: "the value" });
-  else fn.report("BPF3007", node, { arg: name, name: row.name, expected: pointer ? "a pointer or memory" : "a number", found: describe(s) });
+  else
+    fn.report("BPF3007", node, {
+      arg: name,
+      name: row.name,
+      expected: pointer ? "a pointer or memory" : "a number",
+      found: describe(s),
+    });
   return undefined;
 }

@@ -127,7 +127,11 @@ export class FieldAccess implements CoreAccess {
     let text = "0";
     for (const s of this.#steps) {
       const at =
-        s.owner === undefined ? s.index : s.absent === true ? s.owner.order().length + s.index : s.owner.localIndex(s.index);
+        s.owner === undefined
+          ? s.index
+          : s.absent === true
+            ? s.owner.order().length + s.index
+            : s.owner.localIndex(s.index);
       text += `:${at}`;
     }
     return text;

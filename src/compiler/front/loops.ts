@@ -119,7 +119,8 @@ export function whileStatement(fn: Fn, node: WhileStatement | DoWhileStatement, 
  */
 function bounded(fn: Fn, test: Expr | null | undefined, body: Ast, update: Ast | null | undefined, node: Ast): boolean {
   if (leaves(body)) return true;
-  const constant = isAbsent(test) || (unwrap(test).type === "Literal" && (unwrap(test) as { value?: unknown }).value !== false);
+  const constant =
+    isAbsent(test) || (unwrap(test).type === "Literal" && (unwrap(test) as { value?: unknown }).value !== false);
   let changes = false;
   if (!isAbsent(test) && !constant) {
     const names = assignedNames([test, body, update]);
@@ -140,7 +141,13 @@ function leaves(body: Ast): boolean {
   let found = false;
   const visit = (n: Ast, inner: boolean): void => {
     walk(n, (x) => {
-      if (found || x.type === "ArrowFunctionExpression" || x.type === "FunctionExpression" || x.type === "FunctionDeclaration") return false;
+      if (
+        found ||
+        x.type === "ArrowFunctionExpression" ||
+        x.type === "FunctionExpression" ||
+        x.type === "FunctionDeclaration"
+      )
+        return false;
       if (x.type === "ReturnStatement") found = true;
       if (x.type === "BreakStatement" && (!inner || !isAbsent((x as { label?: unknown }).label))) found = true;
       if (x !== n && /^(For|While|DoWhile|Switch)/.test(x.type)) {
@@ -156,9 +163,13 @@ function leaves(body: Ast): boolean {
 
 /** `for (const x of …)` */
 export function forOf(fn: Fn, node: ForOfStatement, label: string | undefined): void {
-  if (node.await) return void fn.report("BPF1001", node, { what: "`for await`", instead: "a probe runs to its end without waiting" });
+  if (node.await)
+    return void fn.report("BPF1001", node, { what: "`for await`", instead: "a probe runs to its end without waiting" });
   if (node.left.type !== "VariableDeclaration") {
-    return void fn.report("BPF1001", node.left, { what: "a loop variable that exists already", instead: "write `for (const x of …)`" });
+    return void fn.report("BPF1001", node.left, {
+      what: "a loop variable that exists already",
+      instead: "write `for (const x of …)`",
+    });
   }
   const over = fn.expr(node.right);
   switch (over.k) {
@@ -171,7 +182,13 @@ export function forOf(fn: Fn, node: ForOfStatement, label: string | undefined): 
       if (isMap(over.value)) return overMap(fn, node, node.left, over.value, over.name, label);
       if (Array.isArray(over.value)) {
         const { value, name } = over;
-        return unrolled(fn, node, node.left, value.map((v: unknown, i) => fn.module.constant(fn, `${name}[${i}]`, v, node.right)), label);
+        return unrolled(
+          fn,
+          node,
+          node.left,
+          value.map((v: unknown, i) => fn.module.constant(fn, `${name}[${i}]`, v, node.right)),
+          label,
+        );
       }
       break;
     case "place":
@@ -191,7 +208,13 @@ function loopVariable(fn: Fn, left: VariableDeclaration, v: Val): void {
 }
 
 /** A counter in a slot, from `first` to below `limit`. */
-function overRange(fn: Fn, node: ForOfStatement, left: VariableDeclaration, r: Extract<Val, { k: "range" }>, label: string | undefined): void {
+function overRange(
+  fn: Fn,
+  node: ForOfStatement,
+  left: VariableDeclaration,
+  r: Extract<Val, { k: "range" }>,
+  label: string | undefined,
+): void {
   const { b } = fn;
   const { from, to, step } = r;
   if (from.k === "error" || to.k === "error") return;
@@ -199,7 +222,16 @@ function overRange(fn: Fn, node: ForOfStatement, left: VariableDeclaration, r: E
   const count = max === undefined ? undefined : (max + (step > 0n ? step : -step) - 1n) / (step > 0n ? step : -step);
   if (max === undefined || count === undefined || count > MAX_ITERATIONS) {
     if (step !== 1n || from.k !== "int" || from.value !== 0n) {
-      return void fn.report("BPF1006", node.right, {}, { notes: ["without a constant bound a range starts at 0 and steps by 1; or bound it: `range(a, Math.min(b, 64))`"] });
+      return void fn.report(
+        "BPF1006",
+        node.right,
+        {},
+        {
+          notes: [
+            "without a constant bound a range starts at 0 and steps by 1; or bound it: `range(a, Math.min(b, 64))`",
+          ],
+        },
+      );
     }
     return kernelLoop(fn, node, left, to, label);
   }
@@ -209,11 +241,20 @@ function overRange(fn: Fn, node: ForOfStatement, left: VariableDeclaration, r: E
   const sign = new Sign();
   const pair = compare(fn, "lt", from.k === "int" ? from : first, to.k === "int" ? to : limit, node.right);
   if (pair === undefined) return;
-  const type = { k: "int", bits: 64, sign: typeof pair === "boolean" ? signOf(to.k === "int" ? constType(to) : limit.type) : signOf(limit.type) } as const;
+  const type = {
+    k: "int",
+    bits: 64,
+    sign: typeof pair === "boolean" ? signOf(to.k === "int" ? constType(to) : limit.type) : signOf(limit.type),
+  } as const;
   const slot = b.func.slot(8, 8, "i");
   b.start(slot);
   b.store(b.slotAddr(slot), first.v, { size: 8 });
-  const read = (): Val => ({ k: "scalar", type, v: b.load(b.slotAddr(slot), { size: 8 }), max: max > 0n ? max - (step > 0n ? 1n : 0n) : 0n });
+  const read = (): Val => ({
+    k: "scalar",
+    type,
+    v: b.load(b.slotAddr(slot), { size: 8 }),
+    max: max > 0n ? max - (step > 0n ? 1n : 0n) : 0n,
+  });
   loop(fn, {
     label,
     parts: [node.body],
@@ -227,7 +268,13 @@ function overRange(fn: Fn, node: ForOfStatement, left: VariableDeclaration, r: E
         b.at(next);
       }
       const rel = step > 0n ? "lt" : "gt";
-      b.br(condOf(rel, to.k === "int" && from.k === "int" ? to.value < 0n || from.value < 0n : type.sign.signed), i.v, to.k === "int" ? b.int(to.value) : limit.v, body, exit);
+      b.br(
+        condOf(rel, to.k === "int" && from.k === "int" ? to.value < 0n || from.value < 0n : type.sign.signed),
+        i.v,
+        to.k === "int" ? b.int(to.value) : limit.v,
+        body,
+        exit,
+      );
     },
     body: () =>
       inScope(fn, () => {
@@ -263,27 +310,63 @@ function kernelLoop(fn: Fn, node: ForOfStatement, left: VariableDeclaration, to:
     label,
     loop: true,
     body: ([index]) => {
-      loopVariable(fn, left, { k: "scalar", type: { k: "int", bits: 64, sign }, v: fn.b.zext(index!, 32), max: MAX_ITERATIONS });
+      loopVariable(fn, left, {
+        k: "scalar",
+        type: { k: "int", bits: 64, sign },
+        v: fn.b.zext(index!, 32),
+        max: MAX_ITERATIONS,
+      });
       fn.lowering.stmt(fn, node.body);
     },
     call: (func, context, bytes) =>
-      void fn.b.helper(BPF_FUNC.loop, [fn.b.load(fn.b.slotAddr(count), { size: 8 }), func, context, 0], { clobbers: "mem", mem: [{ arg: 2, mode: "inout", size: bytes }] }),
+      void fn.b.helper(BPF_FUNC.loop, [fn.b.load(fn.b.slotAddr(count), { size: 8 }), func, context, 0], {
+        clobbers: "mem",
+        mem: [{ arg: 2, mode: "inout", size: bytes }],
+      }),
   });
 }
 
 /** `for (const [key, value] of map)`: `bpf_for_each_map_elem` (kernel 5.13). */
-function overMap(fn: Fn, node: ForOfStatement, left: VariableDeclaration, map: MapHandle, seen: string, label: string | undefined): void {
+function overMap(
+  fn: Fn,
+  node: ForOfStatement,
+  left: VariableDeclaration,
+  map: MapHandle,
+  seen: string,
+  label: string | undefined,
+): void {
   forEachEntry(fn, map, seen, [node.body], label, true, node.right, (key, value) => {
-    loopVariable(fn, left, { k: "record", tuple: true, fields: new Map<string, Val>([["0", key], ["1", value]]) });
+    loopVariable(fn, left, {
+      k: "record",
+      tuple: true,
+      fields: new Map<string, Val>([
+        ["0", key],
+        ["1", value],
+      ]),
+    });
     fn.lowering.stmt(fn, node.body);
   });
 }
 
-const ITERABLE: ReadonlySet<string> = new Set(["hash", "lru_hash", "percpu_hash", "lru_percpu_hash", "array", "percpu_array"]);
+const ITERABLE: ReadonlySet<string> = new Set([
+  "hash",
+  "lru_hash",
+  "percpu_hash",
+  "lru_percpu_hash",
+  "array",
+  "percpu_array",
+]);
 
 /** Runs a body for every entry of a map. */
 export function forEachEntry(
-  fn: Fn, map: MapHandle, seen: string, nodes: readonly Ast[], label: string | undefined, isLoop: boolean, at: Ast, body: (key: Val, value: Val) => void,
+  fn: Fn,
+  map: MapHandle,
+  seen: string,
+  nodes: readonly Ast[],
+  label: string | undefined,
+  isLoop: boolean,
+  at: Ast,
+  body: (key: Val, value: Val) => void,
 ): void {
   const { key, value } = map;
   if (!ITERABLE.has(map.type) || key === undefined || value === undefined) {
@@ -291,16 +374,28 @@ export function forEachEntry(
   }
   const name = fn.module.mapName(map, seen);
   const place = (base: Inst, schema: Schema, readonly: boolean): PlaceVal => ({
-    k: "place", type: fromSchema(schema), base, off: 0, space: "map", ...(readonly ? { readonly: "a key" } : {}),
+    k: "place",
+    type: fromSchema(schema),
+    base,
+    off: 0,
+    space: "map",
+    ...(readonly ? { readonly: "a key" } : {}),
   });
   outline(fn, {
-    params: [{ type: "ptr", space: "map" }, { type: "ptr", space: "map-value" }, { type: "ptr", space: "map-value" }],
+    params: [
+      { type: "ptr", space: "map" },
+      { type: "ptr", space: "map-value" },
+      { type: "ptr", space: "map-value" },
+    ],
     nodes,
     label,
     loop: isLoop,
     body: ([, k, v]) => body(fn.settle(place(k!, key, true), at), fn.settle(place(v!, value, false), at)),
     call: (func, context, bytes) =>
-      void fn.b.helper(BPF_FUNC.for_each_map_elem, [fn.b.map(name), func, context, 0], { clobbers: "mem", mem: [{ arg: 2, mode: "inout", size: bytes }] }),
+      void fn.b.helper(BPF_FUNC.for_each_map_elem, [fn.b.map(name), func, context, 0], {
+        clobbers: "mem",
+        mem: [{ arg: 2, mode: "inout", size: bytes }],
+      }),
   });
 }
 
@@ -309,7 +404,13 @@ function increment(fn: Fn, slot: Slot, step: bigint): void {
   b.store(b.slotAddr(slot), b.add(b.load(b.slotAddr(slot), { size: 8 }), step), { size: 8 });
 }
 
-function overArray(fn: Fn, node: ForOfStatement, left: VariableDeclaration, array: PlaceVal, label: string | undefined): void {
+function overArray(
+  fn: Fn,
+  node: ForOfStatement,
+  left: VariableDeclaration,
+  array: PlaceVal,
+  label: string | undefined,
+): void {
   const { b } = fn;
   if (array.type.k !== "array") return;
   const { element, length } = array.type;
@@ -324,7 +425,10 @@ function overArray(fn: Fn, node: ForOfStatement, left: VariableDeclaration, arra
     body: () =>
       inScope(fn, () => {
         const index = b.load(b.slotAddr(slot), { size: 8 });
-        const at: PlaceVal = { ...within(array, 0, element), base: b.add(array.base, scale === 1 ? index : b.mul(index, scale)) };
+        const at: PlaceVal = {
+          ...within(array, 0, element),
+          base: b.add(array.base, scale === 1 ? index : b.mul(index, scale)),
+        };
         loopVariable(fn, left, fn.settle(at, node));
         fn.lowering.stmt(fn, node.body);
       }),
@@ -333,7 +437,13 @@ function overArray(fn: Fn, node: ForOfStatement, left: VariableDeclaration, arra
 }
 
 /** One copy of the body a value: the values are known, or lie in different places. */
-function unrolled(fn: Fn, node: ForOfStatement, left: VariableDeclaration, values: readonly Val[], label: string | undefined): void {
+function unrolled(
+  fn: Fn,
+  node: ForOfStatement,
+  left: VariableDeclaration,
+  values: readonly Val[],
+  label: string | undefined,
+): void {
   if (values.length > MAX_COPIES) return void fn.report("BPF5002", node.right, { count: values.length });
   const { b } = fn;
   const exit = b.block("exit");

@@ -54,15 +54,27 @@ const MAX_DEPTH = 32;
 function call(fn: Fn, callee: FunctionVal, args: readonly Val[], node: Ast): Val {
   const active = fn.callStack.findIndex((c) => c.node === callee.node);
   if (active >= 0 || fn.callStack.length >= MAX_DEPTH) {
-    const names = [...fn.callStack.slice(Math.max(active, 0)).map((c) => c.name), callee.name].map((n) => (n === "" ? "an arrow function" : n));
+    const names = [...fn.callStack.slice(Math.max(active, 0)).map((c) => c.name), callee.name].map((n) =>
+      n === "" ? "an arrow function" : n,
+    );
     return fn.report("BPF1007", node, { cycle: names.join(" → ") });
   }
-  if ((callee.node as { async?: boolean }).async === true || (callee.node as { generator?: boolean }).generator === true) {
+  if (
+    (callee.node as { async?: boolean }).async === true ||
+    (callee.node as { generator?: boolean }).generator === true
+  ) {
     return fn.report("BPF1001", node, { what: "an async or generator function", instead: "write a plain function" });
   }
   const required = callee.node.params.filter((p) => p.type !== "AssignmentPattern" && p.type !== "RestElement").length;
-  if (args.length > callee.node.params.length || (args.length < required && !optionalParams(callee.node, args.length))) {
-    return fn.report("BPF1010", node, { name: callee.name, expected: `${callee.node.params.length} argument${callee.node.params.length === 1 ? "" : "s"}`, got: String(args.length) });
+  if (
+    args.length > callee.node.params.length ||
+    (args.length < required && !optionalParams(callee.node, args.length))
+  ) {
+    return fn.report("BPF1010", node, {
+      name: callee.name,
+      expected: `${callee.node.params.length} argument${callee.node.params.length === 1 ? "" : "s"}`,
+      got: String(args.length),
+    });
   }
   const saved = { source: fn.source, scope: fn.scope, jumps: fn.jumps, returns: fn.returns, ended: fn.ended };
   const callSpan: Span = fn.span(node);
@@ -85,7 +97,9 @@ function call(fn: Fn, callee: FunctionVal, args: readonly Val[], node: Ast): Val
 }
 
 function optionalParams(node: FunctionNode, given: number): boolean {
-  return node.params.slice(given).every((p) => p.type === "AssignmentPattern" || (p as { optional?: boolean }).optional === true);
+  return node.params
+    .slice(given)
+    .every((p) => p.type === "AssignmentPattern" || (p as { optional?: boolean }).optional === true);
 }
 
 /** Return statements of this function (not of those inside it). */
@@ -178,7 +192,10 @@ class JoinedReturn {
 
   #reference(fn: Fn, v: Extract<Val, { k: "opt" | "place" }>, node: Ast): void {
     const place = v.k === "opt" ? v.inner : v;
-    if (this.#type !== undefined || (this.#place !== undefined && (this.#place.space !== place.space || describe(this.#place) !== describe(place)))) {
+    if (
+      this.#type !== undefined ||
+      (this.#place !== undefined && (this.#place.space !== place.space || describe(this.#place) !== describe(place)))
+    ) {
       return this.#differ(v, node);
     }
     this.#place ??= place;
@@ -221,7 +238,11 @@ class JoinedReturn {
       return this.#fn.report("BPF1016", this.#node, { first: describe(this.#first ?? NOTHING), second: "undefined" });
     }
     const pointer = this.#type.k === "ptr" && this.#type.space === "kernel";
-    return { k: "scalar", type: this.#type, v: b.load(b.slotAddr(this.#slot), { size: 8, ...(pointer ? { space: "btf" as const } : {}) }) };
+    return {
+      k: "scalar",
+      type: this.#type,
+      v: b.load(b.slotAddr(this.#slot), { size: 8, ...(pointer ? { space: "btf" as const } : {}) }),
+    };
   }
 }
 
@@ -231,10 +252,11 @@ export const ENTRY_RETURN: ReturnTarget = {
   give: (fn, value, node) => {
     const v = value === undefined ? UNDEFINED : fn.settle(value, node);
     let result: Inst | number = 0;
-    if (v.k === "scalar" || v.k === "int" || (v.k === "js" && typeof v.value === "boolean")) result = fn.scalar(v, node)?.v ?? 0;
-    else if (v.k !== "void" && v.k !== "error" && !(v.k === "js" && (v.value === undefined || v.value === null))) fn.report("BPF1017", node, { what: describe(v) });
+    if (v.k === "scalar" || v.k === "int" || (v.k === "js" && typeof v.value === "boolean"))
+      result = fn.scalar(v, node)?.v ?? 0;
+    else if (v.k !== "void" && v.k !== "error" && !(v.k === "js" && (v.value === undefined || v.value === null)))
+      fn.report("BPF1017", node, { what: describe(v) });
     for (const cleanup of fn.cleanups.toReversed()) cleanup();
     fn.b.ret(result);
   },
 };
-

@@ -91,4 +91,3 @@ export function addTo(fn: Fn, map: MapUse, key: PlaceVal, delta: Inst): void {
   bump(b.load(b.slotAddr(slot), { size: 8, space: "map-value" }));
   b.at(end);
 }
-

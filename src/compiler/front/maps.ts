@@ -43,7 +43,10 @@ export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: strin
     },
   });
   const { type } = handle;
-  if (handle.histogram !== undefined) return method === "increment" ? make(handle.key?.kind === "struct" ? 2 : 1, 0, (args, node) => increment(fn, map, args, node)) : undefined;
+  if (handle.histogram !== undefined)
+    return method === "increment"
+      ? make(handle.key?.kind === "struct" ? 2 : 1, 0, (args, node) => increment(fn, map, args, node))
+      : undefined;
   if (KEYED.has(type)) return keyed(fn, map, method, make);
   if (type in STORAGE) return storage(fn, map, method, make);
   switch (type) {
@@ -82,14 +85,27 @@ export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: strin
       return make(2, 0, (args) => {
         const key = keyOf(fn, map, args[1]!);
         if (key === undefined) return ERROR;
-        return truth(fn, "eq", fn.b.helper(BPF_FUNC.sk_select_reuseport, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), 0], { clobbers: "mem", mem: [input(2, key)] }), 0);
+        return truth(
+          fn,
+          "eq",
+          fn.b.helper(BPF_FUNC.sk_select_reuseport, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), 0], {
+            clobbers: "mem",
+            mem: [input(2, key)],
+          }),
+          0,
+        );
       });
     case "cgroup_array":
       if (method !== "hasCurrentTask") return undefined;
       return make(1, 0, (args) => {
         const index = fn.int(fn.value(args[0]!), args[0]!);
         if (index === undefined) return ERROR;
-        return truth(fn, "eq", fn.b.helper(BPF_FUNC.current_task_under_cgroup, [fn.b.map(map.name), index], { clobbers: "none" }), 1);
+        return truth(
+          fn,
+          "eq",
+          fn.b.helper(BPF_FUNC.current_task_under_cgroup, [fn.b.map(map.name), index], { clobbers: "none" }),
+          1,
+        );
       });
     default:
       return undefined;
@@ -102,7 +118,8 @@ type Make = (arity: number, optional: number, run: (args: readonly Ast[], node: 
 function sockets(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined {
   const hash = map.handle.type === "sockhash";
   const message = fn.program.handle.type === "sk_msg";
-  const flagsOf = (node: Ast | undefined): Inst | undefined => (node === undefined ? fn.b.int(0) : fn.int(fn.value(node), node));
+  const flagsOf = (node: Ast | undefined): Inst | undefined =>
+    node === undefined ? fn.b.int(0) : fn.int(fn.value(node), node);
   switch (method) {
     case "redirect":
       return make(2, 1, (args) => {
@@ -111,11 +128,20 @@ function sockets(fn: Fn, map: MapUse, method: string, make: Make): Val | undefin
         if (!hash) {
           const key = fn.int(fn.value(args[1]!), args[1]!);
           const id = message ? BPF_FUNC.msg_redirect_map : BPF_FUNC.sk_redirect_map;
-          return key === undefined ? ERROR : signed(fn.b.helper(id, [fn.ctx, fn.b.map(map.name), key, flags], { clobbers: "none" }));
+          return key === undefined
+            ? ERROR
+            : signed(fn.b.helper(id, [fn.ctx, fn.b.map(map.name), key, flags], { clobbers: "none" }));
         }
         const key = keyOf(fn, map, args[1]!);
         const id = message ? BPF_FUNC.msg_redirect_hash : BPF_FUNC.sk_redirect_hash;
-        return key === undefined ? ERROR : signed(fn.b.helper(id, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), flags], { clobbers: "none", mem: [input(2, key)] }));
+        return key === undefined
+          ? ERROR
+          : signed(
+              fn.b.helper(id, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), flags], {
+                clobbers: "none",
+                mem: [input(2, key)],
+              }),
+            );
       });
     case "set":
       return make(2, 1, (args) => {
@@ -123,7 +149,15 @@ function sockets(fn: Fn, map: MapUse, method: string, make: Make): Val | undefin
         const flags = flagsOf(args[2]);
         if (key === undefined || flags === undefined) return ERROR;
         const id = hash ? BPF_FUNC.sock_hash_update : BPF_FUNC.sock_map_update;
-        return truth(fn, "eq", fn.b.helper(id, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), flags], { clobbers: "mem", mem: [input(2, key)] }), 0);
+        return truth(
+          fn,
+          "eq",
+          fn.b.helper(id, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), flags], {
+            clobbers: "mem",
+            mem: [input(2, key)],
+          }),
+          0,
+        );
       });
     default:
       return undefined;
@@ -157,11 +191,21 @@ function keyed(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
     case "getOrInsert":
       return fixed ? undefined : make(2, 0, (args) => getOrInsert(fn, map, args[0]!, args[1]!));
     case "delete":
-      return fixed ? undefined : make(1, 0, (args) => {
-        const key = keyOf(fn, map, args[0]!);
-        if (key === undefined) return ERROR;
-        return truth(fn, "eq", fn.b.helper(BPF_FUNC.map_delete_elem, [fn.b.map(map.name), addressOf(fn, key)], { clobbers: "mem", mem: [input(1, key)] }), 0);
-      });
+      return fixed
+        ? undefined
+        : make(1, 0, (args) => {
+            const key = keyOf(fn, map, args[0]!);
+            if (key === undefined) return ERROR;
+            return truth(
+              fn,
+              "eq",
+              fn.b.helper(BPF_FUNC.map_delete_elem, [fn.b.map(map.name), addressOf(fn, key)], {
+                clobbers: "mem",
+                mem: [input(1, key)],
+              }),
+              0,
+            );
+          });
     case "forEach":
       return make(1, 0, (args) => forEach(fn, map, args[0]!));
     case "add":
@@ -174,9 +218,17 @@ function keyed(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
 /** `map.forEach((value, key) => …)`; a callback that returns true stops. */
 function forEach(fn: Fn, map: MapUse, node: Ast): Val {
   const callback = fn.expr(node);
-  if (callback.k !== "function") return callback.k === "error" ? ERROR : fn.report("BPF2006", node, { expected: "a function", found: describe(callback) });
+  if (callback.k !== "function")
+    return callback.k === "error"
+      ? ERROR
+      : fn.report("BPF2006", node, { expected: "a function", found: describe(callback) });
   forEachEntry(fn, map.handle, map.seen, [callback.node], undefined, false, node, (key, value) => {
-    const v = fn.lowering.call(fn, callback, callback.node.params.length > 1 ? [value, key] : [value].slice(0, callback.node.params.length), node);
+    const v = fn.lowering.call(
+      fn,
+      callback,
+      callback.node.params.length > 1 ? [value, key] : [value].slice(0, callback.node.params.length),
+      node,
+    );
     fn.returns.give(fn, v, node);
     fn.ended = true;
   });
@@ -247,12 +299,23 @@ function queue(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
   if (schema === undefined) return undefined;
   const push = (node: Ast, flags: number): Val => {
     const value = tempOf(fn, schema, node, "value");
-    return truth(fn, "eq", fn.b.helper(BPF_FUNC.map_push_elem, [fn.b.map(map.name), addressOf(fn, value), flags], { clobbers: "mem", mem: [input(1, value)] }), 0);
+    return truth(
+      fn,
+      "eq",
+      fn.b.helper(BPF_FUNC.map_push_elem, [fn.b.map(map.name), addressOf(fn, value), flags], {
+        clobbers: "mem",
+        mem: [input(1, value)],
+      }),
+      0,
+    );
   };
   const take = (id: number): Val => {
     const type = fromSchema(schema) as PlaceVal["type"];
     const out = fn.temp(type, "taken");
-    const r = fn.b.helper(id, [fn.b.map(map.name), out.base], { clobbers: "mem", mem: [{ arg: 1, mode: "inout", size: sizeOf(type) }] });
+    const r = fn.b.helper(id, [fn.b.map(map.name), out.base], {
+      clobbers: "mem",
+      mem: [{ arg: 1, mode: "inout", size: sizeOf(type) }],
+    });
     return { k: "opt", ptr: fn.b.cmp("eq", r, 0), inner: out, what: `what ${map.seen}.${method}() gives` };
   };
   if (bloom) {
@@ -260,7 +323,15 @@ function queue(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
     if (method !== "has") return undefined;
     return make(1, 0, (args) => {
       const value = tempOf(fn, schema, args[0]!, "value");
-      return truth(fn, "eq", fn.b.helper(BPF_FUNC.map_peek_elem, [fn.b.map(map.name), addressOf(fn, value)], { clobbers: "none", mem: [input(1, value)] }), 0);
+      return truth(
+        fn,
+        "eq",
+        fn.b.helper(BPF_FUNC.map_peek_elem, [fn.b.map(map.name), addressOf(fn, value)], {
+          clobbers: "none",
+          mem: [input(1, value)],
+        }),
+        0,
+      );
     });
   }
   switch (method) {
@@ -269,7 +340,11 @@ function queue(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
         if (args[1] === undefined) return push(args[0]!, BPF_ANY);
         const options = fn.value(args[1]);
         const overwrite = options.k === "record" ? options.fields.get("overwrite") : undefined;
-        if (overwrite?.k !== "js" || typeof overwrite.value !== "boolean") return fn.report("BPF2006", args[1], { expected: "{ overwrite: true } or { overwrite: false }", found: describe(options) });
+        if (overwrite?.k !== "js" || typeof overwrite.value !== "boolean")
+          return fn.report("BPF2006", args[1], {
+            expected: "{ overwrite: true } or { overwrite: false }",
+            found: describe(options),
+          });
         return push(args[0]!, overwrite.value ? BPF_EXIST : BPF_ANY);
       });
     case "pop":
@@ -296,12 +371,16 @@ function storage(fn: Fn, map: MapUse, method: string, make: Make): Val | undefin
     const schema = map.handle.value;
     if (owner === undefined || schema === undefined) return ERROR;
     const init = args[1] === undefined ? undefined : tempOf(fn, schema, args[1], "value");
-    const ptr = fn.b.helper(helpers.get, [fn.b.map(map.name), owner, init === undefined ? fn.b.nullPtr() : addressOf(fn, init), create ? 1 : 0], {
-      space: "map-value",
-      nullable: true,
-      clobbers: "none",
-      mem: init === undefined ? [] : [input(2, init)],
-    });
+    const ptr = fn.b.helper(
+      helpers.get,
+      [fn.b.map(map.name), owner, init === undefined ? fn.b.nullPtr() : addressOf(fn, init), create ? 1 : 0],
+      {
+        space: "map-value",
+        nullable: true,
+        clobbers: "none",
+        mem: init === undefined ? [] : [input(2, init)],
+      },
+    );
     return entry(map, ptr, ref) ?? ERROR;
   };
   switch (method) {
@@ -314,7 +393,9 @@ function storage(fn: Fn, map: MapUse, method: string, make: Make): Val | undefin
     case "delete":
       return make(1, 0, (args) => {
         const owner = ownerOf(args[0]!);
-        return owner === undefined ? ERROR : truth(fn, "eq", fn.b.helper(helpers.delete, [fn.b.map(map.name), owner], { clobbers: "mem" }), 0);
+        return owner === undefined
+          ? ERROR
+          : truth(fn, "eq", fn.b.helper(helpers.delete, [fn.b.map(map.name), owner], { clobbers: "mem" }), 0);
       });
     default:
       return undefined;

@@ -17,19 +17,31 @@ export function memberOfPlace(fn: Fn, place: PlaceVal, name: string, node: Ast):
   if (type.k === "struct") {
     const field = type.schema.fields.find((f) => f.name === name);
     if (field === undefined) {
-      return fn.report("BPF2009", node, { struct: structName(fn, type.schema), field: name, hint: hint(name, type.schema.fields.map((f) => f.name)) });
+      return fn.report("BPF2009", node, {
+        struct: structName(fn, type.schema),
+        field: name,
+        hint: hint(
+          name,
+          type.schema.fields.map((f) => f.name),
+        ),
+      });
     }
     return within(place, field.offset, fromSchema(field.schema) as PlaceVal["type"]);
   }
   if (type.k === "array" && name === "length") return constInt(fn, type.length, node);
-  return fn.report("BPF3004", node, { value: describe(place), field: name, hint: type.k === "array" ? hint(name, ["length"]) : "" });
+  return fn.report("BPF3004", node, {
+    value: describe(place),
+    field: name,
+    hint: type.k === "array" ? hint(name, ["length"]) : "",
+  });
 }
 
 /** `object[i]` */
 export function elementOf(fn: Fn, array: Val, i: Val, e: Extract<Expr, { type: "MemberExpression" }>): Val {
   const object = array.k === "place" && array.type.k === "ptr" ? fn.settle(array, e.object) : array;
   if (object.k === "opt") return fn.report("BPF2007", e.object, { what: object.what, name: "the value" });
-  if (object.k === "kplace" || (object.k === "scalar" && object.type.k === "ptr")) return kernelElement(fn, object, i, e);
+  if (object.k === "kplace" || (object.k === "scalar" && object.type.k === "ptr"))
+    return kernelElement(fn, object, i, e);
   if (object.k === "builtin") {
     const v = i.k === "int" ? object.member?.(String(i.value), e.property) : undefined;
     return v ?? fn.report("BPF2006", e.property, { expected: "an index known at compile time", found: describe(i) });
@@ -41,7 +53,8 @@ export function elementOf(fn: Fn, array: Val, i: Val, e: Extract<Expr, { type: "
   const element = type.k === "char" ? U8 : type.element;
   const scale = sizeOf(element);
   if (i.k === "int") {
-    if (i.value < 0n || i.value >= BigInt(type.length)) return fn.report("BPF2016", e.property, { index: i.value, length: type.length });
+    if (i.value < 0n || i.value >= BigInt(type.length))
+      return fn.report("BPF2016", e.property, { index: i.value, length: type.length });
     return within(object, Number(i.value) * scale, element);
   }
   const index = fn.int(i, e.property);

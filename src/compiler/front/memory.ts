@@ -34,7 +34,8 @@ export function holes(t: Type, base = 0, out: [number, number][] = []): [number,
     if (t.schema.size > end) out.push([base + end, t.schema.size - end]);
   } else if (t.k === "array") {
     const size = sizeOf(t.element);
-    if (t.element.k === "struct" || t.element.k === "array") for (let i = 0; i < t.length; i++) holes(t.element, base + i * size, out);
+    if (t.element.k === "struct" || t.element.k === "array")
+      for (let i = 0; i < t.length; i++) holes(t.element, base + i * size, out);
   }
   return out;
 }
@@ -44,7 +45,7 @@ export function zeroHoles(fn: Fn, place: PlaceVal): void {
   for (const [off, size] of holes(place.type)) {
     guarded(fn, place, (base) => {
       let at = place.off + off;
-      for (let left = size; left > 0; ) {
+      for (let left = size; left > 0;) {
         const step = ([8, 4, 2, 1] as const).find((s) => s <= left && at % s === 0) as Size;
         fn.b.store(base, 0, { size: step, off: at });
         at += step;
@@ -66,13 +67,15 @@ export function storeInto(fn: Fn, dest: PlaceVal, node: Ast, fill: Fill): void {
     conditional(fn, e, (n) => storeInto(fn, dest, n, fill));
     return;
   }
-  if (type.k === "struct" && e.type === "ObjectExpression") return storeObject(fn, dest as PlaceVal & { type: StructType }, e, fill);
+  if (type.k === "struct" && e.type === "ObjectExpression")
+    return storeObject(fn, dest as PlaceVal & { type: StructType }, e, fill);
   if (type.k === "struct" && e.type === "CallExpression" && isSchemaCall(fn, e.callee, type.schema)) {
     const argument = e.arguments[0];
     if (argument === undefined) return zero(fn, dest);
     return storeInto(fn, dest, argument, { ...fill, partial: true });
   }
-  if (type.k === "array" && e.type === "ArrayExpression") return storeArray(fn, dest as PlaceVal & { type: ArrayType }, e, fill);
+  if (type.k === "array" && e.type === "ArrayExpression")
+    return storeArray(fn, dest as PlaceVal & { type: ArrayType }, e, fill);
   storeValue(fn, dest, fn.expr(e), e, fill.clean);
 }
 
@@ -98,9 +101,14 @@ export function storeValue(fn: Fn, dest: PlaceVal, val: Val, node: Ast, clean: b
     );
     return;
   }
-  if (v.k === "handle" && Array.isArray(v.value) && type.k === "array") return storeConstants(fn, dest as PlaceVal & { type: ArrayType }, v.value, node);
+  if (v.k === "handle" && Array.isArray(v.value) && type.k === "array")
+    return storeConstants(fn, dest as PlaceVal & { type: ArrayType }, v.value, node);
   if (v.k === "opt") fn.report("BPF2007", node, { what: v.what, name: "the value" });
-  else if (v.k !== "error") fn.report("BPF2006", node, { expected: type.k === "struct" ? structName(fn, type.schema) : typeName(type), found: describe(v) });
+  else if (v.k !== "error")
+    fn.report("BPF2006", node, {
+      expected: type.k === "struct" ? structName(fn, type.schema) : typeName(type),
+      found: describe(v),
+    });
 }
 
 function storeScalar(fn: Fn, dest: PlaceVal, val: Val, node: Ast): void {
@@ -143,7 +151,14 @@ function storeObject(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExp
     }
     const field = schema.fields.find((f) => f.name === name);
     if (field === undefined) {
-      fn.report("BPF2009", p.key, { struct: structName(fn, schema), field: name, hint: hint(name, schema.fields.map((f) => f.name)) });
+      fn.report("BPF2009", p.key, {
+        struct: structName(fn, schema),
+        field: name,
+        hint: hint(
+          name,
+          schema.fields.map((f) => f.name),
+        ),
+      });
       continue;
     }
     given.add(name);
@@ -164,7 +179,8 @@ export function structName(fn: Fn, schema: StructSchema): string {
 
 function zeroMissing(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExpression): void {
   const names = new Set(e.properties.map((p) => (p.type === "Property" ? propertyName(p.key, p.computed) : undefined)));
-  for (const f of dest.type.schema.fields) if (!names.has(f.name)) zero(fn, within(dest, f.offset, fromSchema(f.schema)));
+  for (const f of dest.type.schema.fields)
+    if (!names.has(f.name)) zero(fn, within(dest, f.offset, fromSchema(f.schema)));
 }
 
 /** The name of a property or member written as identifier or string. */
@@ -191,7 +207,8 @@ function storeArray(fn: Fn, dest: PlaceVal & { type: ArrayType }, e: ArrayExpres
   e.elements.forEach((item, i) => {
     const at = within(dest, i * size, element);
     if (item === null) zero(fn, at);
-    else if (item.type === "SpreadElement") fn.report("BPF1001", item, { what: "a spread in an array", instead: "write the elements" });
+    else if (item.type === "SpreadElement")
+      fn.report("BPF1001", item, { what: "a spread in an array", instead: "write the elements" });
     else storeInto(fn, at, item, fill);
   });
   for (let i = e.elements.length; i < length; i++) zero(fn, within(dest, i * size, element));
@@ -206,7 +223,14 @@ function storeConstants(fn: Fn, dest: PlaceVal & { type: ArrayType }, values: re
   }
 }
 
-function storeRecord(fn: Fn, dest: PlaceVal, fields: ReadonlyMap<string, Val>, tuple: boolean, node: Ast, clean: boolean): void {
+function storeRecord(
+  fn: Fn,
+  dest: PlaceVal,
+  fields: ReadonlyMap<string, Val>,
+  tuple: boolean,
+  node: Ast,
+  clean: boolean,
+): void {
   if (dest.type.k === "struct" && !tuple) {
     const { schema } = dest.type;
     if (clean) zeroHoles(fn, dest);
@@ -227,7 +251,10 @@ function storeRecord(fn: Fn, dest: PlaceVal, fields: ReadonlyMap<string, Val>, t
     }
     return;
   }
-  fn.report("BPF2006", node, { expected: typeName(dest.type), found: tuple ? "an array literal" : "an object literal" });
+  fn.report("BPF2006", node, {
+    expected: typeName(dest.type),
+    found: tuple ? "an array literal" : "an object literal",
+  });
 }
 
 /** Compiles both ways of `a ? b : c`. */
@@ -287,7 +314,14 @@ export function tempOf(fn: Fn, schema: Schema, node: Ast, name: string): PlaceVa
   // A value that already lies in memory a helper may read needs no copy.
   if (!isScalar(type) && e.type !== "ObjectExpression" && e.type !== "ArrayExpression") {
     const v = fn.expr(e);
-    if (v.k === "place" && v.indices === undefined && sameLayout(v.type, type) && v.space !== "packet" && v.space !== "ctx") return v;
+    if (
+      v.k === "place" &&
+      v.indices === undefined &&
+      sameLayout(v.type, type) &&
+      v.space !== "packet" &&
+      v.space !== "ctx"
+    )
+      return v;
     const dest = fn.temp(type, name);
     storeValue(fn, dest, v, node, true);
     return dest;

@@ -110,7 +110,11 @@ export class ModuleContext {
         if (value === null) return { k: "js", value: null };
         return { k: "handle", name, value };
       default:
-        return fn.report("BPF1015", node, { name, why: "a symbol has no meaning in a probe", instead: "use a number or string" });
+        return fn.report("BPF1015", node, {
+          name,
+          why: "a symbol has no meaning in a probe",
+          instead: "use a number or string",
+        });
     }
   }
 
@@ -135,7 +139,9 @@ export class ModuleContext {
   learnNames(source: FunctionSource): void {
     if (this.sources.has(source.file)) return;
     this.sources.set(source.file, source.text);
-    for (const [, name] of source.text.matchAll(/\b(?:const|let)\s+(\w+)\s*=\s*(?:\w+\.)?(?:struct|packed|union|enumOf)\s*\(/g)) {
+    for (const [, name] of source.text.matchAll(
+      /\b(?:const|let)\s+(\w+)\s*=\s*(?:\w+\.)?(?:struct|packed|union|enumOf)\s*\(/g,
+    )) {
       if (name === undefined) continue;
       const r = source.resolve(name, source.node);
       if (r.k === "value" && isSchema(r.value) && !this.schemaNames.has(r.value)) this.schemaNames.set(r.value, name);
@@ -159,10 +165,20 @@ export class ModuleContext {
     let result: FunctionVal | undefined;
     if (captured.ok) {
       this.learnNames(captured.fn);
-      result = { k: "function", name: name === "" ? captured.fn.name : name, node: captured.fn.node, source: captured.fn, scope: undefined };
+      result = {
+        k: "function",
+        name: name === "" ? captured.fn.name : name,
+        node: captured.fn.node,
+        source: captured.fn,
+        scope: undefined,
+      };
     } else {
       const [first] = captured.diagnostics;
-      fn.report("BPF1015", node, { name, why: first?.message ?? "its source is not known", instead: first?.help ?? "" });
+      fn.report("BPF1015", node, {
+        name,
+        why: first?.message ?? "its source is not known",
+        instead: first?.help ?? "",
+      });
     }
     this.#functions.set(value, result);
     return result;
@@ -177,7 +193,10 @@ export class ModuleContext {
   integerTable(fn: Fn, values: readonly (number | bigint)[], name: string): PlaceVal {
     const wide = values.map((v) => BigInt(v));
     const signed = wide.some((v) => v < 0n);
-    const bits = ([8, 16, 32, 64] as const).find((n) => wide.every((v) => (signed ? BigInt.asIntN(n, v) : BigInt.asUintN(n, v)) === v)) ?? 64;
+    const bits =
+      ([8, 16, 32, 64] as const).find((n) =>
+        wide.every((v) => (signed ? BigInt.asIntN(n, v) : BigInt.asUintN(n, v)) === v),
+      ) ?? 64;
     const key = `${signed}${bits}:${wide.join()}`;
     let off = this.#tables.get(key);
     if (off === undefined) {
@@ -185,7 +204,15 @@ export class ModuleContext {
       this.#tables.set(key, off);
     }
     const type = { k: "array" as const, element: intType(bits, signed), length: values.length };
-    return { k: "place", type, base: fn.b.mapValue(".rodata", off), off: 0, space: "global", readonly: `the array ${name}`, invariant: true };
+    return {
+      k: "place",
+      type,
+      base: fn.b.mapValue(".rodata", off),
+      off: 0,
+      space: "global",
+      readonly: `the array ${name}`,
+      invariant: true,
+    };
   }
 
   loadKernel(fn: Fn, place: KernelPlace, node: Ast): Val {

@@ -14,7 +14,14 @@ import type { IntConst, ScalarVal, Val } from "./value.ts";
 import { ERROR } from "./value.ts";
 
 const RELATIONS: Readonly<Record<string, Relation>> = {
-  "===": "eq", "==": "eq", "!==": "ne", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge",
+  "===": "eq",
+  "==": "eq",
+  "!==": "ne",
+  "!=": "ne",
+  "<": "lt",
+  "<=": "le",
+  ">": "gt",
+  ">=": "ge",
 };
 export function relationOf(op: string): Relation | undefined {
   return RELATIONS[op];
@@ -40,7 +47,14 @@ export function constInt(fn: Fn, value: number | bigint, node: Ast): Val {
   return { k: "int", value, js: value, type: undefined };
 }
 
-function foldProblem(fn: Fn, op: string, r: Extract<FoldResult, { ok: false }>, node: Ast, a: ConstInt, b?: ConstInt): Val {
+function foldProblem(
+  fn: Fn,
+  op: string,
+  r: Extract<FoldResult, { ok: false }>,
+  node: Ast,
+  a: ConstInt,
+  b?: ConstInt,
+): Val {
   switch (r.why) {
     case "zero":
       return fn.report("BPF2013", node);
@@ -52,7 +66,10 @@ function foldProblem(fn: Fn, op: string, r: Extract<FoldResult, { ok: false }>, 
       return fn.report("BPF2017", node, { op: `'${op}'`, what: "bigints" });
     default: {
       const suffix = (c: ConstInt): string => `${c.value}n`;
-      const fix = b === undefined ? `write the number that is meant, or \`${op}u64(${a.value})\`` : `write the number that is meant, or \`${suffix(a)} ${op} ${suffix(b)}\` for the 64-bit result`;
+      const fix =
+        b === undefined
+          ? `write the number that is meant, or \`${op}u64(${a.value})\``
+          : `write the number that is meant, or \`${suffix(a)} ${op} ${suffix(b)}\` for the 64-bit result`;
       return fn.report("BPF2002", node, { js: r.js, int: r.int, fix });
     }
   }
@@ -96,11 +113,18 @@ export function arithmetic(fn: Fn, op: string, a: Val, b: Val, node: Ast, left: 
     case "%": {
       if (b.k === "int" && b.value === 0n) return fn.report("BPF2013", node);
       if (!xs.unify(ys)) return mixed(fn, op === "/" ? "this division" : "this remainder", node);
-      if (op === "%" && b.k === "int" && xs.kind() === "u") return { ...result(xs, fn.b.bin("umod", x.v, y.v)), max: b.value - 1n };
-      return result(xs, op === "/" ? signedOp(fn, "udiv", "sdiv", x.v, y.v, xs) : signedOp(fn, "umod", "smod", x.v, y.v, xs));
+      if (op === "%" && b.k === "int" && xs.kind() === "u")
+        return { ...result(xs, fn.b.bin("umod", x.v, y.v)), max: b.value - 1n };
+      return result(
+        xs,
+        op === "/" ? signedOp(fn, "udiv", "sdiv", x.v, y.v, xs) : signedOp(fn, "umod", "smod", x.v, y.v, xs),
+      );
     }
     case "**":
-      return fn.report("BPF1001", node, { what: "`**` with a run-time operand", instead: "multiply, or shift left for powers of two" });
+      return fn.report("BPF1001", node, {
+        what: "`**` with a run-time operand",
+        instead: "multiply, or shift left for powers of two",
+      });
     default:
       return fn.report("BPF2017", node, { op: `'${op}'`, what: describe(a) });
   }
@@ -110,7 +134,14 @@ export function arithmetic(fn: Fn, op: string, a: Val, b: Val, node: Ast, left: 
 function bitSign(xs: Sign, ys: Sign, a: Val, b: Val): Sign {
   const mask = a.k === "int" ? a : b.k === "int" ? b : undefined;
   const other = a.k === "int" ? ys : xs;
-  if (mask !== undefined && mask.type === undefined && mask.value >= 0n && mask.value < 1n << 63n && other.kind() === "mixed") return UNSIGNED;
+  if (
+    mask !== undefined &&
+    mask.type === undefined &&
+    mask.value >= 0n &&
+    mask.value < 1n << 63n &&
+    other.kind() === "mixed"
+  )
+    return UNSIGNED;
   return joinSigns(xs, ys);
 }
 
@@ -171,7 +202,11 @@ function foldInts(fn: Fn, op: string, a: IntConst, b: IntConst, node: Ast): Val 
   const left = typed ? { value: a.value, js: undefined } : a;
   const folded = foldBinary(op, left, b, sign.signed);
   if (!folded.ok) return foldProblem(fn, op, folded, node, a, b);
-  return { k: "int", ...folded.result, type: typed ? { k: "int", bits: 64, sign: sign.kind() === undefined ? SIGNED : sign } : undefined };
+  return {
+    k: "int",
+    ...folded.result,
+    type: typed ? { k: "int", bits: 64, sign: sign.kind() === undefined ? SIGNED : sign } : undefined,
+  };
 }
 
 /** Unary `-`, `+`, `~`. */
@@ -180,9 +215,17 @@ export function unary(fn: Fn, op: "-" | "+" | "~", a: Val, node: Ast): Val {
   if (a.k === "int") {
     const folded = foldUnary(op, a);
     if (!folded.ok) return foldProblem(fn, op, folded, node, a);
-    const type = a.type === undefined ? undefined : ({ k: "int", bits: 64, sign: op === "-" ? SIGNED : signOf(a.type) } satisfies IntType);
+    const type =
+      a.type === undefined
+        ? undefined
+        : ({ k: "int", bits: 64, sign: op === "-" ? SIGNED : signOf(a.type) } satisfies IntType);
     const { value } = folded.result;
-    return { k: "int", value: type === undefined ? value : type.sign.signed ? s64(value) : u64(value), js: folded.result.js, type };
+    return {
+      k: "int",
+      value: type === undefined ? value : type.sign.signed ? s64(value) : u64(value),
+      js: folded.result.js,
+      type,
+    };
   }
   if (!numeric(fn, op, a, node)) return ERROR;
   const x = fn.scalar(a, node);
@@ -204,7 +247,8 @@ export interface Compared {
 export function compare(fn: Fn, relation: Relation, a: Val, b: Val, node: Ast): Compared | boolean | undefined {
   if (a.k === "error" || b.k === "error") return undefined;
   if (a.k === "int" && b.k === "int") {
-    if ((a.type !== undefined || b.type !== undefined) && !signOf(constType(a)).unify(signOf(constType(b)))) return void mixed(fn, `\`${SYMBOLS[relation]}\``, node);
+    if ((a.type !== undefined || b.type !== undefined) && !signOf(constType(a)).unify(signOf(constType(b))))
+      return void mixed(fn, `\`${SYMBOLS[relation]}\``, node);
     return foldCompare(SYMBOLS[relation], a.value, b.value);
   }
   const named = enumMember(fn, a, b, node);
@@ -217,22 +261,29 @@ export function compare(fn: Fn, relation: Relation, a: Val, b: Val, node: Ast): 
     const equality = relation === "eq" || relation === "ne";
     if (equality && na && nb) return relation === "eq";
     const p = fn.settle(other, node);
-    if (equality && p.k === "scalar" && p.type.k === "ptr") return { relation, a: p.v, b: fn.b.nullPtr(), sign: UNSIGNED };
+    if (equality && p.k === "scalar" && p.type.k === "ptr")
+      return { relation, a: p.v, b: fn.b.nullPtr(), sign: UNSIGNED };
     // A number, struct or string is never undefined.
-    if (equality && (p.k === "scalar" || p.k === "int" || p.k === "place" || p.k === "string" || p.k === "js" || p.k === "record")) return relation === "ne";
+    if (
+      equality &&
+      (p.k === "scalar" || p.k === "int" || p.k === "place" || p.k === "string" || p.k === "js" || p.k === "record")
+    )
+      return relation === "ne";
     return void fn.report("BPF2015", node, { what: describe(a), other: describe(b) });
   }
   const x = comparable(fn, a, a, b, node);
   const y = comparable(fn, b, a, b, node);
   if (x === undefined || y === undefined) return undefined;
   const bothBool = x.type.k === "bool" && y.type.k === "bool";
-  if ((x.type.k === "bool") !== (y.type.k === "bool")) return void fn.report("BPF2015", node, { what: describe(a), other: describe(b) });
+  if ((x.type.k === "bool") !== (y.type.k === "bool"))
+    return void fn.report("BPF2015", node, { what: describe(a), other: describe(b) });
   const sign = bothBool ? UNSIGNED : signOf(x.type);
   if (!bothBool && x.type.k !== "ptr" && y.type.k !== "ptr" && !sign.unify(signOf(y.type))) {
     return void mixed(fn, `\`${SYMBOLS[relation]}\``, node);
   }
   if (sign.kind() === "u") {
-    const zero = b.k === "int" && b.value === 0n ? (relation === "lt" ? false : relation === "ge" ? true : undefined) : undefined;
+    const zero =
+      b.k === "int" && b.value === 0n ? (relation === "lt" ? false : relation === "ge" ? true : undefined) : undefined;
     if (zero !== undefined) fn.report("BPF6001", node, { value: String(zero) });
   }
   return { relation, a: x.v, b: y.v, sign };
@@ -244,7 +295,14 @@ export function nullish(v: Val): boolean {
 
 function comparable(fn: Fn, v: Val, a: Val, b: Val, node: Ast): ScalarVal | undefined {
   const s = fn.settle(v, node);
-  if (s.k === "scalar" || s.k === "int" || (s.k === "js" && typeof s.value === "boolean") || s.k === "opt" || s.k === "error") return fn.scalar(s, node);
+  if (
+    s.k === "scalar" ||
+    s.k === "int" ||
+    (s.k === "js" && typeof s.value === "boolean") ||
+    s.k === "opt" ||
+    s.k === "error"
+  )
+    return fn.scalar(s, node);
   fn.report("BPF2015", node, { what: describe(a), other: describe(b) });
   return undefined;
 }
@@ -271,7 +329,10 @@ function enumOf(v: Val): EnumType | undefined {
 export function memberOf(fn: Fn, e: EnumType, name: string, node: Ast): IntConst | undefined {
   const value = e.values.get(name);
   if (value === undefined) {
-    fn.report("BPF1019", node, { name, instead: `members of ${e.name}: ${[...e.values.keys()].slice(0, 8).join(", ")}` });
+    fn.report("BPF1019", node, {
+      name,
+      instead: `members of ${e.name}: ${[...e.values.keys()].slice(0, 8).join(", ")}`,
+    });
     return undefined;
   }
   return { k: "int", value: BigInt(value), js: undefined, type: e };
@@ -292,7 +353,12 @@ export function cast(fn: Fn, bits: Width, signed: boolean, v: Val, node: Ast): V
   const type: IntType = { k: "int", bits, sign: signed ? SIGNED : UNSIGNED };
   if (v.k === "error") return ERROR;
   if (v.k === "int") {
-    return { k: "int", value: signed ? BigInt.asIntN(bits, v.value) : BigInt.asUintN(bits, v.value), js: undefined, type };
+    return {
+      k: "int",
+      value: signed ? BigInt.asIntN(bits, v.value) : BigInt.asUintN(bits, v.value),
+      js: undefined,
+      type,
+    };
   }
   const x = fn.scalar(v, node, `something that ${typeName(type)}() can convert`);
   if (x === undefined) return ERROR;

@@ -64,9 +64,18 @@ export function outline(fn: Fn, o: Outlined): void {
   const params = o.params.map((p) => inner.param(p.type, p.space));
   const context = inner.param("ptr", "unknown");
   inner.span = outer.span;
-  const saved = { b: fn.b, ctx: fn.ctx, scope: fn.scope, facts: fn.facts, jumps: fn.jumps, returns: fn.returns, ended: fn.ended };
+  const saved = {
+    b: fn.b,
+    ctx: fn.ctx,
+    scope: fn.scope,
+    facts: fn.facts,
+    jumps: fn.jumps,
+    returns: fn.returns,
+    ended: fn.ended,
+  };
   fn.b = inner;
-  const load = (c: Cell): Inst => inner.load(context, { size: 8, off: c.off, ...(c.pointer === undefined ? {} : { space: c.pointer }) });
+  const load = (c: Cell): Inst =>
+    inner.load(context, { size: 8, off: c.off, ...(c.pointer === undefined ? {} : { space: c.pointer }) });
   fn.ctx = load(ctxCell);
   fn.facts = new Map();
   for (const c of captured) fn.captured.set(c.sym, c.inside(load));
@@ -75,14 +84,28 @@ export function outline(fn: Fn, o: Outlined): void {
   };
   const stop = inner.block("stop");
   const next = inner.block("next");
-  fn.jumps = o.loop ? [{ label: undefined, breakTo: stop, continueTo: next }, ...(o.label === undefined ? [] : [{ label: o.label, breakTo: stop, continueTo: next }])] : [];
+  fn.jumps = o.loop
+    ? [
+        { label: undefined, breakTo: stop, continueTo: next },
+        ...(o.label === undefined ? [] : [{ label: o.label, breakTo: stop, continueTo: next }]),
+      ]
+    : [];
   fn.returns = o.loop
     ? {
         kind: "callback",
         give: (f, v, node) => {
           const settled = v === undefined ? NOTHING : f.settle(v, node);
-          const value = settled.k === "scalar" || settled.k === "int" ? f.scalar(settled, node)?.v : settled.k === "js" && typeof settled.value === "boolean" ? f.scalar(settled, node)?.v : undefined;
-          if (saved.returns.kind === "inline" && v !== undefined && value === undefined) f.report("BPF1001", node, { what: "returning this from inside this loop", instead: "assign it to a variable and return after the loop" });
+          const value =
+            settled.k === "scalar" || settled.k === "int"
+              ? f.scalar(settled, node)?.v
+              : settled.k === "js" && typeof settled.value === "boolean"
+                ? f.scalar(settled, node)?.v
+                : undefined;
+          if (saved.returns.kind === "inline" && v !== undefined && value === undefined)
+            f.report("BPF1001", node, {
+              what: "returning this from inside this loop",
+              instead: "assign it to a variable and return after the loop",
+            });
           if (result !== undefined && value !== undefined) inner.store(context, value, { size: 8, off: result.off });
           if (ended !== undefined) inner.store(context, 1, { size: 8, off: ended.off });
           inner.jmp(stop);
@@ -92,7 +115,11 @@ export function outline(fn: Fn, o: Outlined): void {
         kind: "callback",
         give: (f, v, node) => {
           const settled = v === undefined ? NOTHING : f.settle(v, node);
-          if (settled.k === "scalar" || settled.k === "int" || (settled.k === "js" && typeof settled.value === "boolean")) {
+          if (
+            settled.k === "scalar" ||
+            settled.k === "int" ||
+            (settled.k === "js" && typeof settled.value === "boolean")
+          ) {
             const s = f.scalar(settled, node);
             if (s !== undefined) inner.br("ne", s.v, 0, stop, next);
           } else inner.jmp(next);
@@ -102,7 +129,10 @@ export function outline(fn: Fn, o: Outlined): void {
   fn.scope = new Scope(saved.scope);
   o.body(params);
   if (!fn.ended) inner.jmp(next);
-  for (const [block, value] of [[stop, 1], [next, 0]] as const) {
+  for (const [block, value] of [
+    [stop, 1],
+    [next, 0],
+  ] as const) {
     inner.at(block);
     writeBack();
     inner.ret(value);
@@ -113,7 +143,14 @@ export function outline(fn: Fn, o: Outlined): void {
 
   // The call, and what it changed
   o.call(outer.funcAddr(name), outer.slotAddr(slot), bytes);
-  for (const c of captured) c.restore((cell) => outer.load(outer.slotAddr(slot), { size: 8, off: cell.off, ...(cell.pointer === undefined ? {} : { space: cell.pointer }) }));
+  for (const c of captured)
+    c.restore((cell) =>
+      outer.load(outer.slotAddr(slot), {
+        size: 8,
+        off: cell.off,
+        ...(cell.pointer === undefined ? {} : { space: cell.pointer }),
+      }),
+    );
   const facts = new Map(fn.facts);
   for (const sym of changing) facts.delete(sym);
   fn.facts = facts;
@@ -133,7 +170,12 @@ function hasReturn(nodes: readonly Ast[]): boolean {
   for (const n of nodes) {
     walk(n, (x) => {
       if (x.type === "ReturnStatement") found = true;
-      return !found && x.type !== "ArrowFunctionExpression" && x.type !== "FunctionExpression" && x.type !== "FunctionDeclaration";
+      return (
+        !found &&
+        x.type !== "ArrowFunctionExpression" &&
+        x.type !== "FunctionExpression" &&
+        x.type !== "FunctionDeclaration"
+      );
     });
   }
   return found;
@@ -177,7 +219,12 @@ interface Captured {
   readonly restore: (load: (c: Cell) => Inst) => void;
 }
 
-function capture(fn: Fn, sym: Sym, changes: boolean, put: (v: () => Inst, pointer: Space | undefined) => Cell): Captured {
+function capture(
+  fn: Fn,
+  sym: Sym,
+  changes: boolean,
+  put: (v: () => Inst, pointer: Space | undefined) => Cell,
+): Captured {
   const outer = fn.b;
   const { slot } = sym;
   const nothing = (): void => {};
@@ -185,11 +232,23 @@ function capture(fn: Fn, sym: Sym, changes: boolean, put: (v: () => Inst, pointe
     const known = fn.facts.get(sym);
     const val = known === undefined || sym.val.k !== "opt" ? sym.val : known === true ? sym.val.inner : known;
     const rebuild = move(val, put);
-    return { sym, inside: (load) => ({ name: sym.name, mutable: false, val: rebuild(load) }), save: nothing, restore: nothing };
+    return {
+      sym,
+      inside: (load) => ({ name: sym.name, mutable: false, val: rebuild(load) }),
+      save: nothing,
+      restore: nothing,
+    };
   }
   const slots = slot.k === "maybe" ? [slot.slot, slot.present] : [slot.slot];
-  const space = slot.k === "ref" ? spaceOf(slot.inner.space) : slot.k === "scalar" && slot.type.k === "ptr" && slot.type.space === "kernel" ? "btf" : undefined;
-  const cells = slots.map((s) => put(() => outer.load(outer.slotAddr(s), { size: 8, ...(space === undefined ? {} : { space }) }), space));
+  const space =
+    slot.k === "ref"
+      ? spaceOf(slot.inner.space)
+      : slot.k === "scalar" && slot.type.k === "ptr" && slot.type.space === "kernel"
+        ? "btf"
+        : undefined;
+  const cells = slots.map((s) =>
+    put(() => outer.load(outer.slotAddr(s), { size: 8, ...(space === undefined ? {} : { space }) }), space),
+  );
   const fact = fn.facts.has(sym) && !changes;
   let local: typeof slots = [];
   return {
@@ -200,11 +259,20 @@ function capture(fn: Fn, sym: Sym, changes: boolean, put: (v: () => Inst, pointe
         fn.b.start(s);
         fn.b.store(fn.b.slotAddr(s), load(cells[i]!), { size: 8 });
       });
-      const inner = slot.k === "maybe" ? { ...slot, slot: local[0]!, present: local[1]! } : { ...slot, slot: local[0]! };
-      return { name: sym.name, mutable: sym.mutable, val: sym.val, slot: inner.k === "ref" && fact ? { ...inner, nullable: false } : inner };
+      const inner =
+        slot.k === "maybe" ? { ...slot, slot: local[0]!, present: local[1]! } : { ...slot, slot: local[0]! };
+      return {
+        name: sym.name,
+        mutable: sym.mutable,
+        val: sym.val,
+        slot: inner.k === "ref" && fact ? { ...inner, nullable: false } : inner,
+      };
     },
     save: (store) => {
-      if (changes) local.forEach((s, i) => store(cells[i]!, fn.b.load(fn.b.slotAddr(s), { size: 8, ...(space === undefined ? {} : { space }) })));
+      if (changes)
+        local.forEach((s, i) =>
+          store(cells[i]!, fn.b.load(fn.b.slotAddr(s), { size: 8, ...(space === undefined ? {} : { space }) })),
+        );
     },
     restore: (load) => {
       if (changes) slots.forEach((s, i) => outer.store(outer.slotAddr(s), load(cells[i]!), { size: 8 }));
@@ -226,7 +294,11 @@ function move(val: Val, put: (v: () => Inst, pointer: Space | undefined) => Cell
     case "place": {
       const c = put(() => val.base, spaceOf(val.space));
       const indices = val.indices?.map((i) => ({ i, c: put(() => i.index, undefined) }));
-      return (load) => ({ ...val, base: load(c), ...(indices === undefined ? {} : { indices: indices.map(({ i, c: at }) => ({ ...i, index: load(at) })) }) });
+      return (load) => ({
+        ...val,
+        base: load(c),
+        ...(indices === undefined ? {} : { indices: indices.map(({ i, c: at }) => ({ ...i, index: load(at) })) }),
+      });
     }
     case "kplace": {
       const c = put(() => val.base, "btf");

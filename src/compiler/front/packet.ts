@@ -17,10 +17,13 @@ export function packetOf(fn: Fn, start: CtxFieldRow, end: CtxFieldRow): BuiltinV
     what: "the method packet of the context",
     call: (args, node) => {
       const [schemaNode, offsetNode] = args;
-      if (schemaNode === undefined || args.length > 2) return fn.report("BPF1010", node, { name: "ctx.packet", expected: "a schema and an offset", got: args.length });
+      if (schemaNode === undefined || args.length > 2)
+        return fn.report("BPF1010", node, { name: "ctx.packet", expected: "a schema and an offset", got: args.length });
       const schema = fn.expr(schemaNode);
       if (schema.k !== "handle" || !isSchema(schema.value)) {
-        return schema.k === "error" ? ERROR : fn.report("BPF2006", schemaNode, { expected: "a schema", found: describe(schema) });
+        return schema.k === "error"
+          ? ERROR
+          : fn.report("BPF2006", schemaNode, { expected: "a schema", found: describe(schema) });
       }
       const type = fromSchema(schema.value);
       const { b } = fn;
@@ -31,7 +34,8 @@ export function packetOf(fn: Fn, start: CtxFieldRow, end: CtxFieldRow): BuiltinV
       let base = data;
       let off = 0;
       if (offset?.k === "int") {
-        if (offset.value < 0n || offset.value > MAX_OFFSET) return fn.report("BPF2016", offsetNode ?? node, { index: offset.value, length: Number(MAX_OFFSET) });
+        if (offset.value < 0n || offset.value > MAX_OFFSET)
+          return fn.report("BPF2016", offsetNode ?? node, { index: offset.value, length: Number(MAX_OFFSET) });
         off = Number(offset.value);
       } else if (offset !== undefined) {
         const v = fn.int(offset, offsetNode ?? node);

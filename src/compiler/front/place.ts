@@ -12,8 +12,14 @@ interface HasBuilder {
 /** The value of a place that holds a scalar; the place itself for text, arrays and structs. */
 export function loadPlace(fn: HasBuilder, place: PlaceVal): Val {
   const { type } = place;
-  if (place.ref === true || type.k === "char" || type.k === "array" || type.k === "struct" || type.k === "kstruct") return place;
-  const scalarType = type.k === "bool" ? BOOL : type.k === "int" && type.bigEndian === true ? { k: "int" as const, bits: type.bits, sign: type.sign } : type;
+  if (place.ref === true || type.k === "char" || type.k === "array" || type.k === "struct" || type.k === "kstruct")
+    return place;
+  const scalarType =
+    type.k === "bool"
+      ? BOOL
+      : type.k === "int" && type.bigEndian === true
+        ? { k: "int" as const, bits: type.bits, sign: type.sign }
+        : type;
   if (place.indices === undefined) return { k: "scalar", type: scalarType, v: loadAt(fn, place, place.base) };
   const out = fn.b.func.slot(8, 8, "element");
   fn.b.start(out);
@@ -29,11 +35,21 @@ function loadAt(fn: HasBuilder, place: PlaceVal, base: Inst): Inst {
     case "int":
     case "enum": {
       const swap = type.k === "int" && type.bigEndian === true && type.bits > 8;
-      const v = fn.b.load(base, { size: (type.bits / 8) as Size, off, signed: type.sign.kind() === "s" && !swap, ...invariant });
+      const v = fn.b.load(base, {
+        size: (type.bits / 8) as Size,
+        off,
+        signed: type.sign.kind() === "s" && !swap,
+        ...invariant,
+      });
       return swap ? fn.b.tobe(v, type.bits as 16 | 32 | 64) : v;
     }
     case "ptr":
-      return fn.b.load(base, { size: 8, off, ...invariant, ...(type.space === "kernel" && type.trust === "trusted" ? { space: "btf" as const } : {}) });
+      return fn.b.load(base, {
+        size: 8,
+        off,
+        ...invariant,
+        ...(type.space === "kernel" && type.trust === "trusted" ? { space: "btf" as const } : {}),
+      });
     default:
       return fn.b.load(base, { size: 1, off, ...invariant });
   }
@@ -42,7 +58,8 @@ function loadAt(fn: HasBuilder, place: PlaceVal, base: Inst): Inst {
 /** Stores a register into a place of scalar type; narrowing happens here. */
 export function storePlace(fn: HasBuilder, place: PlaceVal, value: Inst): void {
   const { type } = place;
-  const v = type.k === "int" && type.bigEndian === true && type.bits > 8 ? fn.b.tobe(value, type.bits as 16 | 32 | 64) : value;
+  const v =
+    type.k === "int" && type.bigEndian === true && type.bits > 8 ? fn.b.tobe(value, type.bits as 16 | 32 | 64) : value;
   const size = sizeOf(type) as Size;
   guarded(fn, place, (base) => fn.b.store(base, v, { size, off: place.off }));
 }
@@ -76,4 +93,9 @@ export function addressOf(fn: HasBuilder, place: PlaceVal): Inst {
 export function within(place: PlaceVal, off: number, type: Exclude<Type, { k: "void" }>): PlaceVal {
   const { ref: _, ...rest } = place;
   return { ...rest, type, off: place.off + off };
+}
+
+/** What a pointer to such a place is to the back end. */
+export function irSpace(place: PlaceVal): "map-value" | "mem" | "packet" | "stack" | "ctx" | "btf" {
+  return place.space === "map" || place.space === "global" ? "map-value" : place.space;
 }

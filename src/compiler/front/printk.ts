@@ -35,7 +35,8 @@ export function printk(fn: Fn, args: readonly Ast[], node: Ast): Val {
     }
   } else {
     const f = fn.value(first);
-    if (f.k !== "js" || typeof f.value !== "string") return f.k === "error" ? ERROR : fn.report("BPF2006", first, { expected: "a format string", found: describe(f) });
+    if (f.k !== "js" || typeof f.value !== "string")
+      return f.k === "error" ? ERROR : fn.report("BPF2006", first, { expected: "a format string", found: describe(f) });
     format = f.value;
   }
   for (const arg of args.slice(1)) {
@@ -44,20 +45,34 @@ export function printk(fn: Fn, args: readonly Ast[], node: Ast): Val {
     values.push(value.v);
   }
   const specs = format.replaceAll("%%", "").match(/%/g)?.length ?? 0;
-  if (specs !== values.length) return fn.report("BPF1010", node, { name: "bpf.printk", expected: `${specs} values for its format`, got: String(values.length) });
+  if (specs !== values.length)
+    return fn.report("BPF1010", node, {
+      name: "bpf.printk",
+      expected: `${specs} values for its format`,
+      got: String(values.length),
+    });
   const text = format.endsWith("\n") ? format : `${format}\n`;
   const size = encodeUtf8(text).length + 1;
   const at = fn.b.mapValue(".rodata", fn.module.sections.string(text));
   if (values.length <= 3) {
-    fn.b.helper(BPF_FUNC.trace_printk, [at, size, ...values], { clobbers: "none", mem: [{ arg: 0, mode: "in", size }] });
+    fn.b.helper(BPF_FUNC.trace_printk, [at, size, ...values], {
+      clobbers: "none",
+      mem: [{ arg: 0, mode: "in", size }],
+    });
     return NOTHING;
   }
-  const array = fn.temp({ k: "array", element: { k: "int", bits: 64, sign: signOf({ k: "bool" }) }, length: values.length }, "printk");
+  const array = fn.temp(
+    { k: "array", element: { k: "int", bits: 64, sign: signOf({ k: "bool" }) }, length: values.length },
+    "printk",
+  );
   values.forEach((v, i) => fn.b.store(array.base, v, { size: 8, off: i * 8 }));
   const bytes = values.length * 8;
   fn.b.helper(BPF_FUNC.trace_vprintk, [at, size, array.base, bytes], {
     clobbers: "none",
-    mem: [{ arg: 0, mode: "in", size }, { arg: 2, mode: "in", size: bytes }],
+    mem: [
+      { arg: 0, mode: "in", size },
+      { arg: 2, mode: "in", size: bytes },
+    ],
   });
   return NOTHING;
 }

@@ -25,7 +25,14 @@ export function readInto(fn: Fn, space: "kernel" | "user", dst: Inst, size: numb
 }
 
 /** Text at an address. */
-export function stringAt(fn: Fn, space: "kernel" | "user", address: () => Inst, length: number, _node: Ast, limit?: number): StringVal {
+export function stringAt(
+  fn: Fn,
+  space: "kernel" | "user",
+  address: () => Inst,
+  length: number,
+  _node: Ast,
+  limit?: number,
+): StringVal {
   const id = space === "user" ? BPF_FUNC.probe_read_user_str : BPF_FUNC.probe_read_kernel_str;
   return {
     k: "string",
@@ -33,7 +40,8 @@ export function stringAt(fn: Fn, space: "kernel" | "user", address: () => Inst, 
     length,
     pads: false,
     ...(limit === undefined ? {} : { limit }),
-    write: (dst, n) => fn.b.helper(id, [dst, n, address()], { clobbers: "none", mem: [{ arg: 0, mode: "inout", size: n }] }),
+    write: (dst, n) =>
+      fn.b.helper(id, [dst, n, address()], { clobbers: "none", mem: [{ arg: 0, mode: "inout", size: n }] }),
   };
 }
 

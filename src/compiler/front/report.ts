@@ -10,7 +10,12 @@ export class Reporter {
   readonly #seen = new Set<string>();
 
   /** Adds a diagnostic unless the same one is there already (an inlined function is compiled at each call). */
-  add(code: MessageCode, span: Span, args: MessageArgs = {}, extra: { labels?: readonly Label[]; notes?: readonly string[] } = {}): void {
+  add(
+    code: MessageCode,
+    span: Span,
+    args: MessageArgs = {},
+    extra: { labels?: readonly Label[]; notes?: readonly string[] } = {},
+  ): void {
     const row: Message = MESSAGES[code];
     const message = fill(row.text, args);
     const key = `${code} ${span.file}:${span.line}:${span.col} ${message}`;

@@ -52,7 +52,10 @@ export class Sections {
     this.#littleEndian = littleEndian;
   }
 
-  place(handle: GlobalHandle, name: () => string): { readonly map: string; readonly off: number; readonly name: string } {
+  place(
+    handle: GlobalHandle,
+    name: () => string,
+  ): { readonly map: string; readonly off: number; readonly name: string } {
     let at = this.#globals.get(handle);
     if (at === undefined) {
       const { schema } = handle;
@@ -60,7 +63,13 @@ export class Sections {
       encodeValue(bytes, 0, schema, handle.initial, this.#littleEndian);
       const section = handle.section === "rodata" ? this.rodata : bytes.every((b) => b === 0) ? this.bss : this.data;
       const n = name();
-      const off = section.add(n, schema.size, Math.max(schema.align, schema.size >= 8 ? 8 : schema.align), schema, false);
+      const off = section.add(
+        n,
+        schema.size,
+        Math.max(schema.align, schema.size >= 8 ? 8 : schema.align),
+        schema,
+        false,
+      );
       section.bytes.set(bytes, off);
       at = { map: section.name, off, name: n };
       this.#globals.set(handle, at);
@@ -105,11 +114,23 @@ function writeInt(bytes: Uint8Array, off: number, value: bigint, size: number, l
 }
 
 /** A JavaScript value as the bytes that a schema describes; what is missing is zero. */
-export function encodeValue(bytes: Uint8Array, off: number, schema: Schema, value: unknown, littleEndian: boolean): void {
+export function encodeValue(
+  bytes: Uint8Array,
+  off: number,
+  schema: Schema,
+  value: unknown,
+  littleEndian: boolean,
+): void {
   if (value === undefined || value === null) return;
   switch (schema.kind) {
     case "int":
-      writeInt(bytes, off, BigInt(value as number | bigint | boolean), schema.size, schema.bigEndian ? false : littleEndian);
+      writeInt(
+        bytes,
+        off,
+        BigInt(value as number | bigint | boolean),
+        schema.size,
+        schema.bigEndian ? false : littleEndian,
+      );
       break;
     case "enum": {
       const n = typeof value === "string" ? (schema.values.get(value) ?? 0) : (value as number | bigint);
@@ -120,17 +141,26 @@ export function encodeValue(bytes: Uint8Array, off: number, schema: Schema, valu
       bytes[off] = value === true || value === 1 || value === 1n ? 1 : 0;
       break;
     case "char":
-      bytes.set(encodeUtf8(String(value)).subarray(0, schema.length - 1), off);
+      bytes.set(encodeUtf8(typeof value === "string" ? value : "").subarray(0, schema.length - 1), off);
       break;
     case "bytes":
       bytes.set(Uint8Array.from(value as ArrayLike<number>).subarray(0, schema.length), off);
       break;
     case "array":
-      (value as readonly unknown[]).slice(0, schema.length).forEach((v, i) => encodeValue(bytes, off + i * schema.element.size, schema.element, v, littleEndian));
+      (value as readonly unknown[])
+        .slice(0, schema.length)
+        .forEach((v, i) => encodeValue(bytes, off + i * schema.element.size, schema.element, v, littleEndian));
       break;
     case "struct":
     case "union":
-      for (const f of schema.fields) encodeValue(bytes, off + f.offset, f.schema, (value as Readonly<Record<string, unknown>>)[f.name], littleEndian);
+      for (const f of schema.fields)
+        encodeValue(
+          bytes,
+          off + f.offset,
+          f.schema,
+          (value as Readonly<Record<string, unknown>>)[f.name],
+          littleEndian,
+        );
       break;
   }
 }

@@ -1,5 +1,12 @@
 /** Statements. */
-import type { BlockStatement, FunctionDeclaration, IfStatement, Statement, SwitchStatement, VariableDeclaration } from "acorn";
+import type {
+  BlockStatement,
+  FunctionDeclaration,
+  IfStatement,
+  Statement,
+  SwitchStatement,
+  VariableDeclaration,
+} from "acorn";
 import type { Block } from "../ir/ir.ts";
 import type { Ast, Expr, Stmt } from "./ast.ts";
 import { isAbsent, unwrap, walk } from "./ast.ts";
@@ -55,12 +62,20 @@ export function stmt(fn: Fn, node: Stmt): void {
       return;
     default:
       if (node.type.startsWith("TS")) return;
-      fn.report("BPF1001", node, { what: WHAT[node.type] ?? constructName(node.type), instead: INSTEAD[node.type] ?? "use `if`, `for`, `while` and `switch`" });
+      fn.report("BPF1001", node, {
+        what: WHAT[node.type] ?? constructName(node.type),
+        instead: INSTEAD[node.type] ?? "use `if`, `for`, `while` and `switch`",
+      });
   }
 }
 
 const WHAT: Readonly<Record<string, string>> = {
-  TryStatement: "`try`", ThrowStatement: "`throw`", WithStatement: "`with`", ForInStatement: "`for … in`", DebuggerStatement: "`debugger`", ClassDeclaration: "a class",
+  TryStatement: "`try`",
+  ThrowStatement: "`throw`",
+  WithStatement: "`with`",
+  ForInStatement: "`for … in`",
+  DebuggerStatement: "`debugger`",
+  ClassDeclaration: "a class",
 };
 const INSTEAD: Readonly<Record<string, string>> = {
   TryStatement: "nothing in a probe throws: check results instead",
@@ -100,7 +115,11 @@ export function statements(fn: Fn, body: readonly (Statement | Stmt)[]): void {
 
 function hoist(fn: Fn, node: FunctionDeclaration | Stmt): void {
   const f = node as FunctionDeclaration;
-  fn.scope.declare({ name: f.id.name, mutable: false, val: { k: "function", name: f.id.name, node: f, source: fn.source, scope: fn.scope } });
+  fn.scope.declare({
+    name: f.id.name,
+    mutable: false,
+    val: { k: "function", name: f.id.name, node: f, source: fn.source, scope: fn.scope },
+  });
 }
 
 /** `next`: the statement after it, which may be the check of what is declared. */
@@ -116,12 +135,23 @@ function variables(fn: Fn, node: VariableDeclaration, next: Ast | undefined): vo
       continue;
     }
     if (d.id.type === "Identifier") {
-      const annotation = (d.id as { typeAnnotation?: { typeAnnotation?: Ast & { typeName?: { name?: string } } } }).typeAnnotation?.typeAnnotation;
+      const annotation = (d.id as { typeAnnotation?: { typeAnnotation?: Ast & { typeName?: { name?: string } } } })
+        .typeAnnotation?.typeAnnotation;
       checkAnnotation(fn, annotation, d.id.name);
       const init = unwrap(d.init);
       const v = fn.expr(init);
-      const lazy = !mutable && node.declarations.length === 1 && next?.type === "IfStatement" && mentions((next as IfStatement).test, d.id.name);
-      declare(fn, d.id, mutable || v.k !== "place" || isReference(v) ? (v.k === "opt" ? v : fn.settle(v, init)) : fn.settle(v, init), mutable, lazy);
+      const lazy =
+        !mutable &&
+        node.declarations.length === 1 &&
+        next?.type === "IfStatement" &&
+        mentions((next as IfStatement).test, d.id.name);
+      declare(
+        fn,
+        d.id,
+        mutable || v.k !== "place" || isReference(v) ? (v.k === "opt" ? v : fn.settle(v, init)) : fn.settle(v, init),
+        mutable,
+        lazy,
+      );
     } else {
       declarePattern(fn, d.id, fn.expr(d.init), mutable);
     }
@@ -167,7 +197,12 @@ function expressionStatement(fn: Fn, e: Expr): void {
     return;
   }
   if (node.type === "ConditionalExpression") {
-    branchTwo(fn, node.test, () => expressionStatement(fn, node.consequent), () => expressionStatement(fn, node.alternate));
+    branchTwo(
+      fn,
+      node.test,
+      () => expressionStatement(fn, node.consequent),
+      () => expressionStatement(fn, node.alternate),
+    );
     return;
   }
   const v = fn.expr(node);
@@ -246,10 +281,19 @@ function restrictTo(before: Facts, after: Facts): Facts {
 }
 
 function jump(fn: Fn, node: Ast, kind: "break" | "continue", label: string | undefined): void {
-  const target = fn.jumps.findLast((j) => (label === undefined ? (kind === "break" ? j.label === undefined || j.continueTo !== undefined : j.continueTo !== undefined) : j.label === label));
+  const target = fn.jumps.findLast((j) =>
+    label === undefined
+      ? kind === "break"
+        ? j.label === undefined || j.continueTo !== undefined
+        : j.continueTo !== undefined
+      : j.label === label,
+  );
   const to = kind === "break" ? target?.breakTo : target?.continueTo;
   if (to === undefined) {
-    fn.report("BPF1008", node, { what: label === undefined ? "loop" : `loop '${label}'`, jump: kind === "break" ? "leave" : "continue" });
+    fn.report("BPF1008", node, {
+      what: label === undefined ? "loop" : `loop '${label}'`,
+      jump: kind === "break" ? "leave" : "continue",
+    });
     return;
   }
   fn.b.jmp(to);
@@ -265,7 +309,8 @@ function switchStatement(fn: Fn, node: SwitchStatement, label: string | undefine
   const otherwise = defaultIndex < 0 ? end : bodies[defaultIndex]!;
   const tests = node.cases.map((c) => (isAbsent(c.test) ? undefined : fn.value(c.test)));
   const before = fn.facts;
-  const scalarCases = value.k === "scalar" && value.type.k === "int" && tests.every((t) => t === undefined || t.k === "int");
+  const scalarCases =
+    value.k === "scalar" && value.type.k === "int" && tests.every((t) => t === undefined || t.k === "int");
   if (scalarCases) {
     const cases: { value: bigint; to: Block }[] = [];
     tests.forEach((t, i) => {
@@ -325,7 +370,9 @@ function leavesFunction(s: Statement): boolean {
     const last = (s as BlockStatement).body.at(-1);
     return last !== undefined && leavesFunction(last);
   }
-  return s.type === "IfStatement" && !isAbsent(s.alternate) && leavesFunction(s.consequent) && leavesFunction(s.alternate);
+  return (
+    s.type === "IfStatement" && !isAbsent(s.alternate) && leavesFunction(s.consequent) && leavesFunction(s.alternate)
+  );
 }
 
 /** Whether a `break` in these statements may leave the switch around them. */
@@ -334,7 +381,12 @@ function breaksOut(body: readonly Statement[]): boolean {
   for (const s of body) {
     walk(s, (n) => {
       if (n.type === "BreakStatement") found = true;
-      return !found && n.type !== "FunctionDeclaration" && n.type !== "ArrowFunctionExpression" && n.type !== "FunctionExpression";
+      return (
+        !found &&
+        n.type !== "FunctionDeclaration" &&
+        n.type !== "ArrowFunctionExpression" &&
+        n.type !== "FunctionExpression"
+      );
     });
   }
   return found;

@@ -28,7 +28,9 @@ export function textPlace(fn: Fn, v: Val, node: Ast): PlaceVal | undefined {
 
 export function isText(v: Val): boolean {
   return (
-    v.k === "string" || (v.k === "js" && typeof v.value === "string") || ((v.k === "place" || v.k === "kplace") && v.type.k === "char")
+    v.k === "string" ||
+    (v.k === "js" && typeof v.value === "string") ||
+    ((v.k === "place" || v.k === "kplace") && v.type.k === "char")
   );
 }
 
@@ -72,7 +74,10 @@ export function storeText(fn: Fn, dest: PlaceVal & { type: CharType }, v: Val, n
   } else if (s.k === "opt") {
     fn.report("BPF2007", node, { what: s.what, name: "the value" });
   } else if (s.k === "scalar" && s.type.k === "ptr") {
-    fn.report("BPF2006", node, { expected: `a string for ${typeName(dest.type)}`, found: `${describe(s)}: read it with bpf.str(…)` });
+    fn.report("BPF2006", node, {
+      expected: `a string for ${typeName(dest.type)}`,
+      found: `${describe(s)}: read it with bpf.str(…)`,
+    });
   } else if (s.k !== "error") {
     fn.report("BPF2006", node, { expected: `a string for ${typeName(dest.type)}`, found: describe(s) });
   }
@@ -99,12 +104,13 @@ export function clear(fn: Fn, place: PlaceVal, base: Inst, length: number): void
     fn.b.store(base, 0, { size, off });
     off += size;
   }
-  if (off < end) fn.b.memset(off === 0 ? base : fn.b.add(base, off), 0, end - off, place.indices !== undefined && strict ? 1 : 8);
+  if (off < end)
+    fn.b.memset(off === 0 ? base : fn.b.add(base, off), 0, end - off, place.indices !== undefined && strict ? 1 : 8);
 }
 
 /** Stores `bytes` and zeros up to `length`, by the largest words that alignment allows. */
 function storeBytes(fn: Fn, dest: PlaceVal, bytes: Uint8Array, length: number): void {
-  for (let at = 0; at < length; ) {
+  for (let at = 0; at < length;) {
     const size = chunk(dest.off + at, length - at);
     fn.b.store(dest.base, word(bytes, at, size, fn.module.littleEndian), { size, off: dest.off + at });
     at += size;
@@ -161,11 +167,19 @@ function branchBytes(fn: Fn, place: PlaceVal, text: string, whole: boolean, node
   }
   const count = whole ? bytes.length + 1 : bytes.length;
   guarded(fn, place, (base) => {
-    for (let at = 0; at < count; ) {
+    for (let at = 0; at < count;) {
       const size = chunk(placeAlign(fn, place) === 1 ? 1 : place.off + at, count - at);
       const v = b.load(base, { size, off: place.off + at });
       const next = b.block();
-      b.br("eq", v, size === 8 ? word(bytes, at, 8, fn.module.littleEndian) : BigInt.asUintN(size * 8, word(bytes, at, size, fn.module.littleEndian)), next, no);
+      b.br(
+        "eq",
+        v,
+        size === 8
+          ? word(bytes, at, 8, fn.module.littleEndian)
+          : BigInt.asUintN(size * 8, word(bytes, at, size, fn.module.littleEndian)),
+        next,
+        no,
+      );
       b.at(next);
       at += size;
     }
@@ -213,7 +227,10 @@ export function textMember(fn: Fn, text: Val, name: string): BuiltinVal | undefi
       const prefix = args[0] === undefined ? undefined : fn.value(args[0]);
       if (prefix === undefined || prefix.k !== "js" || typeof prefix.value !== "string") {
         if (prefix?.k === "error") return ERROR;
-        return fn.report("BPF2006", args[0] ?? node, { expected: "a string literal", found: prefix === undefined ? "nothing" : describe(prefix) });
+        return fn.report("BPF2006", args[0] ?? node, {
+          expected: "a string literal",
+          found: prefix === undefined ? "nothing" : describe(prefix),
+        });
       }
       if (text.k === "js") return { k: "js", value: String(text.value).startsWith(prefix.value) };
       const place = textPlace(fn, text, node);

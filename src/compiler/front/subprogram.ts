@@ -36,7 +36,13 @@ export interface Subprogram {
 }
 
 /** Calls `callee` as a subprogram; undefined when it has to be inlined. `body` compiles its statements. */
-export function callSubprogram(fn: Fn, callee: FunctionVal, args: readonly Val[], node: Ast, body: (args: readonly Val[]) => void): Val | undefined {
+export function callSubprogram(
+  fn: Fn,
+  callee: FunctionVal,
+  args: readonly Val[],
+  node: Ast,
+  body: (args: readonly Val[]) => void,
+): Val | undefined {
   const { module } = fn;
   if (callee.scope !== undefined || weightOf(callee.node) < LARGE) return undefined;
   const key = signature(fn, args);
@@ -71,7 +77,9 @@ function signature(fn: Fn, args: readonly Val[]): string | undefined {
         const sign = t.k === "int" || t.k === "enum" ? t.sign.kind() : "";
         // A sign that is still open would be decided by one call for all of them.
         if (sign === undefined) return undefined;
-        parts.push(`${t.k}${t.k === "ptr" ? `${t.space}${t.trust}${t.to?.k === "kstruct" ? t.to.id : (t.to?.k ?? "")}` : sign}`);
+        parts.push(
+          `${t.k}${t.k === "ptr" ? `${t.space}${t.trust}${t.to?.k === "kstruct" ? t.to.id : (t.to?.k ?? "")}` : sign}`,
+        );
         break;
       }
       case "int":
@@ -94,10 +102,24 @@ function signature(fn: Fn, args: readonly Val[]): string | undefined {
   return scalars > MAX_SCALARS ? undefined : parts.join();
 }
 
-function compileSubprogram(fn: Fn, callee: FunctionVal, args: readonly Val[], body: (args: readonly Val[]) => void): Subprogram | undefined {
+function compileSubprogram(
+  fn: Fn,
+  callee: FunctionVal,
+  args: readonly Val[],
+  body: (args: readonly Val[]) => void,
+): Subprogram | undefined {
   const name = fn.module.unique(`${fn.program.name}__${callee.name === "" ? "function" : callee.name}`);
   const inner = new FuncBuilder(name, "subprog");
-  const saved = { b: fn.b, ctx: fn.ctx, scope: fn.scope, facts: fn.facts, jumps: fn.jumps, returns: fn.returns, ended: fn.ended, source: fn.source };
+  const saved = {
+    b: fn.b,
+    ctx: fn.ctx,
+    scope: fn.scope,
+    facts: fn.facts,
+    jumps: fn.jumps,
+    returns: fn.returns,
+    ended: fn.ended,
+    source: fn.source,
+  };
   inner.span = callee.source.span(callee.node);
   inner.func.span = inner.span;
   fn.b = inner;
@@ -120,7 +142,8 @@ function compileSubprogram(fn: Fn, callee: FunctionVal, args: readonly Val[], bo
     give: (f, value, at) => {
       const v = value === undefined ? NOTHING : f.settle(value, at);
       if (v.k === "void" || v.k === "error" || (v.k === "js" && (v.value === undefined || v.value === null))) {
-        if (type !== undefined && v.k !== "error") f.report("BPF1016", at, { first: describe(first ?? NOTHING), second: "undefined" });
+        if (type !== undefined && v.k !== "error")
+          f.report("BPF1016", at, { first: describe(first ?? NOTHING), second: "undefined" });
         return inner.ret(0);
       }
       const s = f.scalar(v, at, "a number or boolean");

@@ -177,9 +177,21 @@ export interface Sym {
 export type VariableSlot =
   | { readonly k: "scalar"; readonly slot: Slot; readonly type: ScalarType }
   /** A reference: the slot holds the address of a `type`; nullable until checked. */
-  | { readonly k: "ref"; readonly slot: Slot; readonly inner: PlaceVal; readonly nullable: boolean; readonly what: string }
+  | {
+      readonly k: "ref";
+      readonly slot: Slot;
+      readonly inner: PlaceVal;
+      readonly nullable: boolean;
+      readonly what: string;
+    }
   /** A copied scalar that may be undefined: one slot says whether it is there. */
-  | { readonly k: "maybe"; readonly slot: Slot; readonly present: Slot; readonly type: ScalarType; readonly what: string };
+  | {
+      readonly k: "maybe";
+      readonly slot: Slot;
+      readonly present: Slot;
+      readonly type: ScalarType;
+      readonly what: string;
+    };
 
 /** What is known to be defined at this point of the program: a `maybe`/`opt` symbol and, where loaded, its value. */
 export type Facts = ReadonlyMap<Sym, ScalarVal | true>;

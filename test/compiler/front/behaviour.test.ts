@@ -431,11 +431,18 @@ export const p = xdp((ctx) => {
 });`,
     (c, result) => {
       assert.is(result, 5);
-      const sum = Array.from({ length: 500 }, (_, i) => i).filter((i) => i !== 3).reduce((a, b) => a + b, 0);
+      const sum = Array.from({ length: 500 }, (_, i) => i)
+        .filter((i) => i !== 3)
+        .reduce((a, b) => a + b, 0);
       const out = c.variable<bigint[]>("out").value;
       assert.equal(out.slice(0, 5), [BigInt(sum), 499n, 60n, 102n, 45n]);
       assert.equal(out[6], 67n);
-      assert.equal((c.map<number, { seen: number }>("m").toArray() as [number, { seen: number }][]).sort((a, b) => a[0] - b[0]).map(([, v]) => v.seen), [1, 2, 3, 4, 0]);
+      assert.equal(
+        (c.map<number, { seen: number }>("m").toArray() as [number, { seen: number }][])
+          .sort((a, b) => a[0] - b[0])
+          .map(([, v]) => v.seen),
+        [1, 2, 3, 4, 0],
+      );
     },
   );
 });

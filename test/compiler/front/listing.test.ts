@@ -1,0 +1,88 @@
+/** What a few small programs become, instruction by instruction. */
+import { assert, suite } from "../../harness.ts";
+import { compiled, listing } from "../compile-text.ts";
+
+const test = suite("compiler listings");
+
+/** Without the numbers and opcodes at the start of the lines. */
+function code(text: string): string {
+  return listing(compiled(text))
+    .split("\n")
+    .map((line) => line.replace(/^\s*\d+: \(\w+\) /, ""))
+    .filter((line) => line !== "")
+    .join("\n");
+}
+
+test("a packet is checked once and read in place", () => {
+  assert.is(
+    code(`import { XDP, array, be16, packed, u8, xdp } from "bpfkit";
+const Ethernet = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
+export const p = xdp((ctx) => {
+  const eth = ctx.packet(Ethernet);
+  if (!eth) return XDP.DROP;
+  return eth.type === 0x0800 ? XDP.PASS : XDP.DROP;
+});`),
+    `r2 = *(u32 *)(r1 +0)
+r3 = *(u32 *)(r1 +4)
+r1 = r2
+r1 += 14
+if r1 > r3 goto pc+3
+r1 = *(u16 *)(r2 +12)
+r0 = 2
+if r1 == 0x8 goto pc+1
+r0 = 1
+exit`,
+  );
+});
+
+test("a sample is filled where the reader finds it", () => {
+  assert.is(
+    code(`import { char, ringbuf, struct, tracepoint, u32 } from "bpfkit";
+const Open = struct({ pid: u32, dfd: u32, file: char(64) });
+export const opens = ringbuf(Open);
+export const p = tracepoint("syscalls:sys_enter_openat", (ctx, bpf) => {
+  opens.emit({ pid: bpf.pid(), dfd: ctx.dfd, file: bpf.str(ctx.filename) });
+});`),
+    `r7 = r1
+r1 = map[id:0]
+r2 = 72
+r3 = 0
+call bpf_ringbuf_reserve#131
+r6 = r0
+if r6 == 0x0 goto pc+13
+call bpf_get_current_pid_tgid#14
+r0 >>= 32
+*(u32 *)(r6 +0) = r0
+r1 = *(u32 *)(r7 +16)
+*(u32 *)(r6 +4) = r1
+r3 = *(u64 *)(r7 +24)
+r1 = r6
+r1 += 8
+r2 = 64
+call bpf_probe_read_user_str#114
+r1 = r6
+r2 = 0
+call bpf_ringbuf_submit#132
+r0 = 0
+exit`,
+  );
+});
+
+test("an entry is counted in place", () => {
+  assert.is(
+    code(`import { percpuArray, u64, xdp } from "bpfkit";
+export const n = percpuArray(u64, 4);
+export const p = xdp(() => { n.add(2, 10); return 2; });`),
+    `*(u32 *)(r10 -4) = 2
+r1 = map[id:0]
+r2 = r10
+r2 += -4
+call bpf_map_lookup_elem#1
+if r0 == 0x0 goto pc+3
+r1 = *(u64 *)(r0 +0)
+r1 += 10
+*(u64 *)(r0 +0) = r1
+r0 = 2
+exit`,
+  );
+});
