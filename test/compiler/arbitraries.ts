@@ -41,6 +41,23 @@ export const INPUTS = [
 
 const wrap = (v: bigint, sign: SignOf): bigint => (sign === "u" ? BigInt.asUintN(64, v) : BigInt.asIntN(64, v));
 
+/** What a place of `bits` holds after a store. */
+const narrow = (v: bigint, sign: SignOf, bits: number): bigint => (sign === "u" ? BigInt.asUintN(bits, v) : BigInt.asIntN(bits, v));
+
+/** Variables of every width that the programs store to: where narrowing happens. */
+export const NARROW = [
+  ["n0", "u8", 8, "u"],
+  ["n1", "u16", 16, "u"],
+  ["n2", "u32", 32, "u"],
+  ["n3", "u64", 64, "u"],
+  ["n4", "s8", 8, "s"],
+  ["n5", "s16", 16, "s"],
+  ["n6", "s32", 32, "s"],
+  ["n7", "s64", 64, "s"],
+  ["n8", "be16", 16, "u"],
+  ["n9", "be32", 32, "u"],
+] as const;
+
 /** Values of all inputs: often at the edges of their types. */
 export const inputs: fc.Arbitrary<Record<string, bigint>> = fc.record(
   Object.fromEntries(
@@ -64,7 +81,7 @@ type Draw = <T>(arb: fc.Arbitrary<T>) => T;
 class Maker {
   readonly draw: Draw;
   /** Mutable variables in scope. */
-  vars: { name: string; sign: SignOf }[] = [];
+  vars: { name: string; sign: SignOf; bits: number }[] = [];
   /** Loop counters: read only. */
   counters: { name: string; sign: SignOf }[] = [];
   #next = 0;
@@ -271,7 +288,7 @@ class Maker {
     // A literal initial value leaves the sign open: the cast says it.
     const x = init === undefined || init.literal === true ? this.literal("u") : init;
     const text = x.literal === true ? `${sign}64(${x.text})` : x.text;
-    this.vars = [...this.vars, { name, sign }];
+    this.vars = [...this.vars, { name, sign, bits: 64 }];
     return {
       text: `let ${name} = ${text};`,
       run: (env) => {
@@ -281,14 +298,29 @@ class Maker {
     };
   }
 
+  /** A first store to a variable of some width, which the program uses from then on. */
+  store(): St {
+    const [short, , bits, sign] = this.pick(...NARROW.filter(([n]) => !this.vars.some((v) => v.name === `${n}.value`)));
+    const name = `${short}.value`;
+    const x = this.expr(sign, 2);
+    this.vars = [...this.vars, { name, sign, bits }];
+    return {
+      text: `${name} = ${x.literal === true ? `${sign}${bits}(${x.text})` : x.text};`,
+      run: (env) => {
+        env.set(name, narrow(x.run(env), sign, bits));
+        return "go";
+      },
+    };
+  }
+
   assign(depth: number): St {
-    const { name, sign } = this.pick(...this.vars);
+    const { name, sign, bits } = this.pick(...this.vars);
     if (this.chance(15)) {
       const up = this.chance(50);
       return {
         text: `${name}${up ? "++" : "--"};`,
         run: (env) => {
-          env.set(name, wrap(env.get(name)! + (up ? 1n : -1n), sign));
+          env.set(name, narrow(env.get(name)! + (up ? 1n : -1n), sign, bits));
           return "go";
         },
       };
@@ -296,7 +328,7 @@ class Maker {
     const x = this.expr(sign, depth);
     const op = this.pick("=", "+=", "-=", "*=", "^=", "|=", "&=");
     return {
-      text: `${name} ${op} ${x.text};`,
+      text: `${name} ${op} ${op === "=" && x.literal === true && bits < 64 ? `${sign}${bits}(${x.text})` : x.text};`,
       run: (env) => {
         const [p, q] = [env.get(name)!, x.run(env)];
         const v =
@@ -313,7 +345,7 @@ class Maker {
                     : op === "|="
                       ? p | q
                       : p & q;
-        env.set(name, wrap(v, sign));
+        env.set(name, narrow(v, sign, bits));
         return "go";
       },
     };
@@ -432,7 +464,7 @@ export function programs(count: number): fc.Arbitrary<RandomProgram[]> {
 
 function randomProgram(draw: Draw): RandomProgram {
   const m = new Maker(draw, 60);
-  const list: St[] = [m.declare(2)];
+  const list: St[] = [m.store(), m.store(), m.declare(2)];
   const count = 1 + draw(fc.nat(5));
   for (let i = 0; i < count && m.budget > 0; i++) list.push(m.statement(3, false));
   const result = m.expr(m.pick<SignOf>("u", "s"), 3);

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { assert, suite } from "../harness.ts";
 import { requires } from "../kernel.ts";
-import { INPUTS, inputs, programs } from "./arbitraries.ts";
+import { INPUTS, NARROW, inputs, programs } from "./arbitraries.ts";
 import { loaded } from "./compile-text.ts";
 
 const test = suite("compiler differential");
@@ -19,10 +19,11 @@ test(
     requires({ root: true, capability: ["CAP_BPF", "CAP_NET_ADMIN"], kernel: "5.8" });
     const details = fc.check(
       fc.property(inputs, programs(BATCH), (given, list) => {
-        const names = INPUTS.map(([, schema]) => schema).join(", ");
+        const names = NARROW.map(([, schema]) => schema).join(", ");
         const text = [
           `import { ${names}, global, range, xdp } from "bpfkit";`,
           ...INPUTS.map(([name, schema]) => `export const ${name} = global(${schema}, ${literal(given[name]!)});`),
+          ...NARROW.map(([name, schema]) => `export const ${name} = global(${schema}, 0);`),
           ...list.map(
             (p, i) =>
               `export const out${i} = global(u64, 1n);\nexport const p${i} = xdp(() => {\n  ${p.body}\n  out${i}.value = r;\n  return 2;\n});`,
