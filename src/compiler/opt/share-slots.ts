@@ -9,6 +9,7 @@ import { rootOf } from "./util.ts";
 
 interface Usage {
   readonly stores: { readonly inst: Inst; readonly off: number; readonly block: number; readonly at: number }[];
+  readonly reads: { readonly block: number; readonly at: number }[];
   /** Written by something else. */
   other: boolean;
 }
@@ -18,7 +19,7 @@ export function shareEqualSlots(f: Func): boolean {
   if (f.slots.length < 2) return false;
   const escaped = escapedSlots(f);
   const usage = new Map<Slot, Usage>();
-  for (const s of f.slots) if (!escaped.has(s)) usage.set(s, { stores: [], other: false });
+  for (const s of f.slots) if (!escaped.has(s)) usage.set(s, { stores: [], reads: [], other: false });
   if (usage.size < 2) return false;
   const cfg = computeCfg(f);
   for (let b = 0; b < cfg.order.length; b++) {
@@ -42,7 +43,9 @@ export function shareEqualSlots(f: Func): boolean {
   const into = new Map<Slot, Slot>();
   for (const list of bySignature.values()) {
     for (let k = 1; k < list.length; k++) {
-      const later = usage.get(list[k]!)!.stores;
+      const { stores: later, reads } = usage.get(list[k]!)!;
+      // A read that the stores do not dominate sees what an earlier iteration stored, when the first may have moved on.
+      if (!reads.every((r) => comesBefore(later, [r], cfg))) continue;
       const first = list.slice(0, k).find((s) => !into.has(s) && comesBefore(usage.get(s)!.stores, later, cfg));
       if (first !== undefined) into.set(list[k]!, first);
     }
@@ -71,7 +74,7 @@ export function shareEqualSlots(f: Func): boolean {
   return true;
 }
 
-function comesBefore(first: Usage["stores"], later: Usage["stores"], cfg: ReturnType<typeof computeCfg>): boolean {
+function comesBefore(first: Usage["reads"], later: Usage["reads"], cfg: ReturnType<typeof computeCfg>): boolean {
   const b = first[0]!.block;
   const c = later[0]!.block;
   if (b !== c) return dominates(cfg, b, c);
@@ -84,7 +87,13 @@ function collect(i: Inst, block: number, at: number, usage: ReadonlyMap<Slot, Us
     const u = base.op === "slot" ? usage.get(base.slot!) : undefined;
     return u === undefined ? undefined : { u, off };
   };
+  const read = (p: Inst): void => {
+    of(p)?.u.reads.push({ block, at });
+  };
   switch (i.op) {
+    case "load":
+      read(i.args[0]!);
+      return;
     case "store": {
       const r = of(i.args[0]!);
       if (r === undefined) return;
@@ -97,12 +106,14 @@ function collect(i: Inst, block: number, at: number, usage: ReadonlyMap<Slot, Us
     case "memcpy": {
       const r = of(i.args[0]!);
       if (r !== undefined) r.u.other = true;
+      if (i.op === "memcpy") read(i.args[1]!);
       return;
     }
     case "call":
       for (const m of i.call!.mem) {
         const r = m.mode === "in" ? undefined : of(i.args[m.arg]!);
         if (r !== undefined) r.u.other = true;
+        else read(i.args[m.arg]!);
       }
       return;
     default:

@@ -101,3 +101,28 @@ entry:
   // What the helper overwrites need not be stored before.
   assert.not.match(text, /store\.u64 \$b/);
 });
+
+test("two temporaries of one value become one only while both hold it", () => {
+  const loop = (body: string): string => `func @main(%0: ptr ctx) entry {
+  slot $a 8 align 8
+  slot $b 8 align 8
+  slot $i 8 align 8
+entry:
+  store.u64 $i + 0, 0
+  jmp head
+head: unroll=no
+  %1 = load.u64 %0 + 0
+  ${body}
+  %2 = load.u64 $i + 0
+  %3 = add %2, 1
+  store.u64 $i + 0, %3
+  br.ult %3, 1000, head, out
+out:
+  ret 0
+}`;
+  const store = (s: string): string => `store.u64 $${s} + 0, %1`;
+  const use = (s: string): string => `call helper 3(map "m", $${s}) : int [in 1 8]`;
+  assert.not.match(optimized(loop([store("a"), use("a"), store("b"), use("b")].join("\n  "))), /store\.u64 \$b/);
+  // Here the second still has the value of the iteration before.
+  assert.match(optimized(loop([store("a"), use("a"), use("b"), store("b")].join("\n  "))), /store\.u64 \$b/);
+});
