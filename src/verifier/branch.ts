@@ -59,6 +59,7 @@ import { changeRegs, releaseReferenceNomark } from "./refs.ts";
 import { checkRegArg, isPointerValue } from "./reg-arg.ts";
 import { type RegState, markRegKnownS32 } from "./reg-state.ts";
 import { flipOpcode, isBranchTaken, regSetMinMax, syncLinkedReg } from "./scalar/index.ts";
+import { frameInsnIdx } from "./scc.ts";
 import { type LinkedReg, type VerifierState, isSpilledSlot } from "./state.ts";
 
 const BPF_MAP_TYPE_SOCKMAP = 15;
@@ -253,12 +254,14 @@ function tryMatchPktPointers(env: Env, i: number, dst: RegState, src: RegState, 
   }
 }
 
-/** collect_linked_regs: appends to `set` the scalars linked to `id`; those beyond six lose their id. */
-function collectLinkedRegs(st: VerifierState, idIn: number, set: LinkedReg[]): void {
+/** collect_linked_regs: appends to `set` the live scalars linked to `id`; those beyond six lose their id. */
+function collectLinkedRegs(env: Env, st: VerifierState, idIn: number, set: LinkedReg[]): void {
   const id = idIn & ~BPF_ADD_CONST;
   for (let i = st.curframe; i >= 0; i--) {
     const f = st.frames[i]!;
+    const live = env.aux[frameInsnIdx(st, i)]!.liveRegsBefore;
     for (let j = 0; j < 10; j++) {
+      if (((live >>> j) & 1) === 0) continue;
       const r = f.regs[j]!;
       if (r.type !== SCALAR_VALUE || (r.id & ~BPF_ADD_CONST) !== id) continue;
       if (set.length < LINKED_REGS_MAX) set.push({ frameno: i, regno: j, isReg: true });
@@ -360,8 +363,8 @@ export function checkCondJmpOp(env: Env, i: number): void {
   }
 
   const linked: LinkedReg[] = [];
-  if (isX && src.type === SCALAR_VALUE && src.id !== 0) collectLinkedRegs(self, src.id, linked);
-  if (dst.type === SCALAR_VALUE && dst.id !== 0) collectLinkedRegs(self, dst.id, linked);
+  if (isX && src.type === SCALAR_VALUE && src.id !== 0) collectLinkedRegs(env, self, src.id, linked);
+  if (dst.type === SCALAR_VALUE && dst.id !== 0) collectLinkedRegs(env, self, dst.id, linked);
   if (linked.length > 1) pushJmpHistory(env, self, 0, linked);
 
   const other = pushStack(env, i + env.off[i]! + 1, i, false);

@@ -91,6 +91,17 @@ export interface StackElem {
   readonly logPos: number;
 }
 
+/** What a tracing, LSM, struct_ops or iterator program attaches to. */
+export interface AttachTarget {
+  readonly btf: Btf;
+  /** The FUNC (or the struct_ops member's) id; its FUNC_PROTO (0: none). */
+  readonly btfId: number;
+  readonly protoId: number;
+  readonly name: string;
+  /** Range of an LSM hook's return value, s32. */
+  readonly retvalRange: readonly [number, number] | null;
+}
+
 export class Env {
   readonly load: ProgLoad;
   readonly log: Log;
@@ -113,8 +124,8 @@ export class Env {
   funcInfo: readonly FuncInfo[] = [];
   lineInfo: readonly LineInfo[] = [];
   kfuncs: KfuncDesc[] = [];
-  /** Attach target resolved by calls/attach.ts; see there. */
-  attach: unknown = null;
+  /** The function that the program attaches to, set by calls/attach.ts. */
+  attach: AttachTarget | null = null;
 
   // Privileges (CAP_BPF, CAP_PERFMON) and what follows from them.
   bpfCapable = true;

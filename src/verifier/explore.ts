@@ -27,7 +27,7 @@ import {
 } from "../asm/opcode.ts";
 import { checkAluOp } from "./alu.ts";
 import { checkCondJmpOp } from "./branch.ts";
-import { checkHelperCall, checkKfuncCall, checkReturnCode, isBpfThrowInsn, kfuncSpinAllowed } from "./calls/index.ts";
+import { checkHelperCall, checkKfuncCall, isBpfThrowInsn, kfuncSpinAllowed } from "./calls/index.ts";
 import { E2BIG, EACCES, EFAULT, EINVAL, EPERM } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
 import { VerifierAborted, VerifierReject } from "./errors.ts";
@@ -40,6 +40,7 @@ import { insnText } from "./log-insn.ts";
 import { printInsnState, printLineInfo, stateText } from "./log-state.ts";
 import { isStateVisited } from "./prune.ts";
 import { checkResourceLeak } from "./refs.ts";
+import { checkReturnCode } from "./return-code.ts";
 
 const BPF_FUNC_SPIN_UNLOCK = 94;
 

@@ -179,7 +179,7 @@ function alignedAt(r: RegState, add: number, size: number): boolean {
 }
 
 /** check_ptr_alignment */
-function checkPtrAlignment(env: Env, r: RegState, off: number, size: number, strictOnce: boolean): void {
+export function checkPtrAlignment(env: Env, r: RegState, off: number, size: number, strictOnce: boolean): void {
   let strict = env.strictAlignment || strictOnce;
   if (r.type === PTR_TO_STACK) strict = true;
   if (!strict || size === 1 || r.type === PTR_TO_ARENA) return;

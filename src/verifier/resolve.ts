@@ -13,13 +13,15 @@ import {
   classOf,
   modeOf,
 } from "../asm/opcode.ts";
+import type { Btf } from "../btf/btf.ts";
 import { parseMapRecord } from "./btf/index.ts";
-import { checkMapProgCompatibility, checkPseudoBtfId } from "./calls/index.ts";
+import { checkPseudoBtfId } from "./calls/index.ts";
 import type { LoadMap } from "./capture.ts";
 import { BPF_MAX_VAR_OFF, E2BIG, EBUSY, EINVAL, ENOTSUPP, EPERM, ERANGE, MAX_USED_MAPS, PTR_TO_FUNC } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
 import type { VMap } from "./map.ts";
 import { isKnownOpcode } from "./opcodes.ts";
+import { checkMapProgCompatibility } from "./prog-maps.ts";
 
 const EBADF = 9;
 const BPF_MAP_TYPE_ARRAY = 2;
@@ -32,7 +34,7 @@ const MAP_BASE = 0xffff_8881_0000_0000n;
 const VALUE_BASE = 0xffff_c900_0000_0000n;
 
 /** A map as the verifier uses it. */
-export function makeMap(map: LoadMap, index: number): VMap {
+export function makeMap(map: LoadMap, index: number, vmlinux: Btf | null): VMap {
   const at = BigInt(index < 0 ? 0x1000 : index) * 0x1_0000n;
   const v: VMap = {
     index,
@@ -48,13 +50,13 @@ export function makeMap(map: LoadMap, index: number): VMap {
     btfValueTypeId: map.btfValueTypeId,
     btfVmlinuxValueTypeId: map.btfVmlinuxValueTypeId,
     record: null,
-    inner: map.inner === null ? null : makeMap(map.inner, -1),
+    inner: map.inner === null ? null : makeMap(map.inner, -1, vmlinux),
     frozen: map.frozen,
     data: map.data,
     ptr: MAP_BASE + at,
     valueAddr: VALUE_BASE + at,
   };
-  parseMapRecord(v);
+  parseMapRecord(v, vmlinux);
   return v;
 }
 
@@ -121,7 +123,7 @@ function resolveImm(env: Env, i: number): void {
 
 /** resolve_pseudo_ldimm64 */
 export function resolvePseudoLdImm64(env: Env): void {
-  env.maps = env.load.maps.map((m, i) => makeMap(m, i));
+  env.maps = env.load.maps.map((m, i) => makeMap(m, i, env.vmlinuxBtf));
   for (let i = 0; i < env.len; i++) {
     const code = env.code[i]!;
     if (classOf(code) === BPF_LDX && ((modeOf(code) !== BPF_MEM && modeOf(code) !== BPF_MEMSX) || env.imm[i] !== 0)) {

@@ -79,17 +79,7 @@ export interface Calls {
   /** btf_check_func_arg_match: `regs[1..5]` against the BTF arguments of `subprog`; logs and rejects on a mismatch. The core calls it for every
    * subprogram call when there is func_info, catches the rejection for static functions and keeps `unreliable`. */
   btfCheckSubprogCall(env: Env, subprog: number, regs: RegState[]): void;
-  /** btf_prepare_func_args: fills env.subprogs[n].args; rejects for a global function that BTF does not allow. */
-  btfPrepareFuncArgs(env: Env, subprog: number): void;
-  /**
-   * Registers of the first frame of `subprog` for do_check_common (env.regs, all NOT_INIT but r10): main program ctx or a global
-   * function's args, with "Validating %s() func#%d...\n" and the rules of exception callbacks.
-   */
-  setupEntryRegs(env: Env, subprog: number): void;
-  /** check_return_code for r0 at exit of the main program, a global function or an async/exception callback. */
-  checkReturnCode(env: Env, regno: number, regName: string): void;
-  /** check_global_subprog_return_code */
-  checkGlobalSubprogReturnCode(env: Env): void;
+  // btf_prepare_func_args, the entry registers and check_return_code are the core's: global-funcs.ts, return-code.ts.
   /** check_attach_btf_id, struct_ops (check_struct_ops_btf_id), called before do_check. */
   checkAttachBtfId(env: Env): void;
   // check_btf_info, func_info, line_info and the exception callback are the core's: btf-info.ts.
@@ -97,8 +87,6 @@ export interface Calls {
   addKfuncCall(env: Env, insnIdx: number): void;
   /** check_pseudo_btf_id (ld_imm64 src 3): fills aux.btfVar. */
   checkPseudoBtfId(env: Env, insnIdx: number): void;
-  /** check_map_prog_compatibility */
-  checkMapProgCompatibility(env: Env, map: VMap): void;
   /** bpf_get_call_summary for live registers: parameters of the call at insnIdx, or -1 when unknown. fastcall: bpf_fastcall-able. */
   callSummary(env: Env, insnIdx: number): { numParams: number; fastcall: boolean; isVoid: boolean } | null;
   /** Facts for check_cfg's visit_insn. */
@@ -141,7 +129,7 @@ export interface CtxAndBtf {
   /** mark_btf_ld_reg */
   markBtfLdReg(env: Env, regno: number, regType: number, btf: Btf, btfId: number, flag: number): void;
   /** Sets map.record from its value type's BTF (btf_parse_fields with the types the map type may have), recursively for `inner`. */
-  parseMapRecord(map: VMap): void;
+  parseMapRecord(map: VMap, vmlinux: Btf | null): void;
   /** BTF type name for the log: btf_type_name(reg->btf, reg->btf_id). */
   btfTypeName(btf: Btf, id: number): string;
 }

@@ -1,13 +1,14 @@
 /** The entry: one program, everything BPF_PROG_LOAD would be given, and the kernel's verdict. */
 import { BPF_JCOND, BPF_JMP } from "../asm/opcode.ts";
 import { checkBtfInfo, checkBtfInfoEarly } from "./btf-info.ts";
-import { checkAttachBtfId, setupEntryRegs } from "./calls/index.ts";
+import { checkAttachBtfId } from "./calls/index.ts";
 import type { ProgLoad } from "./capture.ts";
 import { checkCfg, computePostorder, markFastcallPatterns, removeFastcallSpills } from "./cfg.ts";
 import { Env } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
 import { doCheck } from "./explore.ts";
 import { initFuncState } from "./frames.ts";
+import { setupEntryRegs } from "./global-funcs.ts";
 import { computeLiveRegisters, computeScc } from "./live-regs.ts";
 import { LiveStack } from "./live-stack.ts";
 import { Log } from "./log.ts";
