@@ -5,6 +5,7 @@ import { unwrap, walk } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
 import type { MapUse } from "./map-ops.ts";
+import { mapPointer } from "./map-ops.ts";
 import { storeInto, storeValue, tempOf, zeroHoles } from "./memory.ts";
 import { addressOf } from "./place.ts";
 import { BOOL, fromSchema, sizeOf } from "./types.ts";
@@ -23,7 +24,7 @@ export function emit(fn: Fn, map: MapUse, sample: Ast, node: Ast): Val {
     const size = sizeOf(type);
     const r = fn.b.helper(
       BPF_FUNC.perf_event_output,
-      [fn.ctx, fn.b.map(map.name), BPF_F_CURRENT_CPU, addressOf(fn, value), size],
+      [fn.ctx, mapPointer(fn, map), BPF_F_CURRENT_CPU, addressOf(fn, value), size],
       {
         clobbers: "none",
         mem: [{ arg: 3, mode: "in", size }],
@@ -61,7 +62,7 @@ export function emit(fn: Fn, map: MapUse, sample: Ast, node: Ast): Val {
 }
 
 function reserve(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
-  const base = fn.b.helper(BPF_FUNC.ringbuf_reserve, [fn.b.map(map.name), sizeOf(type), 0], {
+  const base = fn.b.helper(BPF_FUNC.ringbuf_reserve, [mapPointer(fn, map), sizeOf(type), 0], {
     space: "mem",
     nullable: true,
     clobbers: "none",

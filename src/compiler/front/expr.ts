@@ -153,7 +153,7 @@ export function readSym(fn: Fn, sym: Sym): Val {
   const { slot } = sym;
   if (slot === undefined) {
     if (fact === undefined || sym.val.k !== "opt") return sym.val;
-    return fact === true ? sym.val.inner : fact;
+    return fact === true ? (sym.val.value ?? sym.val.inner) : fact;
   }
   const { b } = fn;
   switch (slot.k) {

@@ -20,6 +20,13 @@ export interface MapUse {
   readonly seen: string;
   /** Its name in the object. */
   readonly name: string;
+  /** An inner map, found at run time: its address. */
+  readonly pointer?: Inst;
+}
+
+/** The map as helpers take it. */
+export function mapPointer(fn: Fn, map: MapUse): Inst {
+  return map.pointer ?? fn.b.map(map.name);
 }
 
 export function truth(fn: Fn, cond: "eq" | "ne", v: Inst, to: number): Val {
@@ -37,7 +44,7 @@ export function keyOf(fn: Fn, map: MapUse, node: Ast): PlaceVal | undefined {
 
 /** The entry of a key that lies in memory. */
 export function lookupPlace(fn: Fn, map: MapUse, key: PlaceVal): Inst {
-  return fn.b.helper(BPF_FUNC.map_lookup_elem, [fn.b.map(map.name), addressOf(fn, key)], {
+  return fn.b.helper(BPF_FUNC.map_lookup_elem, [mapPointer(fn, map), addressOf(fn, key)], {
     space: "map-value",
     nullable: true,
     clobbers: "none",
@@ -46,7 +53,7 @@ export function lookupPlace(fn: Fn, map: MapUse, key: PlaceVal): Inst {
 }
 
 export function updatePlace(fn: Fn, map: MapUse, key: PlaceVal, value: PlaceVal, flags: number): Inst {
-  return fn.b.helper(BPF_FUNC.map_update_elem, [fn.b.map(map.name), addressOf(fn, key), addressOf(fn, value), flags], {
+  return fn.b.helper(BPF_FUNC.map_update_elem, [mapPointer(fn, map), addressOf(fn, key), addressOf(fn, value), flags], {
     clobbers: "mem",
     mem: [input(1, key), input(2, value)],
   });

@@ -10,11 +10,11 @@ import { emit, reservation } from "./buffers.ts";
 import { increment } from "./histogram.ts";
 import { forEachEntry } from "./loops.ts";
 import type { MapUse } from "./map-ops.ts";
-import { BPF_NOEXIST, FIXED, addTo, input, keyOf, lookupPlace, truth, updatePlace } from "./map-ops.ts";
+import { BPF_NOEXIST, FIXED, addTo, input, keyOf, lookupPlace, mapPointer, truth, updatePlace } from "./map-ops.ts";
 import { tempOf } from "./memory.ts";
 import { addressOf } from "./place.ts";
 import { SIGNED } from "./sign.ts";
-import { fromSchema, isScalar, sizeOf } from "./types.ts";
+import { U8, fromSchema, isScalar, sizeOf } from "./types.ts";
 import type { BuiltinVal, OptVal, PlaceVal, Val } from "./value.ts";
 import { ERROR, NOTHING } from "./value.ts";
 
@@ -30,7 +30,11 @@ const STORAGE: Readonly<Record<string, { get: number; delete: number }>> = {
 
 /** `map.method`; undefined when maps of this type have no such method. */
 export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: string): Val | undefined {
-  const map: MapUse = { handle, seen, name: fn.module.mapName(handle, seen) };
+  return methodOf(fn, { handle, seen, name: fn.module.mapName(handle, seen) }, method);
+}
+
+function methodOf(fn: Fn, map: MapUse, method: string): Val | undefined {
+  const { handle, seen } = map;
   const make = (arity: number, optional: number, run: (args: readonly Ast[], node: Ast) => Val): BuiltinVal => ({
     k: "builtin",
     what: `the method ${method} of ${seen}`,
@@ -63,7 +67,7 @@ export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: strin
       return make(2, 0, (args) => {
         const index = fn.int(fn.value(args[1]!), args[1]!);
         if (index === undefined) return ERROR;
-        fn.b.helper(BPF_FUNC.tail_call, [fn.ctx, fn.b.map(map.name), index], { clobbers: "all" });
+        fn.b.helper(BPF_FUNC.tail_call, [fn.ctx, mapPointer(fn, map), index], { clobbers: "all" });
         return NOTHING;
       });
     case "devmap":
@@ -75,7 +79,7 @@ export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: strin
         const key = fn.int(fn.value(args[0]!), args[0]!);
         const flags = args[1] === undefined ? fn.b.int(0) : fn.int(fn.value(args[1]), args[1]);
         if (key === undefined || flags === undefined) return ERROR;
-        return signed(fn.b.helper(BPF_FUNC.redirect_map, [fn.b.map(map.name), key, flags], { clobbers: "none" }));
+        return signed(fn.b.helper(BPF_FUNC.redirect_map, [mapPointer(fn, map), key, flags], { clobbers: "none" }));
       });
     case "sockmap":
     case "sockhash":
@@ -88,13 +92,16 @@ export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: strin
         return truth(
           fn,
           "eq",
-          fn.b.helper(BPF_FUNC.sk_select_reuseport, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), 0], {
+          fn.b.helper(BPF_FUNC.sk_select_reuseport, [fn.ctx, mapPointer(fn, map), addressOf(fn, key), 0], {
             clobbers: "mem",
             mem: [input(2, key)],
           }),
           0,
         );
       });
+    case "hash_of_maps":
+    case "array_of_maps":
+      return method === "get" ? make(1, 0, (args) => innerMap(fn, map, args[0]!)) : undefined;
     case "cgroup_array":
       if (method !== "hasCurrentTask") return undefined;
       return make(1, 0, (args) => {
@@ -103,7 +110,7 @@ export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: strin
         return truth(
           fn,
           "eq",
-          fn.b.helper(BPF_FUNC.current_task_under_cgroup, [fn.b.map(map.name), index], { clobbers: "none" }),
+          fn.b.helper(BPF_FUNC.current_task_under_cgroup, [mapPointer(fn, map), index], { clobbers: "none" }),
           1,
         );
       });
@@ -113,6 +120,25 @@ export function mapMember(fn: Fn, handle: MapHandle, seen: string, method: strin
 }
 
 type Make = (arity: number, optional: number, run: (args: readonly Ast[], node: Ast) => Val) => BuiltinVal;
+
+/** The inner map of a key, or undefined. */
+function innerMap(fn: Fn, map: MapUse, node: Ast): Val {
+  const key = keyOf(fn, map, node);
+  const { inner } = map.handle;
+  if (key === undefined || inner === undefined) return ERROR;
+  const pointer = lookupPlace(fn, map, key);
+  const use: MapUse = { handle: inner, seen: `the map in ${map.seen}`, name: map.name, pointer };
+  const value: BuiltinVal = { k: "builtin", what: use.seen, member: (name) => methodOf(fn, use, name) };
+  const nowhere: PlaceVal = {
+    k: "place",
+    type: { k: "array", element: U8, length: 0 },
+    base: pointer,
+    off: 0,
+    space: "map",
+    ref: true,
+  };
+  return { k: "opt", ptr: pointer, inner: nowhere, value, what: `the map of that key in ${map.seen}` };
+}
 
 /** Socket maps: redirecting a packet or message, and adding the socket of a `sockOps` program. */
 function sockets(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined {
@@ -130,14 +156,14 @@ function sockets(fn: Fn, map: MapUse, method: string, make: Make): Val | undefin
           const id = message ? BPF_FUNC.msg_redirect_map : BPF_FUNC.sk_redirect_map;
           return key === undefined
             ? ERROR
-            : signed(fn.b.helper(id, [fn.ctx, fn.b.map(map.name), key, flags], { clobbers: "none" }));
+            : signed(fn.b.helper(id, [fn.ctx, mapPointer(fn, map), key, flags], { clobbers: "none" }));
         }
         const key = keyOf(fn, map, args[1]!);
         const id = message ? BPF_FUNC.msg_redirect_hash : BPF_FUNC.sk_redirect_hash;
         return key === undefined
           ? ERROR
           : signed(
-              fn.b.helper(id, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), flags], {
+              fn.b.helper(id, [fn.ctx, mapPointer(fn, map), addressOf(fn, key), flags], {
                 clobbers: "none",
                 mem: [input(2, key)],
               }),
@@ -152,7 +178,7 @@ function sockets(fn: Fn, map: MapUse, method: string, make: Make): Val | undefin
         return truth(
           fn,
           "eq",
-          fn.b.helper(id, [fn.ctx, fn.b.map(map.name), addressOf(fn, key), flags], {
+          fn.b.helper(id, [fn.ctx, mapPointer(fn, map), addressOf(fn, key), flags], {
             clobbers: "mem",
             mem: [input(2, key)],
           }),
@@ -199,7 +225,7 @@ function keyed(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
             return truth(
               fn,
               "eq",
-              fn.b.helper(BPF_FUNC.map_delete_elem, [fn.b.map(map.name), addressOf(fn, key)], {
+              fn.b.helper(BPF_FUNC.map_delete_elem, [mapPointer(fn, map), addressOf(fn, key)], {
                 clobbers: "mem",
                 mem: [input(1, key)],
               }),
@@ -302,7 +328,7 @@ function queue(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
     return truth(
       fn,
       "eq",
-      fn.b.helper(BPF_FUNC.map_push_elem, [fn.b.map(map.name), addressOf(fn, value), flags], {
+      fn.b.helper(BPF_FUNC.map_push_elem, [mapPointer(fn, map), addressOf(fn, value), flags], {
         clobbers: "mem",
         mem: [input(1, value)],
       }),
@@ -312,7 +338,7 @@ function queue(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
   const take = (id: number): Val => {
     const type = fromSchema(schema) as PlaceVal["type"];
     const out = fn.temp(type, "taken");
-    const r = fn.b.helper(id, [fn.b.map(map.name), out.base], {
+    const r = fn.b.helper(id, [mapPointer(fn, map), out.base], {
       clobbers: "mem",
       mem: [{ arg: 1, mode: "inout", size: sizeOf(type) }],
     });
@@ -326,7 +352,7 @@ function queue(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
       return truth(
         fn,
         "eq",
-        fn.b.helper(BPF_FUNC.map_peek_elem, [fn.b.map(map.name), addressOf(fn, value)], {
+        fn.b.helper(BPF_FUNC.map_peek_elem, [mapPointer(fn, map), addressOf(fn, value)], {
           clobbers: "none",
           mem: [input(1, value)],
         }),
@@ -373,7 +399,7 @@ function storage(fn: Fn, map: MapUse, method: string, make: Make): Val | undefin
     const init = args[1] === undefined ? undefined : tempOf(fn, schema, args[1], "value");
     const ptr = fn.b.helper(
       helpers.get,
-      [fn.b.map(map.name), owner, init === undefined ? fn.b.nullPtr() : addressOf(fn, init), create ? 1 : 0],
+      [mapPointer(fn, map), owner, init === undefined ? fn.b.nullPtr() : addressOf(fn, init), create ? 1 : 0],
       {
         space: "map-value",
         nullable: true,
@@ -395,7 +421,7 @@ function storage(fn: Fn, map: MapUse, method: string, make: Make): Val | undefin
         const owner = ownerOf(args[0]!);
         return owner === undefined
           ? ERROR
-          : truth(fn, "eq", fn.b.helper(helpers.delete, [fn.b.map(map.name), owner], { clobbers: "mem" }), 0);
+          : truth(fn, "eq", fn.b.helper(helpers.delete, [mapPointer(fn, map), owner], { clobbers: "mem" }), 0);
       });
     default:
       return undefined;

@@ -230,7 +230,8 @@ function capture(
   const nothing = (): void => {};
   if (slot === undefined) {
     const known = fn.facts.get(sym);
-    const val = known === undefined || sym.val.k !== "opt" ? sym.val : known === true ? sym.val.inner : known;
+    const val =
+      known === undefined || sym.val.k !== "opt" ? sym.val : known === true ? (sym.val.value ?? sym.val.inner) : known;
     const rebuild = move(val, put);
     return {
       sym,

@@ -80,6 +80,8 @@ export interface OptVal {
   readonly inner: PlaceVal;
   /** What may be undefined, for messages. */
   readonly what: string;
+  /** What it is once it is known to be defined, when that is not `inner`. */
+  readonly value?: BuiltinVal;
   /** Defined when this comparison holds, instead of when `ptr` is not null (packet data: the end is inside). */
   readonly test?: { readonly cond: Cond; readonly a: Inst; readonly b: Inst };
 }

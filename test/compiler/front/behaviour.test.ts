@@ -617,3 +617,29 @@ export const m = rawTracepoint("sys_enter", (ctx, bpf) => {
   );
   c.close();
 });
+
+test("maps of maps", () => {
+  run(
+    `import { array, arrayMap, arrayOfMaps, global, u64, xdp } from "bpfkit";
+export const one = arrayMap(u64, 4);
+export const two = arrayMap(u64, 4);
+export const outer = arrayOfMaps(arrayMap(u64, 4), { slots: [one, two] });
+export const out = global(array(u64, 3), []);
+export const p = xdp(() => {
+  const m = outer.get(1);
+  if (!m) return 1;
+  m.add(2, 5);
+  m.add(2, 6);
+  const v = m.get(2);
+  if (v === undefined) return 3;
+  out.value[0] = v;
+  out.value[1] = two.get(2) ?? 99;
+  out.value[2] = one.get(2) ?? 99;
+  return 2;
+});`,
+    (c, result) => {
+      assert.is(result, 2);
+      assert.equal(c.variable("out").value, [11n, 11n, 0n]);
+    },
+  );
+});
