@@ -13,6 +13,7 @@ import { isMap } from "./module.ts";
 import { printk } from "./printk.ts";
 import { copyOf, readMemory, stringAt } from "./reads.ts";
 import { hint } from "./report.ts";
+import { Sign } from "./sign.ts";
 
 import type { PointerSpace } from "./types.ts";
 import { S64, U32, U64, fromSchema, isScalar } from "./types.ts";
@@ -202,8 +203,8 @@ function task(fn: Fn, node: Ast): Val {
 function addressIn(fn: Fn, node: Ast): { v: Inst; space: PointerSpace } | undefined {
   const val = fn.value(node);
   if (val.k === "error") return undefined;
-  if (val.k === "scalar") return { v: val.v, space: val.type.k === "ptr" ? val.type.space : "unknown" };
-  if (val.k === "int") return { v: fn.b.int(val.value), space: "unknown" };
+  if (val.k === "scalar") return { v: val.v, space: val.type.k === "ptr" ? val.type.space : memoryOf(fn) };
+  if (val.k === "int") return { v: fn.b.int(val.value), space: memoryOf(fn) };
   fn.scalar(val, node, "an address");
   return undefined;
 }
@@ -230,7 +231,7 @@ function text(fn: Fn, said: "user" | "kernel" | undefined, args: readonly Ast[],
   if (val.k === "error") return ERROR;
   const at =
     val.k === "scalar"
-      ? { v: val.v, space: val.type.k === "ptr" ? val.type.space : ("unknown" as const) }
+      ? { v: val.v, space: val.type.k === "ptr" ? val.type.space : memoryOf(fn) }
       : addressIn(fn, address);
   if (at === undefined) return ERROR;
   const space = said ?? (at.space === "unknown" ? undefined : at.space);
@@ -304,13 +305,19 @@ function functionArg(fn: Fn, args: readonly Ast[], node: Ast): Val {
       expected: `an index from 0 to ${names.length - 1} known at compile time`,
       found: describe(index),
     });
-  return register(fn, off, handle.attach.how === "uprobe" || handle.attach.how === "usdt");
+  return register(fn, off);
 }
 
-/** A register: an address of user memory in a uprobe, of unknown memory elsewhere. Compared and computed as a number. */
-function register(fn: Fn, off: number, user: boolean): Val {
+/** A register: signed or unsigned as it is used. */
+function register(fn: Fn, off: number): Val {
   const v = fn.b.load(fn.ctx, { size: 8, off, invariant: true });
-  return { k: "scalar", type: { k: "ptr", to: undefined, space: user ? "user" : "unknown", trust: "probe" }, v };
+  return { k: "scalar", type: { k: "int", bits: 64, sign: new Sign() }, v };
+}
+
+/** Whose memory a plain number is an address of: a probe in user space sees the user's. */
+function memoryOf(fn: Fn): PointerSpace {
+  const { how } = fn.program.handle.attach;
+  return how === "uprobe" || how === "usdt" ? "user" : "unknown";
 }
 
 function functionReturn(fn: Fn, node: Ast): Val {
@@ -331,5 +338,5 @@ function functionReturn(fn: Fn, node: Ast): Val {
   }
   const row = PT_REGS[fn.module.arch];
   const regs: Readonly<Record<string, number>> = row.regs;
-  return register(fn, regs[row.ret] ?? 0, attach.how === "uprobe");
+  return register(fn, regs[row.ret] ?? 0);
 }

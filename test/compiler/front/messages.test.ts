@@ -547,6 +547,11 @@ const CASES: readonly (readonly [body: string, expected: string, program?: strin
   ["return E.pid;", "BPF3004 1:10 «pid» the schema E has no field 'pid'"],
   ["return E.sizee;", "BPF3004 1:10 «sizee» the schema E has no field 'sizee'; did you mean 'size'?"],
   ["return XDP.PAS;", "BPF3004 1:12 «PAS» the object XDP has no field 'PAS'; did you mean 'PASS'?"],
+  [
+    'return bpf.kernelStr(ctx.filename) === "x" ? 1 : 0;',
+    "BPF6003 1:22 «ctx.filename» this is an address in user memory, read as kernel memory\n  help: `bpf.str(p)` reads it where it is",
+    'tracepoint("syscalls:sys_enter_openat", (ctx, bpf) =>',
+  ],
 ];
 
 for (const [body, expected, program] of CASES) {
