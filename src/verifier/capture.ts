@@ -68,6 +68,8 @@ export interface ProgLoad {
   readonly lineInfoRecSize: number;
   readonly lineInfo: Uint8Array;
   readonly ksyms: readonly LoadKsym[];
+  /** nr_cpu_ids of the machine: the verifier bounds bpf_get_smp_processor_id by it. Default 128. */
+  readonly possibleCpus?: number | undefined;
 }
 
 /** The program that a freplace or a tracing program attaches to. */

@@ -60,11 +60,12 @@ function checkIds(oldId: number, curId: number, m: IdMap): boolean {
   return true;
 }
 
-/** Ids of scalars: none stands for a fresh one. */
+/** Ids of scalars: an old scalar without one is linked to nothing; a current one without one stands for a fresh id. */
 function checkScalarIds(oldId: number, curId: number, m: IdMap): boolean {
-  const o = oldId !== 0 ? oldId : ++m.tmpGen;
+  if (oldId === 0) return true;
   const c = curId !== 0 ? curId : ++m.tmpGen;
-  return checkIds(o, c, m);
+  if (!checkIds(oldId, c, m)) return false;
+  return (oldId & BPF_ADD_CONST) === 0 || checkIds(oldId & ~BPF_ADD_CONST, c & ~BPF_ADD_CONST, m);
 }
 
 /** Type, offset and type-specific fields: what comes before var_off in bpf_reg_state. */
@@ -123,9 +124,9 @@ function regSafe(env: Env, o: RegState, c: RegState, m: IdMap, exact: number): b
     case SCALAR_VALUE:
       if (env.exploreAluLimits) return sameHead(o, c) && sameNumber(o, c) && checkScalarIds(o.id, c.id, m);
       if (!o.precise && exact === NOT_EXACT) return true;
-      if ((o.id & BPF_ADD_CONST) !== (c.id & BPF_ADD_CONST)) return false;
+      if (o.id !== 0 && ((o.id ^ c.id) & BPF_ADD_CONST) !== 0) return false;
       if ((o.id & BPF_ADD_CONST) !== 0 && o.off !== c.off) return false;
-      return rangeWithin(o, c) && tnumIn(o, c) && checkScalarIds(o.id, c.id, m);
+      return checkScalarIds(o.id, c.id, m) && rangeWithin(o, c) && tnumIn(o, c);
     case PTR_TO_MAP_KEY:
     case PTR_TO_MAP_VALUE:
     case PTR_TO_MEM:

@@ -14,7 +14,8 @@ import {
 } from "../asm/opcode.ts";
 import { CONST_PTR_TO_MAP, DST_OP, EFAULT, EINVAL, PTR_TO_BTF_ID, PTR_TO_CTX, PTR_TO_FUNC, PTR_TO_MAP_VALUE, PTR_TO_MEM, SCALAR_VALUE, SRC_OP, baseType } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
-import { clearCallerSavedRegs } from "./frames.ts";
+import { pushStack } from "./explore-state.ts";
+import { clearCallerSavedRegs, prepareFuncExit } from "./frames.ts";
 import { checkPtrOffReg } from "./mem.ts";
 import { checkResourceLeak } from "./refs.ts";
 import { checkRegArg } from "./reg-arg.ts";
@@ -107,4 +108,11 @@ export function checkLdAbs(env: Env, i: number): void {
   checkPtrOffReg(env, ctx, 6, false);
   clearCallerSavedRegs(env, env.regs);
   markRegUnknown(env.regs[0]!, env.bpfCapable);
+  if (st.curframe === 0) return;
+  // A load outside the packet leaves the function with r0 = 0: in a subprogram that is a path of its own.
+  env.scratchReg(0);
+  pushStack(env, i + 1, i, false);
+  markRegKnownZero(env.regs[0]!);
+  prepareFuncExit(env);
+  env.insnIdx--;
 }

@@ -21,7 +21,8 @@ import {
   STACK_ZERO,
   baseType,
 } from "./constants.ts";
-import { checkPtrToBtfAccess, hasConvertCtxAccess } from "./ctx/index.ts";
+import { BPF_PROG_TYPE } from "../uapi/prog-types.ts";
+import { checkPtrToBtfAccess } from "./ctx/index.ts";
 import { type Env, reject } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
 import { tnumText } from "./log-num.ts";
@@ -109,6 +110,21 @@ export function checkStackRangeInitialized(
   }
 }
 
+// Contexts that are plain memory or args: nothing converts accesses to them.
+const NO_CONVERT: ReadonlySet<number> = new Set([
+  BPF_PROG_TYPE.SYSCALL,
+  BPF_PROG_TYPE.KPROBE,
+  BPF_PROG_TYPE.TRACEPOINT,
+  BPF_PROG_TYPE.RAW_TRACEPOINT,
+  BPF_PROG_TYPE.RAW_TRACEPOINT_WRITABLE,
+  BPF_PROG_TYPE.TRACING,
+  BPF_PROG_TYPE.LSM,
+  BPF_PROG_TYPE.STRUCT_OPS,
+  BPF_PROG_TYPE.NETFILTER,
+  BPF_PROG_TYPE.LIRC_MODE2,
+]);
+const hasConvertCtxAccess = (progType: number): boolean => !NO_CONVERT.has(progType);
+
 /** check_helper_mem_access: `size` bytes at register `regno`, read or written by a helper. */
 export function checkHelperMemAccess(env: Env, regno: number, size: number, access: number, zeroSizeAllowed: boolean, meta: HelperMemMeta | null): void {
   const r = env.regs[regno]!;
@@ -142,7 +158,7 @@ export function checkHelperMemAccess(env: Env, regno: number, size: number, acce
       checkPtrToBtfAccess(env, regno, r.off, size, BPF_READ, -1);
       return;
     case PTR_TO_CTX:
-      if (!hasConvertCtxAccess(env)) {
+      if (!hasConvertCtxAccess(env.progType)) {
         if (size === 0) {
           if (zeroSizeAllowed) return;
           throw new VerifierReject(EACCES);

@@ -1,4 +1,5 @@
 /** Loads and stores through pointers (check_mem_access): which memory, how far, and what the loaded register becomes. */
+import { BPF_PROG_TYPE } from "../uapi/prog-types.ts";
 import { checkMapKptrAccess } from "./calls/index.ts";
 import {
   BPF_MAX_VAR_OFF,
@@ -31,15 +32,8 @@ import {
   SCALAR_VALUE,
   baseType,
 } from "./constants.ts";
-import {
-  checkCtxAccess,
-  checkFlowKeysAccess,
-  checkPtrToBtfAccess,
-  checkPtrToMapAccess,
-  checkSockAccess,
-  checkTpBufferAccess,
-  mayAccessDirectPktData,
-} from "./ctx/index.ts";
+import { checkCtxAccess, checkFlowKeysAccess, checkSockAccess } from "./ctx-layout.ts";
+import { checkPtrToBtfAccess, checkPtrToMapAccess } from "./ctx/index.ts";
 import { type Env, reject } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
 import { tnumText, udec64 } from "./log-num.ts";
@@ -149,15 +143,37 @@ export function checkPacketAccess(env: Env, regno: number, off: number, size: nu
   env.maxPktOffset = Math.max(env.maxPktOffset, off + u64(r.umaxLo, r.umaxHi) + size - 1);
 }
 
-/** check_buffer_access */
-export function checkBufferAccess(env: Env, r: RegState, regno: number, off: number, size: number): void {
-  const what = r.type & MEM_RDONLY ? "rdonly" : "rdwr";
+function checkBuffer(env: Env, r: RegState, regno: number, off: number, size: number, what: string): void {
   if (off < 0) reject(env, EACCES, `R${regno} invalid ${what} buffer access: off=${off}, size=${size}\n`);
   if ((r.maskLo | r.maskHi | r.valLo | r.valHi) !== 0) {
     reject(env, EACCES, `R${regno} invalid variable buffer offset: off=${off}, var_off=${varOffText(r)}\n`);
   }
+}
+
+/** check_buffer_access */
+export function checkBufferAccess(env: Env, r: RegState, regno: number, off: number, size: number): void {
+  checkBuffer(env, r, regno, off, size, r.type & MEM_RDONLY ? "rdonly" : "rdwr");
   if (r.type & MEM_RDONLY) env.maxRdonlyAccess = Math.max(env.maxRdonlyAccess, off + size);
   else env.maxRdwrAccess = Math.max(env.maxRdwrAccess, off + size);
+}
+
+// Program types with direct access to packet data.
+const P = BPF_PROG_TYPE;
+const PKT_READ_ONLY: ReadonlySet<number> = new Set([P.LWT_IN, P.LWT_OUT, P.LWT_SEG6LOCAL, P.SK_REUSEPORT, P.FLOW_DISSECTOR, P.CGROUP_SKB]);
+const PKT_READ_WRITE: ReadonlySet<number> = new Set([P.SCHED_CLS, P.SCHED_ACT, P.XDP, P.LWT_XMIT, P.SK_SKB, P.SK_MSG]);
+
+/** may_access_direct_pkt_data; `pktAccess`: for a helper, whether its prototype allows packet pointers; null: an insn's own access. */
+export function mayAccessDirectPktData(env: Env, pktAccess: boolean | null, access: number): boolean {
+  const t = env.progType;
+  if (PKT_READ_ONLY.has(t) && access === BPF_WRITE) return false;
+  if (PKT_READ_ONLY.has(t) || PKT_READ_WRITE.has(t)) {
+    if (pktAccess !== null) return pktAccess;
+    env.seenDirectWrite = true;
+    return true;
+  }
+  if (t !== P.CGROUP_SOCKOPT) return false;
+  if (access === BPF_WRITE) env.seenDirectWrite = true;
+  return true;
 }
 
 const POINTER_DESC: Readonly<Record<number, string>> = {
@@ -238,11 +254,11 @@ function leakCheck(env: Env, access: number, valueRegno: number, where: string):
   }
 }
 
-function accessCtx(env: Env, insnIdx: number, regno: number, off: number, size: number, access: number, valueRegno: number): void {
+function accessCtx(env: Env, insnIdx: number, regno: number, off: number, size: number, access: number, valueRegno: number, isLdsx: boolean): void {
   const r = env.regs[regno]!;
   leakCheck(env, access, valueRegno, "ctx");
   checkPtrOffReg(env, r, regno, false);
-  const info = checkCtxAccess(env, insnIdx, regno, off, size, access, valueRegno);
+  const info = checkCtxAccess(env, insnIdx, off, size, access, isLdsx);
   if (access !== BPF_READ || valueRegno < 0) return;
   const dst = env.regs[valueRegno]!;
   if (info.regType === SCALAR_VALUE) {
@@ -315,13 +331,13 @@ export function checkMemAccess(
     unknown();
   } else if (t === PTR_TO_CTX) {
     try {
-      accessCtx(env, insnIdx, regno, off, size, access, valueRegno);
+      accessCtx(env, insnIdx, regno, off, size, access, valueRegno, isLdsx);
     } catch (e) {
       if (e instanceof VerifierReject) printLineInfo(env, insnIdx, "; ");
       throw e;
     }
   } else if (t === PTR_TO_PACKET || t === PTR_TO_PACKET_META) {
-    if (access === BPF_WRITE && !mayAccessDirectPktData(env, access)) reject(env, EACCES, "cannot write into packet\n");
+    if (access === BPF_WRITE && !mayAccessDirectPktData(env, null, access)) reject(env, EACCES, "cannot write into packet\n");
     leakCheck(env, access, valueRegno, "packet");
     checkPacketAccess(env, regno, off, size, false);
     unknown();
@@ -331,10 +347,11 @@ export function checkMemAccess(
     unknown();
   } else if (isSkPointer(t)) {
     if (access === BPF_WRITE) reject(env, EACCES, `R${regno} cannot write into ${regTypeStr(t)}\n`);
-    checkSockAccess(env, insnIdx, regno, off, size, access);
+    checkSockAccess(env, insnIdx, regno, off, size);
     unknown();
   } else if (t === PTR_TO_TP_BUFFER) {
-    checkTpBufferAccess(env, regno, off, size);
+    checkBuffer(env, r, regno, off, size, "tracepoint");
+    env.maxTpAccess = Math.max(env.maxTpAccess, off + size);
     unknown();
   } else if (base === PTR_TO_BTF_ID && (t & PTR_MAYBE_NULL) === 0) {
     checkPtrToBtfAccess(env, regno, off, size, access, valueRegno);

@@ -270,7 +270,10 @@ function readFixed(env: Env, f: FuncState, off: number, size: number, dstRegno: 
           assignScalarIdBeforeMov(env, s.reg);
         }
         dst.copyFrom(s.reg);
-        if (fls64(r.umaxLo, r.umaxHi) > size * 8) dst.id = 0;
+        if (fls64(r.umaxLo, r.umaxHi) > size * 8) {
+          dst.id = 0;
+          dst.off = 0;
+        }
       } else {
         let spills = 0;
         let zeros = 0;

@@ -112,20 +112,16 @@ export interface Calls {
 
 // ---- ctx/ and btf/ implement (V2) ----------------------------------------------------------
 export interface CtxAndBtf {
-  /** check_ctx_access: rejects "invalid bpf_context access off=%d size=%d"; the caller sets the value register. */
-  checkCtxAccess(env: Env, insnIdx: number, regno: number, off: number, size: number, access: number, valueRegno: number): CtxAccess;
+  // Contexts of fixed layout, socket pointers, flow keys, tp buffers and packet rights are the core's: ctx-layout.ts, mem.ts.
+  /**
+   * Contexts that BTF describes (is_valid_access of TRACING, LSM, STRUCT_OPS, NETFILTER programs): what a load gives, or null when the
+   * access is invalid (the core then logs "invalid bpf_context access"); further text is logged here.
+   */
+  btfCtxAccess(env: Env, off: number, size: number, access: number): CtxAccess | null;
   /** check_ptr_to_btf_access: checks and sets value_regno's register for reads. */
   checkPtrToBtfAccess(env: Env, regno: number, off: number, size: number, access: number, valueRegno: number): void;
   /** check_ptr_to_map_access for CONST_PTR_TO_MAP. */
   checkPtrToMapAccess(env: Env, regno: number, off: number, size: number, access: number, valueRegno: number): void;
-  /** check_sock_access: PTR_TO_SOCKET, SOCK_COMMON, TCP_SOCK, XDP_SOCK. */
-  checkSockAccess(env: Env, insnIdx: number, regno: number, off: number, size: number, access: number): void;
-  checkFlowKeysAccess(env: Env, off: number, size: number): void;
-  checkTpBufferAccess(env: Env, regno: number, off: number, size: number): void;
-  /** env->ops->convert_ctx_access is set: false for BPF_PROG_TYPE_SYSCALL. */
-  hasConvertCtxAccess(env: Env): boolean;
-  /** may_access_direct_pkt_data(env, null, access). */
-  mayAccessDirectPktData(env: Env, access: number): boolean;
   /** mark_btf_ld_reg */
   markBtfLdReg(env: Env, regno: number, regType: number, btf: Btf, btfId: number, flag: number): void;
   /** Sets map.record from its value type's BTF (btf_parse_fields with the types the map type may have), recursively for `inner`. */

@@ -29,3 +29,6 @@ export function hasConvertCtxAccess(_env: Env): boolean {
 export function mayAccessDirectPktData(_env: Env, _access: number): boolean {
   return false;
 }
+export function btfCtxAccess(_env: Env, _off: number, _size: number, _access: number): CtxAccess | null {
+  return null;
+}
