@@ -101,6 +101,8 @@ function mergeTails(f: LFunc): void {
       let best: LBlock | undefined;
       let length = 0;
       for (let j = 0; j < k; j++) {
+        // A block that already gave its tail away goes on to that tail, no longer to where the group goes.
+        if (!sameWayOut(list[j]!, b)) continue;
         const n = commonTail(list[j]!, b);
         if (n > length) {
           best = list[j]!;
@@ -129,6 +131,10 @@ function mergeTails(f: LFunc): void {
       }
     }
   }
+}
+function sameWayOut(a: LBlock, b: LBlock): boolean {
+  if (a.term === undefined || b.term === undefined) return a.term === b.term && a.succs[0] === b.succs[0];
+  return sameInst(a.term, b.term);
 }
 function commonTail(a: LBlock, b: LBlock): number {
   let n = 0;
