@@ -76,23 +76,38 @@ function hold(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
   // A callback has no way out of the program: what it reserves it submits or discards itself.
   if (b.func.kind !== "entry") return reserve(fn, map, type);
   const slot = b.func.slot(8, 8, "reserved");
+  // A flag of its own: verifiers before 6.2 forget, at a second null check, that the pointer is not null.
+  const held = b.func.slot(8, 8, "held");
   const discard = (): void => {
-    const held = b.load(b.slotAddr(slot), { size: 8, space: "mem" });
     const yes = b.block("discard");
     const end = b.block("kept");
-    b.br("ne", held, 0, yes, end);
+    b.br("ne", b.load(b.slotAddr(held), { size: 8 }), 0, yes, end);
     b.at(yes);
-    b.helper(BPF_FUNC.ringbuf_discard, [held, 0], { clobbers: "mem", type: "void" });
+    const pointer = b.load(b.slotAddr(slot), { size: 8, space: "mem" });
+    b.helper(BPF_FUNC.ringbuf_discard, [pointer, 0], { clobbers: "mem", type: "void" });
     b.jmp(end);
     b.at(end);
   };
-  fn.atStart(() => b.store(b.slotAddr(slot), b.nullPtr(), { size: 8 }));
+  fn.atStart(() => {
+    b.store(b.slotAddr(slot), b.nullPtr(), { size: 8 });
+    b.store(b.slotAddr(held), 0, { size: 8 });
+  });
   // In a loop, what the last iteration left is given back first.
-  if (fn.jumps.length > 0) discard();
+  if (fn.jumps.length > 0) {
+    discard();
+    b.store(b.slotAddr(held), 0, { size: 8 });
+  }
   const place = reserve(fn, map, type);
   b.store(b.slotAddr(slot), place.base, { size: 8 });
+  const got = b.block("reserved");
+  const end = b.block("maybe");
+  b.br("ne", place.base, 0, got, end);
+  b.at(got);
+  b.store(b.slotAddr(held), 1, { size: 8 });
+  b.jmp(end);
+  b.at(end);
   fn.cleanups.push(discard);
-  fn.reservations.push({ map: map.name, base: place.base, slot });
+  fn.reservations.push({ map: map.name, base: place.base, slot: held });
   return place;
 }
 
@@ -101,7 +116,7 @@ function release(fn: Fn, map: MapUse, place: PlaceVal): void {
   const { b } = fn;
   const known = fn.reservations.filter((r) => r.base === place.base);
   for (const r of known.length > 0 ? known : fn.reservations.filter((x) => x.map === map.name)) {
-    b.store(b.slotAddr(r.slot), b.nullPtr(), { size: 8 });
+    b.store(b.slotAddr(r.slot), 0, { size: 8 });
   }
 }
 

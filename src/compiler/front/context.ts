@@ -74,7 +74,7 @@ export class Fn {
   /** What the program does before it ends, wherever it ends: discards what was reserved and not submitted. */
   readonly cleanups: (() => void)[] = [];
   readonly #prologue: (() => void)[] = [];
-  /** Room in ring buffers that is still the program's: the slot holds its address, or null. */
+  /** Room in ring buffers that may still be the program's: the slot says whether it is. */
   readonly reservations: { readonly map: string; readonly base: Inst; readonly slot: Slot }[] = [];
   /** The last statement left the block: nothing after it runs. */
   ended = false;

@@ -1,4 +1,5 @@
 /** Whole programs on the running kernel: what a user would see in maps, globals and samples. */
+import type { TestRunOptions } from "../../../src/syscall/index.ts";
 import { assert, suite } from "../../harness.ts";
 import { requires } from "../../kernel.ts";
 import { loaded, runningBtf } from "../compile-text.ts";
@@ -10,12 +11,12 @@ const needs = { root: true, capability: ["CAP_BPF", "CAP_NET_ADMIN"], kernel: "5
 function run(
   text: string,
   check: (c: ReturnType<typeof loaded>, result: number) => void,
-  data = new Uint8Array(64),
+  input: TestRunOptions = { data: new Uint8Array(64) },
 ): void {
   requires(needs);
   const c = loaded(text, { btf: runningBtf() });
   try {
-    check(c, c.prog("p").testRun({ data }).returnValue);
+    check(c, c.prog("p").testRun(input).returnValue);
   } finally {
     c.close();
   }
@@ -92,11 +93,11 @@ export const p = xdp(() => {
 
 test("strings: comm, literals, compare, startsWith, struct copies", () => {
   run(
-    `import { char, global, hash, struct, u32, xdp } from "bpfkit";
+    `import { char, global, hash, rawTracepoint, struct, u32 } from "bpfkit";
 const E = struct({ id: u32, name: char(16), kind: char(8) });
 export const m = hash(u32, E);
 export const bits = global(u32, 0);
-export const p = xdp((_ctx, bpf) => {
+export const p = rawTracepoint("sys_enter", (_ctx, bpf) => {
   const comm = bpf.comm();
   m.set(1, { id: 7, name: comm, kind: "abc" });
   const e = m.get(1);
@@ -122,6 +123,7 @@ export const p = xdp((_ctx, bpf) => {
       assert.equal(c.map("m").get(2), { id: 8, name, kind: "abc" });
       assert.equal(c.map("m").get(3), { id: 7, name, kind: "abc" });
     },
+    { ctx: new Uint8Array(16) },
   );
 });
 
@@ -244,7 +246,7 @@ export const p = xdp((ctx) => {
       assert.is(result, 2);
       assert.equal(c.variable("out").value, [0x1234, 17, 0x1234, 1]);
     },
-    packet,
+    { data: packet },
   );
 });
 
@@ -641,5 +643,18 @@ export const p = xdp(() => {
       assert.is(result, 2);
       assert.equal(c.variable("out").value, [11n, 11n, 0n]);
     },
+  );
+});
+
+test("the same statement many times runs as often as it is written", () => {
+  run(
+    `import { global, range, s8, u32, xdp } from "bpfkit";
+export const n = global(s8, 14);
+export const c = global(u32, 1);
+export const p = xdp(() => {
+  if (c.value < 5) { for (const i of range(5)) n.value--; } else { n.value--; }
+  return 2;
+});`,
+    (c) => assert.is(c.variable<number>("n").value, 9),
   );
 });
