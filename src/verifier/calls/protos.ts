@@ -1,0 +1,87 @@
+/** Prototypes of helpers as the verifier asks for them: numbers instead of the tables' names (bpf_func_proto). */
+import { helperAllowed, helperById, helperProto } from "../../uapi/helper-access.ts";
+import type { ArgType, HelperRow, RetType, TypeFlag } from "../../uapi/helper-types.ts";
+import * as c from "../constants.ts";
+import type { Env } from "../env.ts";
+import * as a from "./arg-types.ts";
+import { factsOf } from "./facts.ts";
+
+export interface HelperFn {
+  readonly row: HelperRow;
+  /** ARG_* with flags, of r1 to r5; ARG_DONTCARE beyond the last. */
+  readonly args: readonly number[];
+  readonly argSizes: readonly number[];
+  /** Kernel struct of an ARG_PTR_TO_BTF_ID, or undefined when the map or kptr decides. */
+  readonly argStructs: readonly (string | undefined)[];
+  readonly numArgs: number;
+  readonly retType: number;
+  readonly retStruct: string | undefined;
+  readonly gpl: boolean;
+  readonly pktAccess: boolean;
+  readonly mightSleep: boolean;
+}
+
+const FLAGS: Readonly<Record<TypeFlag, number>> = {
+  PTR_MAYBE_NULL: c.PTR_MAYBE_NULL,
+  MEM_RDONLY: c.MEM_RDONLY,
+  MEM_RINGBUF: c.MEM_RINGBUF,
+  MEM_UNINIT: c.MEM_UNINIT,
+  MEM_WRITE: c.MEM_WRITE,
+  MEM_FIXED_SIZE: c.MEM_FIXED_SIZE,
+  MEM_ALIGNED: c.MEM_ALIGNED,
+  OBJ_RELEASE: c.OBJ_RELEASE,
+  PTR_TRUSTED: c.PTR_TRUSTED,
+  DYNPTR_TYPE_LOCAL: c.DYNPTR_TYPE_LOCAL,
+  DYNPTR_TYPE_RINGBUF: c.DYNPTR_TYPE_RINGBUF,
+};
+
+const flagBits = (flags: readonly TypeFlag[] | undefined): number => (flags ?? []).reduce((bits, f) => bits | FLAGS[f], 0);
+
+const ARGS: Readonly<Record<ArgType, number>> = a;
+const RETS: Readonly<Record<RetType, number>> = a;
+
+function compile(env: Env, row: HelperRow): HelperFn | null {
+  const facts = factsOf(env);
+  if (!helperAllowed(row, facts.progTypeName, facts.attachTypeName)) return null;
+  const proto = helperProto(row, facts.progTypeName, facts.attachTypeName);
+  const args = [0, 0, 0, 0, 0];
+  const sizes = [0, 0, 0, 0, 0];
+  const structs: (string | undefined)[] = [];
+  proto.args.slice(0, 5).forEach((arg, i) => {
+    args[i] = ARGS[arg.type] | flagBits(arg.flags);
+    sizes[i] = arg.size ?? 0;
+    structs[i] = arg.btf;
+  });
+  return {
+    row,
+    args,
+    argSizes: sizes,
+    argStructs: structs,
+    numArgs: proto.args.length,
+    retType: RETS[proto.ret.type] | flagBits(proto.ret.flags),
+    retStruct: proto.ret.btf,
+    gpl: proto.gpl,
+    pktAccess: proto.pktAccess,
+    mightSleep: row.mightSleep === true,
+  };
+}
+
+/** get_helper_proto: null when this program may not call helper `id`; undefined when there is no such id. */
+export function helperFn(env: Env, id: number): HelperFn | null | undefined {
+  const row = id > 0 ? helperById(id) : undefined;
+  if (row === undefined) return id === 0 ? null : undefined;
+  const { protos } = factsOf(env);
+  let fn = protos[id];
+  if (fn === undefined) {
+    fn = compile(env, row);
+    protos[id] = fn;
+  }
+  return fn;
+}
+
+/** func_id_name */
+export function funcIdName(id: number): string {
+  if (id === 0) return "bpf_unspec";
+  const row = id > 0 ? helperById(id) : undefined;
+  return row === undefined ? "unknown" : `bpf_${row.name}`;
+}
