@@ -60,7 +60,7 @@ function walk(env: Env, root: number, privSupported: boolean): void {
       if (sub.isAsyncCb) {
         if (sub.hasTailCall) verifierBug(env, "subprog has tail_call and async cb");
         if (!isPseudoCall(env, i)) continue;
-        if (sub.isExceptionCb) reject(env, EINVAL, `insn ${i} cannot call exception cb directly\n`);
+        if (sub.isExceptionCb) reject(env, EINVAL, `insn ${i} cannot call exception cb directly`);
       }
       retInsn[frame] = i + 1;
       retProg[frame] = idx;
