@@ -14,7 +14,6 @@ import {
   modeOf,
 } from "../asm/opcode.ts";
 import type { Btf } from "../btf/btf.ts";
-import type { Btf } from "../btf/btf.ts";
 import { parseMapRecord } from "./btf/index.ts";
 import { checkPseudoBtfId } from "./calls/index.ts";
 import type { LoadMap } from "./capture.ts";
