@@ -175,9 +175,9 @@ function comm(fn: Fn): StringVal {
     k: "string",
     what: "the name of the current task",
     length: 16,
-    pads: true,
+    // Linux 6.0 to 6.2 and their long-term releases leave old bytes behind the NUL, so what was there before counts.
     write: (dst, n) =>
-      fn.b.helper(BPF_FUNC.get_current_comm, [dst, n], { clobbers: "none", mem: [{ arg: 0, mode: "out", size: n }] }),
+      fn.b.helper(BPF_FUNC.get_current_comm, [dst, n], { clobbers: "none", mem: [{ arg: 0, mode: "inout", size: n }] }),
   };
 }
 

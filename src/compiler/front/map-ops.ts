@@ -88,9 +88,12 @@ export function addTo(fn: Fn, map: MapUse, key: PlaceVal, delta: Inst): void {
   b.store(b.slotAddr(slot), first, { size: 8 });
   b.br("ne", first, 0, found, missing);
   b.at(missing);
-  const zero = fn.temp(fromSchema(handle.value!) as PlaceVal["type"], "zero");
-  b.store(zero.base, 0, { size: size as 1 | 2 | 4 | 8 });
-  updatePlace(fn, map, key, zero, BPF_NOEXIST);
+  // The entry begins with the first delta; only when another CPU was faster is there something to add to.
+  const start = fn.temp(fromSchema(handle.value!), "start");
+  b.store(start.base, delta, { size: size as 1 | 2 | 4 | 8 });
+  const lost = b.block("lost");
+  b.br("eq", updatePlace(fn, map, key, start, BPF_NOEXIST), 0, end, lost);
+  b.at(lost);
   const again = lookupPlace(fn, map, key);
   b.store(b.slotAddr(slot), again, { size: 8 });
   b.br("ne", again, 0, found, end);

@@ -197,7 +197,7 @@ function signed(v: Inst): Val {
 function keyed(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined {
   const { handle } = map;
   const fixed = FIXED.has(handle.type);
-  const counts = handle.value?.kind === "int" || handle.value?.kind === "enum";
+  const counts = (handle.value?.kind === "int" && !handle.value.bigEndian) || handle.value?.kind === "enum";
   switch (method) {
     case "get":
       return make(1, 0, (args) => lookup(fn, map, args[0]!, false));

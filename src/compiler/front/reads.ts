@@ -38,7 +38,6 @@ export function stringAt(
     k: "string",
     what: `text in ${space} memory`,
     length,
-    pads: false,
     ...(limit === undefined ? {} : { limit }),
     write: (dst, n) =>
       fn.b.helper(id, [dst, n, address()], { clobbers: "none", mem: [{ arg: 0, mode: "inout", size: n }] }),

@@ -17,7 +17,7 @@ export function textPlace(fn: Fn, v: Val, node: Ast): PlaceVal | undefined {
   if (s.k === "string") {
     const dest = fn.temp({ k: "char", length: s.length }, "text");
     // What is compared or used as a key must not hold old bytes behind the NUL.
-    if (!s.pads) fn.b.memset(dest.base, 0, s.length, alignOfLength(s.length));
+    fn.b.memset(dest.base, 0, s.length, alignOfLength(s.length));
     s.write(dest.base, s.length);
     return dest;
   }
@@ -56,7 +56,7 @@ export function storeText(fn: Fn, dest: PlaceVal & { type: CharType }, v: Val, n
     guarded(fn, dest, (base) => {
       const at = dest.off === 0 ? base : fn.b.add(base, dest.off);
       const n = Math.min(length, s.limit ?? length);
-      if (clean && (!s.pads || n < length)) clear(fn, dest, base, length);
+      if (clean) clear(fn, dest, base, length);
       s.write(at, n);
     });
   } else if (s.k === "place" && s.type.k === "char") {

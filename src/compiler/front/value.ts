@@ -96,8 +96,6 @@ export interface StringVal {
   readonly write: (dst: Inst, length: number) => Inst | undefined;
   /** At most this many bytes, whatever the place has room for. */
   readonly limit?: number;
-  /** The helper fills all of `length` (nothing old shows behind the NUL). */
-  readonly pads: boolean;
 }
 
 /** `{ a, b }` or `[a, b]` that has no place of its own. */
