@@ -7,40 +7,59 @@ import { type RegState, setKnownNumber } from "../reg-state.ts";
 import { stepHi, stepLo, tnumIntersectRange, tnumIntersectRange32, tnumStep } from "./tnum.ts";
 import { S32_MAX, S32_MIN, s64lt, u64lt } from "./words.ts";
 
+/** Set by every function here that tightens something: a deduction that tightens nothing need not be repeated. */
+let changed = false;
+
 function raiseU32Min(r: RegState, x: number): void {
-  if (x >>> 0 > r.u32Min >>> 0) r.u32Min = x;
+  if (x >>> 0 > r.u32Min >>> 0) {
+    r.u32Min = x;
+    changed = true;
+  }
 }
 function lowerU32Max(r: RegState, x: number): void {
-  if (x >>> 0 < r.u32Max >>> 0) r.u32Max = x;
+  if (x >>> 0 < r.u32Max >>> 0) {
+    r.u32Max = x;
+    changed = true;
+  }
 }
 function raiseS32Min(r: RegState, x: number): void {
-  if (x > r.s32Min) r.s32Min = x;
+  if (x > r.s32Min) {
+    r.s32Min = x;
+    changed = true;
+  }
 }
 function lowerS32Max(r: RegState, x: number): void {
-  if (x < r.s32Max) r.s32Max = x;
+  if (x < r.s32Max) {
+    r.s32Max = x;
+    changed = true;
+  }
 }
 function raiseUmin(r: RegState, lo: number, hi: number): void {
   if (u64lt(r.uminLo, r.uminHi, lo, hi)) {
     r.uminLo = lo;
     r.uminHi = hi;
+    changed = true;
   }
 }
 function lowerUmax(r: RegState, lo: number, hi: number): void {
   if (u64lt(lo, hi, r.umaxLo, r.umaxHi)) {
     r.umaxLo = lo;
     r.umaxHi = hi;
+    changed = true;
   }
 }
 function raiseSmin(r: RegState, lo: number, hi: number): void {
   if (s64lt(r.sminLo, r.sminHi, lo, hi)) {
     r.sminLo = lo;
     r.sminHi = hi;
+    changed = true;
   }
 }
 function lowerSmax(r: RegState, lo: number, hi: number): void {
   if (s64lt(lo, hi, r.smaxLo, r.smaxHi)) {
     r.smaxLo = lo;
     r.smaxHi = hi;
+    changed = true;
   }
 }
 
@@ -130,9 +149,11 @@ function deduce32(r: RegState): void {
   } else if (r.u32Max >>> 0 < r.s32Min >>> 0) {
     // Unsigned, the signed range is [0, s32Max] and [s32Min, max]; only the first is possible.
     r.s32Min = r.u32Min;
+    changed = true;
     lowerU32Max(r, r.s32Max);
   } else if (r.s32Max >>> 0 < r.u32Min >>> 0) {
     r.s32Max = r.u32Max;
+    changed = true;
     raiseU32Min(r, r.s32Min);
   }
 }
@@ -150,43 +171,58 @@ function deduce64(r: RegState): void {
     // As in deduce32.
     r.sminLo = r.uminLo;
     r.sminHi = r.uminHi;
+    changed = true;
     lowerUmax(r, r.smaxLo, r.smaxHi);
   } else if (u64lt(r.smaxLo, r.smaxHi, r.uminLo, r.uminHi)) {
     r.smaxLo = r.umaxLo;
     r.smaxHi = r.umaxHi;
+    changed = true;
     raiseUmin(r, r.sminLo, r.sminHi);
   }
 }
 
 /** __reg_deduce_mixed_bounds: low words of the 64-bit bounds from the 32-bit range. */
 function deduceMixed(r: RegState): void {
-  if (r.u32Min >>> 0 > r.uminLo >>> 0) r.uminLo = r.u32Min;
-  if (r.u32Max >>> 0 < r.umaxLo >>> 0) r.umaxLo = r.u32Max;
-  if (r.u32Min >>> 0 > r.sminLo >>> 0) r.sminLo = r.u32Min;
-  if (r.u32Max >>> 0 < r.smaxLo >>> 0) r.smaxLo = r.u32Max;
+  raiseUmin(r, r.u32Min, r.uminHi);
+  lowerUmax(r, r.u32Max, r.umaxHi);
+  raiseSmin(r, r.u32Min, r.sminHi);
+  lowerSmax(r, r.u32Max, r.smaxHi);
   // After a sign-extending load: within s32, and the low word is not negative.
   if (r.s32Min >= 0 && (r.sminHi > -1 || (r.sminHi === -1 && r.sminLo < 0)) && (r.smaxHi < 0 || (r.smaxHi === 0 && r.smaxLo >= 0))) {
-    r.sminLo = r.uminLo = r.s32Min;
+    const min = r.s32Min;
+    const max = r.s32Max;
+    const maxHi = max >> 31;
+    changed ||=
+      ((r.sminLo ^ min) | r.sminHi | (r.uminLo ^ min) | r.uminHi | (r.smaxLo ^ max) | (r.smaxHi ^ maxHi) | (r.umaxLo ^ max) | (r.umaxHi ^ maxHi)) !== 0;
+    r.sminLo = r.uminLo = min;
     r.sminHi = r.uminHi = 0;
-    r.smaxLo = r.umaxLo = r.s32Max;
-    r.smaxHi = r.umaxHi = r.s32Max >> 31;
-    tnumIntersectRange(r, r.sminLo, r.sminHi, r.smaxLo, r.smaxHi);
+    r.smaxLo = r.umaxLo = max;
+    r.smaxHi = r.umaxHi = maxHi;
+    tnumIntersectRange(r, min, 0, max, maxHi);
   }
 }
 
-function deduce(r: RegState): void {
-  deduce32(r);
-  deduce64(r);
-  deduceMixed(r);
+/** A constant whose ranges all say so: nothing to learn. */
+function isExact(r: RegState): boolean {
+  const lo = r.valLo;
+  return isKnown(r) && ((r.sminLo ^ lo) | (r.sminHi ^ r.valHi) | (r.smaxLo ^ lo) | (r.smaxHi ^ r.valHi) | (r.s32Min ^ lo) | (r.s32Max ^ lo) | (r.u32Min ^ lo) | (r.u32Max ^ lo)) === 0;
 }
 
 /** reg_bounds_sync: brings tnum and ranges of `r` to what they imply for each other. */
 export function regBoundsSync(r: RegState): void {
+  if (isExact(r)) return;
   updateRegBounds(r);
-  deduce(r);
-  deduce(r);
-  deduce(r);
+  const { valLo, valHi, maskLo, maskHi } = r;
+  let rounds = 0;
+  // The kernel always goes round three times; one that changes nothing is the last.
+  do {
+    changed = false;
+    deduce32(r);
+    deduce64(r);
+    deduceMixed(r);
+    rounds++;
+  } while (changed && rounds < 3);
   tnumIntersectRange(r, r.uminLo, r.uminHi, r.umaxLo, r.umaxHi);
   tnumIntersectRange32(r, r.u32Min, r.u32Max);
-  updateRegBounds(r);
+  if (changed || rounds > 1 || ((valLo ^ r.valLo) | (valHi ^ r.valHi) | (maskLo ^ r.maskLo) | (maskHi ^ r.maskHi)) !== 0) updateRegBounds(r);
 }
