@@ -27,13 +27,12 @@ import { markChainPrecision } from "./precision.ts";
 import { ALU_STRING, adjustPtrMinMaxVals } from "./ptr-alu.ts";
 import { checkRegArg, isPointerValue } from "./reg-arg.ts";
 import { RegState, markRegKnown, markRegKnownS32, markRegUnknown } from "./reg-state.ts";
+import { adjustScalarMinMaxVals, regBoundsSanity } from "./scalar/check.ts";
 import {
-  adjustScalarMinMaxVals,
   clearScalarId,
   coerceRegToSizeSx,
   coerceSubregToSizeSx,
   linkByConst,
-  regBoundsSanity,
   regBoundsSync,
   zextSubreg,
 } from "./scalar/index.ts";

@@ -58,7 +58,8 @@ import { sanitizeSpeculativePath } from "./ptr-alu.ts";
 import { changeRegs, releaseReferenceNomark } from "./refs.ts";
 import { checkRegArg, isPointerValue } from "./reg-arg.ts";
 import { type RegState, markRegKnownS32 } from "./reg-state.ts";
-import { flipOpcode, isBranchTaken, regSetMinMax, syncLinkedReg } from "./scalar/index.ts";
+import { regSetMinMax } from "./scalar/check.ts";
+import { flipOpcode, isBranchTaken, syncLinkedReg } from "./scalar/index.ts";
 import { frameInsnIdx } from "./scc.ts";
 import { type LinkedReg, type VerifierState, isSpilledSlot } from "./state.ts";
 

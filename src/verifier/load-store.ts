@@ -41,7 +41,7 @@ import { type Env, reject } from "./env.ts";
 import { regTypeStr } from "./log-state.ts";
 import { checkMemAccess } from "./mem.ts";
 import { checkRegArg, isPointerValue } from "./reg-arg.ts";
-import { regBoundsSanity } from "./scalar/index.ts";
+import { regBoundsSanity } from "./scalar/check.ts";
 
 /** Types that code generation treats differently: an insn may not see them mixed with others. */
 function mismatchMatters(type: number): boolean {

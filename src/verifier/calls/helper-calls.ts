@@ -16,7 +16,8 @@ import { u64 } from "../num.ts";
 import { markChainPrecision } from "../precision.ts";
 import { acquireReference, changeRegs, checkResourceLeak, clearAllPktPointers, markRegInvalid, releaseReference, releaseReferenceNomark } from "../refs.ts";
 import { type RegState, markRegKnownZero, markRegUnknown } from "../reg-state.ts";
-import { regBoundsSanity, regBoundsSync } from "../scalar/index.ts";
+import { regBoundsSanity } from "../scalar/check.ts";
+import { regBoundsSync } from "../scalar/index.ts";
 import * as a from "./arg-types.ts";
 import * as cb from "./callbacks.ts";
 import { checkSnprintfCall } from "./const-str.ts";
@@ -345,7 +346,7 @@ function refineReturn(env: Env, meta: CallMeta, fn: HelperFn): void {
     r0.s32Min = 0;
     regBoundsSync(r0);
   }
-  if (env.testRegInvariants) regBoundsSanity(env, r0, "retval");
+  regBoundsSanity(env, r0, "retval");
 }
 
 /** check_get_func_ip */

@@ -1,7 +1,25 @@
 /** Arithmetic on two scalars: which operations are followed, and in which order their parts are computed. */
-import { BPF_ADD, BPF_AND, BPF_ARSH, BPF_LSH, BPF_MUL, BPF_NEG, BPF_OR, BPF_RSH, BPF_SUB, BPF_XOR } from "../../asm/opcode.ts";
+import {
+  BPF_ADD,
+  BPF_AND,
+  BPF_ARSH,
+  BPF_LSH,
+  BPF_MUL,
+  BPF_NEG,
+  BPF_OR,
+  BPF_RSH,
+  BPF_SUB,
+  BPF_XOR,
+} from "../../asm/opcode.ts";
 import { RegState, markRegKnown, setUnbounded } from "../reg-state.ts";
-import { scalar32MinMaxAdd, scalar32MinMaxMul, scalar32MinMaxSub, scalarMinMaxAdd, scalarMinMaxMul, scalarMinMaxSub } from "./arith.ts";
+import {
+  scalar32MinMaxAdd,
+  scalar32MinMaxMul,
+  scalar32MinMaxSub,
+  scalarMinMaxAdd,
+  scalarMinMaxMul,
+  scalarMinMaxSub,
+} from "./arith.ts";
 import {
   scalar32Arsh,
   scalar32Lsh,
@@ -28,7 +46,9 @@ function shiftDistance(src: RegState, is32: boolean): number {
   const width = is32 ? 32 : 64;
   if (src.maskLo !== 0 || src.umaxHi !== 0 || src.umaxLo >>> 0 >= width) return -1;
   if (is32) return src.s32Min === src.s32Max && src.u32Min === src.u32Max ? n : -1;
-  const isRange = ((src.uminLo ^ src.umaxLo) | (src.uminHi ^ src.umaxHi) | (src.sminLo ^ src.smaxLo) | (src.sminHi ^ src.smaxHi)) !== 0;
+  const isRange =
+    ((src.uminLo ^ src.umaxLo) | (src.uminHi ^ src.umaxHi) | (src.sminLo ^ src.smaxLo) | (src.sminHi ^ src.smaxHi)) !==
+    0;
   return src.maskHi !== 0 || isRange ? -1 : n;
 }
 

@@ -137,7 +137,8 @@ export function scalarMinMaxSub(dst: RegState, src: RegState): void {
 /** scalar32_min_max_mul: 32-bit products are below 2^64, so doubles tell exactly whether one overflows, and imul what it is. */
 export function scalar32MinMaxMul(dst: RegState, src: RegState): void {
   const { s32Min: a, s32Max: b, u32Min, u32Max } = dst;
-  if ((u32Max >>> 0) * (src.u32Max >>> 0) > 0xffff_ffff || (u32Min >>> 0) * (src.u32Min >>> 0) > 0xffff_ffff) unboundUnsigned32(dst);
+  if ((u32Max >>> 0) * (src.u32Max >>> 0) > 0xffff_ffff || (u32Min >>> 0) * (src.u32Min >>> 0) > 0xffff_ffff)
+    unboundUnsigned32(dst);
   else {
     dst.u32Min = Math.imul(u32Min, src.u32Min);
     dst.u32Max = Math.imul(u32Max, src.u32Max);

@@ -35,7 +35,8 @@ function signedFromUnsigned64(r: RegState): void {
 
 /** The source is a constant and so is the result, which `dst`'s tnum already holds. */
 const bothConst32 = (dst: RegState, src: RegState): boolean => (dst.maskLo | src.maskLo) === 0;
-const bothConst64 = (dst: RegState, src: RegState): boolean => (dst.maskLo | dst.maskHi | src.maskLo | src.maskHi) === 0;
+const bothConst64 = (dst: RegState, src: RegState): boolean =>
+  (dst.maskLo | dst.maskHi | src.maskLo | src.maskHi) === 0;
 
 export function scalar32MinMaxAnd(dst: RegState, src: RegState): void {
   if (bothConst32(dst, src)) {

@@ -1,5 +1,18 @@
 /** Conditional jumps on two scalars: which way they go (is_scalar_branch_taken) and what either way teaches (regs_refine_cond_op). */
-import { BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLE, BPF_JLT, BPF_JNE, BPF_JSET, BPF_JSGE, BPF_JSGT, BPF_JSLE, BPF_JSLT, BPF_X } from "../../asm/opcode.ts";
+import {
+  BPF_JEQ,
+  BPF_JGE,
+  BPF_JGT,
+  BPF_JLE,
+  BPF_JLT,
+  BPF_JNE,
+  BPF_JSET,
+  BPF_JSGE,
+  BPF_JSGT,
+  BPF_JSLE,
+  BPF_JSLT,
+  BPF_X,
+} from "../../asm/opcode.ts";
 import { SCALAR_VALUE } from "../constants.ts";
 import { type RegState, setUnbounded } from "../reg-state.ts";
 import { regBoundsSync } from "./sync.ts";
@@ -337,7 +350,14 @@ export function regsRefine(r1: RegState, r2: RegState, op: number, is32: boolean
 }
 
 /** The refining part of reg_set_min_max: both paths of `if r1 op r2`, all four registers synced. */
-export function refinePaths(true1: RegState, true2: RegState, false1: RegState, false2: RegState, op: number, is32: boolean): void {
+export function refinePaths(
+  true1: RegState,
+  true2: RegState,
+  false1: RegState,
+  false2: RegState,
+  op: number,
+  is32: boolean,
+): void {
   regsRefine(false1, false2, revOpcode(op), is32);
   regBoundsSync(false1);
   regBoundsSync(false2);

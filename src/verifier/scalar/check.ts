@@ -1,5 +1,16 @@
 /** Scalars in a verification run: what adjust_scalar_min_max_vals, reg_set_min_max and reg_bounds_sanity_check do beyond computing. */
-import { BPF_ADD, BPF_ALU64, BPF_AND, BPF_END, BPF_OR, BPF_SUB, BPF_TO_LE, classOf, codeOf, sourceOf } from "../../asm/opcode.ts";
+import {
+  BPF_ADD,
+  BPF_ALU64,
+  BPF_AND,
+  BPF_END,
+  BPF_OR,
+  BPF_SUB,
+  BPF_TO_LE,
+  classOf,
+  codeOf,
+  sourceOf,
+} from "../../asm/opcode.ts";
 import { EACCES, EFAULT, SCALAR_VALUE } from "../constants.ts";
 import { type Env, reject } from "../env.ts";
 import { pushStack } from "../explore-state.ts";
@@ -55,7 +66,11 @@ export function adjustScalarMinMaxVals(env: Env, insnIdx: number, dst: RegState,
   }
   if ((code === BPF_ADD || code === BPF_SUB) && !sanitizeValAlu(env, insnIdx)) {
     const op = code === BPF_ADD ? "add" : "sub";
-    reject(env, EACCES, `R${env.dst[insnIdx]!} tried to ${op} from different maps, paths or scalars, pointer arithmetic with it prohibited for !root\n`);
+    reject(
+      env,
+      EACCES,
+      `R${env.dst[insnIdx]!} tried to ${op} from different maps, paths or scalars, pointer arithmetic with it prohibited for !root\n`,
+    );
   }
   if ((code === BPF_AND || code === BPF_OR) && (src.maskLo | src.maskHi) === 0) maybeForkScalars(env, insnIdx, dst);
   if (!scalarAlu(code, classOf(insn) !== BPF_ALU64, dst, src)) markRegUnknown(dst, env.bpfCapable);
@@ -65,7 +80,15 @@ export function adjustScalarMinMaxVals(env: Env, insnIdx: number, dst: RegState,
  * reg_set_min_max: refines the registers of both paths of `if r1 op r2`. Nothing is
  * learnt unless both are scalars.
  */
-export function regSetMinMax(env: Env, true1: RegState, true2: RegState, false1: RegState, false2: RegState, op: number, is32: boolean): void {
+export function regSetMinMax(
+  env: Env,
+  true1: RegState,
+  true2: RegState,
+  false1: RegState,
+  false2: RegState,
+  op: number,
+  is32: boolean,
+): void {
   if (false1.type !== SCALAR_VALUE || false2.type !== SCALAR_VALUE) return;
   refinePaths(true1, true2, false1, false2, op, is32);
   regBoundsSanity(env, true1, "true_reg1");

@@ -59,7 +59,8 @@ export function coerceRegToSize(r: RegState, bytes: number): void {
 }
 
 /** The low 1, 2 or 4 bytes of x, sign-extended to 32 bits. */
-const signExtend = (x: number, bytes: number): number => (bytes === 4 ? x : (x << (32 - bytes * 8)) >> (32 - bytes * 8));
+const signExtend = (x: number, bytes: number): number =>
+  bytes === 4 ? x : (x << (32 - bytes * 8)) >> (32 - bytes * 8);
 
 /** coerce_reg_to_size_sx: sign-extends the low 1, 2 or 4 bytes to 64 bits. */
 export function coerceRegToSizeSx(r: RegState, bytes: number): void {

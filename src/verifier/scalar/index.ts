@@ -1,9 +1,8 @@
-/** Scalars: tracked numbers, ranges, and what arithmetic and branches do to them. */
+/** Scalars: tracked numbers, ranges, and what arithmetic and branches do to them. Pure; what also touches the environment is in check.ts. */
 export { scalarAlu } from "./alu.ts";
 export { scalar32MinMaxAdd, scalar32MinMaxSub, scalarMinMaxAdd, scalarMinMaxSub } from "./arith.ts";
 export { markReg32Known } from "./bits.ts";
 export { flipOpcode, isBranchTaken, refinePaths, regsRefine, revOpcode } from "./branch.ts";
-export { adjustScalarMinMaxVals, regBoundsSanity, regSetMinMax } from "./check.ts";
 export { coerceRegToSize, coerceRegToSizeSx, coerceSubregToSizeSx, zextSubreg } from "./extend.ts";
 export { clearScalarId, linkByConst, syncLinkedReg } from "./linked.ts";
 export { boundsViolation, violationText } from "./invariants.ts";

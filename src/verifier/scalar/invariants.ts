@@ -18,10 +18,19 @@ export function boundsViolation(r: RegState): string | null {
   if (r.maskHi === 0) {
     const hi = r.valHi;
     const off =
-      (r.uminLo ^ lo) | (r.uminHi ^ hi) | (r.umaxLo ^ lo) | (r.umaxHi ^ hi) | (r.sminLo ^ lo) | (r.sminHi ^ hi) | (r.smaxLo ^ lo) | (r.smaxHi ^ hi);
+      (r.uminLo ^ lo) |
+      (r.uminHi ^ hi) |
+      (r.umaxLo ^ lo) |
+      (r.umaxHi ^ hi) |
+      (r.sminLo ^ lo) |
+      (r.sminHi ^ hi) |
+      (r.smaxLo ^ lo) |
+      (r.smaxHi ^ hi);
     if (off !== 0) return "const tnum out of sync with range bounds";
   }
-  return ((r.u32Min ^ lo) | (r.u32Max ^ lo) | (r.s32Min ^ lo) | (r.s32Max ^ lo)) === 0 ? null : "const subreg tnum out of sync with range bounds";
+  return ((r.u32Min ^ lo) | (r.u32Max ^ lo) | (r.s32Min ^ lo) | (r.s32Max ^ lo)) === 0
+    ? null
+    : "const subreg tnum out of sync with range bounds";
 }
 
 /** What the kernel logs about a broken invariant, with the final newline. */

@@ -21,7 +21,14 @@ export function clearScalarId(r: RegState): void {
  * with the constant noted, or drops it. A second constant is not accumulated. `fits32`: before the operation,
  * dst was at most U32_MAX (a 32-bit sum says nothing of the others' high words otherwise).
  */
-export function linkByConst(dst: RegState, lo: number, hi: number, isSub: boolean, is32: boolean, fits32: boolean): void {
+export function linkByConst(
+  dst: RegState,
+  lo: number,
+  hi: number,
+  isSub: boolean,
+  is32: boolean,
+  fits32: boolean,
+): void {
   const fits = is32 ? fits32 : hi === lo >> 31;
   if (!fits || (isSub && lo === S32_MIN) || (dst.id & BPF_ADD_CONST) !== 0) {
     clearScalarId(dst);

@@ -82,7 +82,8 @@ function updateReg64Bounds(r: RegState): void {
 }
 
 const isKnown = (r: RegState): boolean =>
-  (r.maskLo | r.maskHi | (r.uminLo ^ r.valLo) | (r.uminHi ^ r.valHi) | (r.umaxLo ^ r.valLo) | (r.umaxHi ^ r.valHi)) === 0;
+  (r.maskLo | r.maskHi | (r.uminLo ^ r.valLo) | (r.uminHi ^ r.valHi) | (r.umaxLo ^ r.valLo) | (r.umaxHi ^ r.valHi)) ===
+  0;
 
 /** Only one member of the tnum may lie in the unsigned range (7.0, and the stable kernels before it). */
 function findSingleMember(r: RegState): void {
@@ -188,12 +189,24 @@ function deduceMixed(r: RegState): void {
   raiseSmin(r, r.u32Min, r.sminHi);
   lowerSmax(r, r.u32Max, r.smaxHi);
   // After a sign-extending load: within s32, and the low word is not negative.
-  if (r.s32Min >= 0 && (r.sminHi > -1 || (r.sminHi === -1 && r.sminLo < 0)) && (r.smaxHi < 0 || (r.smaxHi === 0 && r.smaxLo >= 0))) {
+  if (
+    r.s32Min >= 0 &&
+    (r.sminHi > -1 || (r.sminHi === -1 && r.sminLo < 0)) &&
+    (r.smaxHi < 0 || (r.smaxHi === 0 && r.smaxLo >= 0))
+  ) {
     const min = r.s32Min;
     const max = r.s32Max;
     const maxHi = max >> 31;
     changed ||=
-      ((r.sminLo ^ min) | r.sminHi | (r.uminLo ^ min) | r.uminHi | (r.smaxLo ^ max) | (r.smaxHi ^ maxHi) | (r.umaxLo ^ max) | (r.umaxHi ^ maxHi)) !== 0;
+      ((r.sminLo ^ min) |
+        r.sminHi |
+        (r.uminLo ^ min) |
+        r.uminHi |
+        (r.smaxLo ^ max) |
+        (r.smaxHi ^ maxHi) |
+        (r.umaxLo ^ max) |
+        (r.umaxHi ^ maxHi)) !==
+      0;
     r.sminLo = r.uminLo = min;
     r.sminHi = r.uminHi = 0;
     r.smaxLo = r.umaxLo = max;
@@ -205,7 +218,18 @@ function deduceMixed(r: RegState): void {
 /** A constant whose ranges all say so: nothing to learn. */
 function isExact(r: RegState): boolean {
   const lo = r.valLo;
-  return isKnown(r) && ((r.sminLo ^ lo) | (r.sminHi ^ r.valHi) | (r.smaxLo ^ lo) | (r.smaxHi ^ r.valHi) | (r.s32Min ^ lo) | (r.s32Max ^ lo) | (r.u32Min ^ lo) | (r.u32Max ^ lo)) === 0;
+  return (
+    isKnown(r) &&
+    ((r.sminLo ^ lo) |
+      (r.sminHi ^ r.valHi) |
+      (r.smaxLo ^ lo) |
+      (r.smaxHi ^ r.valHi) |
+      (r.s32Min ^ lo) |
+      (r.s32Max ^ lo) |
+      (r.u32Min ^ lo) |
+      (r.u32Max ^ lo)) ===
+      0
+  );
 }
 
 /** reg_bounds_sync: brings tnum and ranges of `r` to what they imply for each other. */
@@ -224,5 +248,10 @@ export function regBoundsSync(r: RegState): void {
   } while (changed && rounds < 3);
   tnumIntersectRange(r, r.uminLo, r.uminHi, r.umaxLo, r.umaxHi);
   tnumIntersectRange32(r, r.u32Min, r.u32Max);
-  if (changed || rounds > 1 || ((valLo ^ r.valLo) | (valHi ^ r.valHi) | (maskLo ^ r.maskLo) | (maskHi ^ r.maskHi)) !== 0) updateRegBounds(r);
+  if (
+    changed ||
+    rounds > 1 ||
+    ((valLo ^ r.valLo) | (valHi ^ r.valHi) | (maskLo ^ r.maskLo) | (maskHi ^ r.maskHi)) !== 0
+  )
+    updateRegBounds(r);
 }

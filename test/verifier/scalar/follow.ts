@@ -3,7 +3,21 @@
  * instructions are done with our scalars, and every register the log prints is compared.
  */
 import type { Insn } from "../../../src/asm/index.ts";
-import { BPF_ALU64, BPF_AND, BPF_END, BPF_JMP, BPF_JMP32, BPF_LD, BPF_MOV, BPF_NEG, BPF_OR, BPF_X, classOf, codeOf, sourceOf } from "../../../src/asm/opcode.ts";
+import {
+  BPF_ALU64,
+  BPF_AND,
+  BPF_END,
+  BPF_JMP,
+  BPF_JMP32,
+  BPF_LD,
+  BPF_MOV,
+  BPF_NEG,
+  BPF_OR,
+  BPF_X,
+  classOf,
+  codeOf,
+  sourceOf,
+} from "../../../src/asm/opcode.ts";
 import { SCALAR_VALUE } from "../../../src/verifier/constants.ts";
 import { regText } from "../../../src/verifier/log-state.ts";
 import { RegState, markRegKnown, markRegUnknown, setUnbounded } from "../../../src/verifier/reg-state.ts";
@@ -72,14 +86,17 @@ export function follow(insns: readonly Insn[], log: string): Mismatch | null {
     const m = /^(\d+): \([0-9a-f]{2}\) [^;]*(?:; (.*))?$/.exec(line);
     if (m === null) continue;
     const i = Number(m[1]);
-    if (expected >= 0 && i !== expected) return { insn: expected, what: "next insn", kernel: String(i), ours: String(expected) };
+    if (expected >= 0 && i !== expected)
+      return { insn: expected, what: "next insn", kernel: String(i), ours: String(expected) };
     expected = step(run, i, state);
     if (m[2] !== undefined) {
       const bad = compare(state, m[2], i);
       if (bad !== null) return bad;
     }
   }
-  return pending.length > 0 && /^processed/m.test(log) ? { insn: -1, what: "pending path", kernel: "none", ours: String(pending[0]!.target) } : null;
+  return pending.length > 0 && /^processed/m.test(log)
+    ? { insn: -1, what: "pending path", kernel: "none", ours: String(pending[0]!.target) }
+    : null;
 }
 
 function compare(state: State, printed: string, insn: number): Mismatch | null {

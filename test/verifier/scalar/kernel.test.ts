@@ -50,7 +50,10 @@ const progLoad = (insns: readonly Insn[]): ProgLoad => ({
 const ENOSPC = 28;
 const BUDGET = 2000;
 
-for (const [what, back] of [["branches, links and spills", 0], ["loops", 3]] as const) {
+for (const [what, back] of [
+  ["branches, links and spills", 0],
+  ["loops", 3],
+] as const) {
   test(`the whole level-2 log of random programs with ${what} is the kernel's`, () => {
     requires({ root: true, kernel: "6.18" });
     fc.assert(

@@ -14,7 +14,21 @@ export const u64 = (x: bigint): bigint => BigInt.asUintN(64, x);
 export const u32 = (x: bigint): bigint => BigInt.asUintN(32, x);
 export const join = (l: number, h: number): bigint => (BigInt(h >>> 0) << 32n) | BigInt(l >>> 0);
 
-const edge = fc.constantFrom(0n, 1n, -1n, 2n, -2n, 1n << 31n, (1n << 31n) - 1n, -(1n << 31n), M32, 1n << 32n, (1n << 63n) - 1n, -(1n << 63n), 1n << 63n);
+const edge = fc.constantFrom(
+  0n,
+  1n,
+  -1n,
+  2n,
+  -2n,
+  1n << 31n,
+  (1n << 31n) - 1n,
+  -(1n << 31n),
+  M32,
+  1n << 32n,
+  (1n << 63n) - 1n,
+  -(1n << 63n),
+  1n << 63n,
+);
 /** A 64-bit number (unsigned form), often near where a range wraps. */
 export const number64: fc.Arbitrary<bigint> = fc
   .oneof(
@@ -76,7 +90,10 @@ const parts = fc.tuple(
 );
 
 /** Some domains know the members' exact hull, others nothing. */
-export const unsynced: fc.Arbitrary<Sample> = parts.map(([members, unknown, drop]) => ({ members, reg: build(members, unknown, drop) }));
+export const unsynced: fc.Arbitrary<Sample> = parts.map(([members, unknown, drop]) => ({
+  members,
+  reg: build(members, unknown, drop),
+}));
 
 export const sample: fc.Arbitrary<Sample> = unsynced.map(({ members, reg }) => {
   regBoundsSync(reg);

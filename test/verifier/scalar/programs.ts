@@ -32,17 +32,77 @@ import {
 const KTIME = 5;
 const reg = fc.integer({ min: 6, max: 9 });
 export const imm32 = fc.oneof(
-  { weight: 4, arbitrary: fc.constantFrom(0, 1, -1, 2, 3, 7, 8, 10, 255, 256, 0x7fff_ffff, -0x8000_0000, -0x7fff_ffff, -2, -8, 0xffff, 4096, 0x1000_0000) },
+  {
+    weight: 4,
+    arbitrary: fc.constantFrom(
+      0,
+      1,
+      -1,
+      2,
+      3,
+      7,
+      8,
+      10,
+      255,
+      256,
+      0x7fff_ffff,
+      -0x8000_0000,
+      -0x7fff_ffff,
+      -2,
+      -8,
+      0xffff,
+      4096,
+      0x1000_0000,
+    ),
+  },
   { weight: 2, arbitrary: fc.integer({ min: -100, max: 100 }) },
   { weight: 1, arbitrary: fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff }) },
 );
 export const imm64 = fc.oneof(
-  fc.constantFrom(0n, 1n, -1n, 1n << 63n, (1n << 63n) - 1n, 1n << 32n, 0xffff_ffffn, (1n << 31n) - 1n, 1n << 31n, -(1n << 31n), -(1n << 32n)),
+  fc.constantFrom(
+    0n,
+    1n,
+    -1n,
+    1n << 63n,
+    (1n << 63n) - 1n,
+    1n << 32n,
+    0xffff_ffffn,
+    (1n << 31n) - 1n,
+    1n << 31n,
+    -(1n << 31n),
+    -(1n << 32n),
+  ),
   fc.bigInt({ min: -(1n << 63n), max: (1n << 63n) - 1n }),
   fc.bigInt({ min: -1000n, max: 1000n }),
 );
-const aluOp = fc.constantFrom("add", "sub", "mul", "and", "or", "xor", "lsh", "rsh", "arsh", "div", "mod", "sdiv", "smod") as fc.Arbitrary<"add">;
-const cond = fc.constantFrom("jeq", "jne", "jgt", "jge", "jlt", "jle", "jsgt", "jsge", "jslt", "jsle", "jset") as fc.Arbitrary<"jeq">;
+const aluOp = fc.constantFrom(
+  "add",
+  "sub",
+  "mul",
+  "and",
+  "or",
+  "xor",
+  "lsh",
+  "rsh",
+  "arsh",
+  "div",
+  "mod",
+  "sdiv",
+  "smod",
+) as fc.Arbitrary<"add">;
+const cond = fc.constantFrom(
+  "jeq",
+  "jne",
+  "jgt",
+  "jge",
+  "jlt",
+  "jle",
+  "jsgt",
+  "jsge",
+  "jslt",
+  "jsle",
+  "jset",
+) as fc.Arbitrary<"jeq">;
 
 const isShift = (op: string): boolean => op === "lsh" || op === "rsh" || op === "arsh";
 const isDiv = (op: string): boolean => op.endsWith("div") || op.endsWith("mod");
@@ -57,10 +117,15 @@ type Item = { readonly insns: readonly Insn[] } | { readonly branch: (off: numbe
 
 const width = fc.constantFrom(64, 32);
 const items: fc.Arbitrary<Item> = fc.oneof(
-  { weight: 6, arbitrary: fc.tuple(aluOp, width, reg, imm32).map(([op, w, d, k]) => ({ insns: [aluImm(op, w, d, k)] })) },
+  {
+    weight: 6,
+    arbitrary: fc.tuple(aluOp, width, reg, imm32).map(([op, w, d, k]) => ({ insns: [aluImm(op, w, d, k)] })),
+  },
   {
     weight: 5,
-    arbitrary: fc.tuple(aluOp, width, reg, reg).map(([op, w, d, s]) => ({ insns: [w === 64 ? alu64Reg(op, d, s) : alu32Reg(op, d, s)] })),
+    arbitrary: fc
+      .tuple(aluOp, width, reg, reg)
+      .map(([op, w, d, s]) => ({ insns: [w === 64 ? alu64Reg(op, d, s) : alu32Reg(op, d, s)] })),
   },
   { weight: 1, arbitrary: fc.tuple(width, reg).map(([w, d]) => ({ insns: [w === 64 ? neg64(d) : neg32(d)] })) },
   {
@@ -69,8 +134,16 @@ const items: fc.Arbitrary<Item> = fc.oneof(
       insns: [w === 64 ? movsx64(d, d, f as 8) : f === 32 ? alu32Imm("add", d, 0) : movsx32(d, d, f as 8)],
     })),
   },
-  { weight: 1, arbitrary: fc.tuple(reg, fc.constantFrom(16, 32, 64)).map(([d, w]) => ({ insns: [bswap(d, w as 16)] })) },
-  { weight: 1, arbitrary: fc.tuple(reg, imm32, width).map(([d, k, w]) => ({ insns: [w === 64 ? mov64Imm(d, k) : mov32Imm(d, k)] })) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(reg, fc.constantFrom(16, 32, 64)).map(([d, w]) => ({ insns: [bswap(d, w as 16)] })),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(reg, imm32, width)
+      .map(([d, k, w]) => ({ insns: [w === 64 ? mov64Imm(d, k) : mov32Imm(d, k)] })),
+  },
   { weight: 1, arbitrary: fc.tuple(reg, imm64).map(([d, k]) => ({ insns: ldImm64(d, k) })) },
   {
     weight: 7,
@@ -130,14 +203,24 @@ const stackItems = (back: number): fc.Arbitrary<Item> => {
   const reach = fc.integer({ min: -back, max: 6 });
   return fc.oneof(
     { weight: 6, arbitrary: fc.tuple(aluOp, width, anyReg, imm32).map(([op, w, d, k]) => one(aluImm(op, w, d, k))) },
-    { weight: 4, arbitrary: fc.tuple(aluOp, width, anyReg, anyReg).map(([op, w, d, s]) => one(w === 64 ? alu64Reg(op, d, s) : alu32Reg(op, d, s))) },
-    { weight: 6, arbitrary: fc.tuple(width, anyReg, anyReg).map(([w, d, s]) => one(w === 64 ? mov64Reg(d, s) : mov32Reg(d, s))) },
+    {
+      weight: 4,
+      arbitrary: fc
+        .tuple(aluOp, width, anyReg, anyReg)
+        .map(([op, w, d, s]) => one(w === 64 ? alu64Reg(op, d, s) : alu32Reg(op, d, s))),
+    },
+    {
+      weight: 6,
+      arbitrary: fc.tuple(width, anyReg, anyReg).map(([w, d, s]) => one(w === 64 ? mov64Reg(d, s) : mov32Reg(d, s))),
+    },
     { weight: 1, arbitrary: fc.tuple(width, anyReg).map(([w, d]) => one(w === 64 ? neg64(d) : neg32(d))) },
     {
       weight: 2,
       arbitrary: fc
         .tuple(width, anyReg, anyReg, fc.constantFrom(8, 16, 32))
-        .map(([w, d, s, f]) => one(w === 64 ? movsx64(d, s, f as 8) : f === 32 ? mov32Reg(d, s) : movsx32(d, s, f as 8))),
+        .map(([w, d, s, f]) =>
+          one(w === 64 ? movsx64(d, s, f as 8) : f === 32 ? mov32Reg(d, s) : movsx32(d, s, f as 8)),
+        ),
     },
     {
       weight: 1,
@@ -145,11 +228,19 @@ const stackItems = (back: number): fc.Arbitrary<Item> => {
         .tuple(anyReg, fc.constantFrom(16, 32, 64), fc.constantFrom("bswap", "le", "be"))
         .map(([d, w, kind]) => one(kind === "bswap" ? bswap(d, w as 16) : endian(kind as "le", d, w as 16))),
     },
-    { weight: 1, arbitrary: fc.tuple(anyReg, imm32, width).map(([d, k, w]) => one(w === 64 ? mov64Imm(d, k) : mov32Imm(d, k))) },
+    {
+      weight: 1,
+      arbitrary: fc.tuple(anyReg, imm32, width).map(([d, k, w]) => one(w === 64 ? mov64Imm(d, k) : mov32Imm(d, k))),
+    },
     { weight: 1, arbitrary: fc.tuple(anyReg, imm64).map(([d, k]) => one(...ldImm64(d, k))) },
     { weight: 4, arbitrary: fc.tuple(anyReg, slot).map(([s, { size, off }]) => one(stxMem(size, 10, s, off))) },
     { weight: 4, arbitrary: fc.tuple(anyReg, slot).map(([d, { size, off }]) => one(ldxMem(size, d, 10, off))) },
-    { weight: 1, arbitrary: fc.tuple(anyReg, slot).map(([d, { size, off }]) => one(size === "dw" ? ldxMem(size, d, 10, off) : ldxMemsx(size, d, 10, off))) },
+    {
+      weight: 1,
+      arbitrary: fc
+        .tuple(anyReg, slot)
+        .map(([d, { size, off }]) => one(size === "dw" ? ldxMem(size, d, 10, off) : ldxMemsx(size, d, 10, off))),
+    },
     { weight: 1, arbitrary: fc.tuple(imm32, slot).map(([k, { size, off }]) => one(stMem(size, 10, off, k))) },
     {
       weight: 7,

@@ -27,14 +27,42 @@ import { BPF_ADD_CONST32, BPF_ADD_CONST64 } from "../../../src/verifier/constant
 import { RegState, markRegKnown, markRegUnknown } from "../../../src/verifier/reg-state.ts";
 import { scalarAlu, scalarByteSwap } from "../../../src/verifier/scalar/alu.ts";
 import { flipOpcode, isBranchTaken, refinePaths, revOpcode } from "../../../src/verifier/scalar/branch.ts";
-import { coerceRegToSize, coerceRegToSizeSx, coerceSubregToSizeSx, zextSubreg } from "../../../src/verifier/scalar/extend.ts";
+import {
+  coerceRegToSize,
+  coerceRegToSizeSx,
+  coerceSubregToSizeSx,
+  zextSubreg,
+} from "../../../src/verifier/scalar/extend.ts";
 import { boundsViolation, violationText } from "../../../src/verifier/scalar/invariants.ts";
 import { linkByConst, syncLinkedReg } from "../../../src/verifier/scalar/linked.ts";
 import { regBoundsSync } from "../../../src/verifier/scalar/sync.ts";
-import { stepHi, stepLo, tnumIn, tnumMulReg, tnumOverlap, tnumSetRange, tnumStep } from "../../../src/verifier/scalar/tnum.ts";
+import {
+  stepHi,
+  stepLo,
+  tnumIn,
+  tnumMulReg,
+  tnumOverlap,
+  tnumSetRange,
+  tnumStep,
+} from "../../../src/verifier/scalar/tnum.ts";
 import { rangeWithin } from "../../../src/verifier/scalar/within.ts";
 import { assert, suite } from "../../harness.ts";
-import { type Sample, M32, compute, constant, hi, holds, join, lo, missing, number64, s64, sample, u64, unsynced } from "./members.ts";
+import {
+  type Sample,
+  M32,
+  compute,
+  constant,
+  hi,
+  holds,
+  join,
+  lo,
+  missing,
+  number64,
+  s64,
+  sample,
+  u64,
+  unsynced,
+} from "./members.ts";
 
 const test = suite("verifier scalar");
 const numRuns = Number(process.env["FUZZ_RUNS"] ?? 1500);
@@ -69,7 +97,8 @@ const jumpName = fc.constantFrom(...Object.keys(JUMPS));
 
 function has(r: RegState, x: bigint, what: string): void {
   const domain = missing(r, x);
-  if (domain !== null) throw new Error(`${what}: ${String(s64(x))} is lost in ${domain}: ${violationText(r, "test", "state")}`);
+  if (domain !== null)
+    throw new Error(`${what}: ${String(s64(x))} is lost in ${domain}: ${violationText(r, "test", "state")}`);
 }
 const hasAll = (r: RegState, xs: readonly bigint[], what: string): void => xs.forEach((x) => has(r, x, what));
 
@@ -102,7 +131,8 @@ test("arithmetic keeps every result that can occur", () => {
       const b = shiftOf(op, b0, is32);
       const r = a.reg.clone();
       if (!scalarAlu(ALU[op]!, is32, r, b.reg)) throw new Error(`${op} is not followed`);
-      for (const x of a.members) for (const y of b.members) has(r, compute(op, is32, x, y)!, `${op}${is32 ? 32 : 64} ${x} ${y}`);
+      for (const x of a.members)
+        for (const y of b.members) has(r, compute(op, is32, x, y)!, `${op}${is32 ? 32 : 64} ${x} ${y}`);
       assert.is(boundsViolation(r), null);
     }),
     { numRuns: numRuns * 4 },
@@ -169,11 +199,16 @@ test("byte swaps keep every result and known bits", () => {
     return out;
   };
   fc.assert(
-    fc.property(sample, fc.constantFrom(16, 32, 64), fc.constantFrom("bswap", "be", "le"), ({ reg, members }, width, kind) => {
-      scalarByteSwap(reg, width, kind === "bswap", kind !== "be");
-      for (const x of members) has(reg, kind === "le" ? BigInt.asUintN(width, x) : swap(x, width / 8), kind + width);
-      if (members.length === 1 && kind !== "le") assert.is(boundsViolation(reg), null);
-    }),
+    fc.property(
+      sample,
+      fc.constantFrom(16, 32, 64),
+      fc.constantFrom("bswap", "be", "le"),
+      ({ reg, members }, width, kind) => {
+        scalarByteSwap(reg, width, kind === "bswap", kind !== "be");
+        for (const x of members) has(reg, kind === "le" ? BigInt.asUintN(width, x) : swap(x, width / 8), kind + width);
+        if (members.length === 1 && kind !== "le") assert.is(boundsViolation(reg), null);
+      },
+    ),
     { numRuns },
   );
   const r = constant(0x1234n);
@@ -186,7 +221,8 @@ test("a branch foretold goes that way for every pair", () => {
     fc.property(jumpName, fc.boolean(), sample, sample, (op, is32, a, b) => {
       const taken = isBranchTaken(a.reg, b.reg, JUMPS[op]!, is32);
       if (taken < 0) return;
-      for (const x of a.members) for (const y of b.members) assert.is(holds(op, is32, x, y), taken === 1, `${op} ${x} ${y}`);
+      for (const x of a.members)
+        for (const y of b.members) assert.is(holds(op, is32, x, y), taken === 1, `${op} ${x} ${y}`);
     }),
     { numRuns: numRuns * 4 },
   );
@@ -246,22 +282,27 @@ test("an opcode flipped or reversed twice is itself", () => {
 
 test("linked registers keep their distance", () => {
   fc.assert(
-    fc.property(sample, fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff }), fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff }), (k, c1, c2) => {
-      // base + c1 is what we know of; base + c2 is to be synced.
-      const known = k.reg;
-      known.id = 7;
-      known.type = 1;
-      linkByConst(known, c1, c1 >> 31, false, false, true);
-      const other = new RegState();
-      markRegUnknown(other, true);
-      other.id = 7;
-      linkByConst(other, c2, c2 >> 31, true, false, true);
-      if (other.id === 0) return assert.is(c2, -0x8000_0000);
-      assert.equal([other.id, other.off], [7 | BPF_ADD_CONST64, (0 - c2) | 0]);
-      syncLinkedReg(other, known);
-      for (const x of k.members) has(other, u64(x - BigInt(c1) - BigInt(c2)), "linked");
-      assert.equal([other.id, other.off], [7 | BPF_ADD_CONST64, (0 - c2) | 0]);
-    }),
+    fc.property(
+      sample,
+      fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff }),
+      fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff }),
+      (k, c1, c2) => {
+        // base + c1 is what we know of; base + c2 is to be synced.
+        const known = k.reg;
+        known.id = 7;
+        known.type = 1;
+        linkByConst(known, c1, c1 >> 31, false, false, true);
+        const other = new RegState();
+        markRegUnknown(other, true);
+        other.id = 7;
+        linkByConst(other, c2, c2 >> 31, true, false, true);
+        if (other.id === 0) return assert.is(c2, -0x8000_0000);
+        assert.equal([other.id, other.off], [7 | BPF_ADD_CONST64, (0 - c2) | 0]);
+        syncLinkedReg(other, known);
+        for (const x of k.members) has(other, u64(x - BigInt(c1) - BigInt(c2)), "linked");
+        assert.equal([other.id, other.off], [7 | BPF_ADD_CONST64, (0 - c2) | 0]);
+      },
+    ),
     { numRuns },
   );
 });
@@ -340,7 +381,8 @@ test("the next member of a tracked number", () => {
             }
           }
           tnumStep(r, lo(z << shift), hi(z << shift));
-          if (join(stepLo, stepHi) !== want << shift) throw new Error(`step(${value}; ${mask}, ${z}) << ${shift}: ${join(stepLo, stepHi)}`);
+          if (join(stepLo, stepHi) !== want << shift)
+            throw new Error(`step(${value}; ${mask}, ${z}) << ${shift}: ${join(stepLo, stepHi)}`);
         }
       }
     }

@@ -43,7 +43,11 @@ test("add, subtract, compare", () => {
 });
 
 test("multiply, with overflow", () => {
-  const factor = fc.oneof(number64, fc.bigInt({ min: 0n, max: 1n << 33n }), fc.bigInt({ min: -(1n << 20n), max: 1n << 20n }).map(u64));
+  const factor = fc.oneof(
+    number64,
+    fc.bigInt({ min: 0n, max: 1n << 33n }),
+    fc.bigInt({ min: -(1n << 20n), max: 1n << 20n }).map(u64),
+  );
   fc.assert(
     fc.property(factor, factor, (a, b) => {
       const over = umul64(lo(a), hi(a), lo(b), hi(b));
