@@ -3,9 +3,8 @@ import { BPF_FUNC } from "../../uapi/helpers.ts";
 import { BPF_MAP_TYPE } from "../../uapi/map-types.ts";
 import { structId } from "../btf/types.ts";
 import * as c from "../constants.ts";
-import { mayAccessDirectPktData } from "../ctx/pkt-data.ts";
 import { type Env, reject, verifierBug } from "../env.ts";
-import { checkPtrAlignment } from "../mem.ts";
+import { checkPtrAlignment, mayAccessDirectPktData } from "../mem.ts";
 import { checkHelperMemAccess } from "../mem-helper.ts";
 import { s64 } from "../num.ts";
 import { markChain, markChainPrecision } from "../precision.ts";
@@ -85,7 +84,7 @@ export function checkFuncArg(env: Env, arg: number, meta: CallMeta, fn: HelperFn
     if (isPointerValue(env, r)) reject(env, c.EACCES, `R${regno} leaks addr into helper function\n`);
     return;
   }
-  if (isPkt(r.type) && !mayAccessDirectPktData(env, c.BPF_READ, meta)) reject(env, c.EACCES, "helper access to the packet is not allowed\n");
+  if (isPkt(r.type) && !mayAccessDirectPktData(env, meta.pktAccess, c.BPF_READ)) reject(env, c.EACCES, "helper access to the packet is not allowed\n");
   if (c.baseType(argType) === a.ARG_PTR_TO_MAP_VALUE) argType = resolveMapArgType(env, meta, argType);
   if (!(r.isNull() && c.typeMayBeNull(argType))) {
     const struct = fn.argStructs[arg];

@@ -1,1 +1,3 @@
-export * from "./pending.ts";
+export { checkPtrToBtfAccess, checkPtrToMapAccess } from "./btf-access.ts";
+export { btfCtxAccess } from "./btf-ctx.ts";
+export { markBtfLdReg } from "./ld-reg.ts";
