@@ -20,7 +20,8 @@ export function writeOutput(path: string, data: string | Uint8Array): void {
   try {
     writeFileSync(path, data);
   } catch (error) {
-    throw new BpfkitError("FILE", `${path}: ${reason(error)}`, { cause: error });
+    const absent = (error as NodeJS.ErrnoException).code === "ENOENT";
+    throw new BpfkitError("FILE", `${path}: ${absent ? "there is no such directory" : reason(error)}`, { cause: error });
   }
 }
 

@@ -19,15 +19,20 @@ export function requirePrivilege(command: string): void {
   if (process.platform !== "linux") {
     throw new NotSupportedError("linux", `loading BPF programs needs Linux, this is ${process.platform}.\n${WITHOUT}`);
   }
-  const effective = effectiveCapabilities();
-  if (effective === undefined || ((effective >> CAP_SYS_ADMIN) & 1n) === 1n) return;
-  const missing = CAPABILITIES.filter((c) => ((effective >> c.bit) & 1n) === 0n);
+  const missing = missingCapabilities();
   if (missing.length === 0) return;
   throw new BpfkitError(
     "NOT_PERMITTED",
     `this process lacks ${missing.map((c) => `${c.name} (to ${c.what})`).join(" and ")}.\n` +
       `Run it with sudo:  sudo npx bpfkit ${command}\n\n${WITHOUT}`,
   );
+}
+
+/** Those that tracing needs and this process lacks; empty also where that cannot be found out. */
+export function missingCapabilities(): readonly { readonly name: string; readonly what: string }[] {
+  const effective = effectiveCapabilities();
+  if (effective === undefined || ((effective >> CAP_SYS_ADMIN) & 1n) === 1n) return [];
+  return CAPABILITIES.filter((c) => ((effective >> c.bit) & 1n) === 0n);
 }
 
 function effectiveCapabilities(): bigint | undefined {

@@ -6,6 +6,7 @@ import { renderDiagnostics } from "../core/render.ts";
 import { helpText, UsageError } from "./args.ts";
 import { EXIT } from "./exit-codes.ts";
 import { toJson, useColor } from "./output.ts";
+import { missingCapabilities } from "./privilege.ts";
 
 export interface ReportOptions {
   readonly json: boolean;
@@ -40,17 +41,41 @@ export function reportError(error: unknown, options: ReportOptions): number {
     process.stderr.write(`error: ${error.message}\n`);
     return code;
   }
-  // An error that the user's own module threw, or a bug of ours: the stack is what helps.
-  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.stderr.write(code === EXIT.INTERNAL ? `bpfkit: internal error, please report it\n${stackOf(error)}\n` : `error: ${usersPart(error)}\n`);
   return code;
 }
 
 function exitCode(error: unknown): number {
   if (error instanceof UsageError) return EXIT.USAGE;
   if (error instanceof NotSupportedError) return EXIT.NOT_SUPPORTED;
-  if (error instanceof BpfkitError)
-    return error.code === "EPERM" || error.code === "NOT_PERMITTED" ? EXIT.NOT_PERMITTED : EXIT.FAILED;
-  return isSystemError(error) ? EXIT.FAILED : EXIT.INTERNAL;
+  if (error instanceof BpfkitError) {
+    if (error.code === "NOT_PERMITTED") return EXIT.NOT_PERMITTED;
+    // With every capability it is not a capability that lacks.
+    if ((error as { errnoName?: string }).errnoName === "EPERM") return missingCapabilities().length === 0 ? EXIT.NOT_SUPPORTED : EXIT.NOT_PERMITTED;
+    return EXIT.FAILED;
+  }
+  return isSystemError(error) || !isOurs(error) ? EXIT.FAILED : EXIT.INTERNAL;
+}
+
+const stackOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));
+const isFrame = (line: string): boolean => /^ {4}at /.test(line);
+const isNode = (line: string): boolean => /[( ]node:|<anonymous>/.test(line);
+const isBpfkit = (line: string): boolean => line.includes(import.meta.dirname);
+
+/** Was it thrown by this command's own code, not by the user's module? */
+function isOurs(error: unknown): boolean {
+  const first = stackOf(error)
+    .split("\n")
+    .find((line) => isFrame(line) && !isNode(line));
+  return first !== undefined && isBpfkit(first);
+}
+
+/** What a user's own module threw: the message, and the lines of the stack that are the user's. */
+function usersPart(error: unknown): string {
+  return stackOf(error)
+    .split("\n")
+    .filter((line) => !isFrame(line) || !(isNode(line) || isBpfkit(line)))
+    .join("\n");
 }
 
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {

@@ -7,6 +7,7 @@ import { mapCreateRaw, mapInfo, type MapCreateOptions } from "../syscall/bpf.ts"
 import { possibleCpus } from "../syscall/cpus.ts";
 import { check, syscallError } from "../syscall/errors.ts";
 import { Fd } from "../syscall/fd.ts";
+import type { Schema } from "../probe/schema-types.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { BPF_F } from "../uapi/flags.ts";
@@ -189,6 +190,20 @@ export function putVariable(data: Uint8Array, variable: VariableSpec, value: Var
     throw new ArgumentError(name, `expected an integer of ${size * 8} bits, got ${n}`);
   const raw = BigInt.asUintN(64, n);
   for (let i = 0; i < size; i++) target[LITTLE ? i : size - 1 - i] = Number((raw >> BigInt(8 * i)) & 0xffn);
+}
+
+/** A value given as text (`--set NAME=TEXT`), as `schema` wants it. Throws `ArgumentError`. */
+export function valueOfText(name: string, text: string, schema: Schema | undefined): VariableValue {
+  if (schema === undefined || schema.kind === "char" || schema.kind === "bytes") return text;
+  const member = schema.kind === "enum" ? schema.values.get(text) : undefined;
+  if (member !== undefined) return member;
+  if (text === "true" || text === "false") return text === "true";
+  const [, minus, digits] = /^(-?)(0x[0-9a-f]+|\d+)$/i.exec(text) ?? [];
+  if (digits === undefined) {
+    const expected = schema.kind === "enum" ? `one of ${[...schema.values.keys()].join(", ")}` : "an integer";
+    throw new ArgumentError(name, `expected ${expected}, got ${JSON.stringify(text)}`);
+  }
+  return minus === "-" ? -BigInt(digits) : BigInt(digits);
 }
 
 function integerOf(name: string, value: number | bigint): bigint {

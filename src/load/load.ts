@@ -16,7 +16,7 @@ import { bpf } from "../syscall/attr.ts";
 import { BtfImage, encodeFuncInfo, encodeLineInfo } from "./btf-image.ts";
 import { schemaOfSize } from "./btf-schema.ts";
 import { Collection, type LazyMap, type VariableHome } from "./collection.ts";
-import { type VariableValue, createMap, putVariable, writeData } from "./create-map.ts";
+import { type VariableValue, createMap, putVariable, valueOfText, writeData } from "./create-map.ts";
 import { btfFeatures, hasBtf } from "./features.ts";
 import { DataSection } from "./global.ts";
 import { kconfigData } from "./kconfig.ts";
@@ -194,7 +194,8 @@ class Loader {
       const value = this.#options.config?.[variable.name];
       if (value === undefined) continue;
       data = data === spec.data ? (spec.data?.slice() ?? new Uint8Array(spec.valueSize)) : data;
-      putVariable(data ?? new Uint8Array(0), variable, value);
+      const schema = this.#options.globals?.get(variable.name);
+      putVariable(data ?? new Uint8Array(0), variable, typeof value === "string" ? valueOfText(variable.name, value, schema) : value);
       this.#used.add(variable.name);
     }
     return data;

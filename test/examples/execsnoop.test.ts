@@ -83,7 +83,7 @@ test("every program that a script starts, with its arguments, and none that it f
   const direct = seen.filter((e) => e.comm !== "true" || e.args.length > 1);
   for (const e of direct) assert.is(e.ppid, first?.pid, JSON.stringify(e));
   for (const e of seen) assert.is(e.uid, process.getuid?.());
-  assert.match(first?.time, /^\d\d:\d\d:\d\d$/);
+  assert.match(first?.time ?? "", /^\d\d:\d\d:\d\d$/);
 });
 
 test("--set onlyUid shows one user's programs", async () => {

@@ -1,5 +1,8 @@
 /** `bpfkit run`: loads, attaches and prints. */
-import { resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { constants } from "node:os";
+import { delimiter, join, resolve } from "node:path";
+import { BpfkitError } from "../../core/errors.ts";
 import type { App } from "../../load/app.ts";
 import { CompileCache } from "../../load/compile-cache.ts";
 import { realKernel } from "../../syscall/kernel-real.ts";
@@ -40,15 +43,21 @@ export const runCommand: Command = {
     const [path = ""] = args.positionals;
     const duration = seconds(args.value("duration"));
     const config = settings(args.values.get("set") ?? []);
+    requireCommand(args.rest?.[0]);
     requirePrivilege(`run ${path}`);
 
-    const cache = args.flags.has("no-cache") ? undefined : new CompileCache(resolve(path), { version: BPFKIT_VERSION });
+    const cache = args.flags.has("no-cache") ? undefined : new CompileCache(resolve(path), { version: `${BPFKIT_VERSION} ${host.build}` });
     const module = await moduleOfFile(path, host, cache);
-    const compiled = cache?.lookup(module.exports, module.modules, realKernel()) ?? (await import("../compile-file.ts")).compileFile(module, cache);
+    const found = cache?.lookup(module.exports, module.modules, realKernel());
+    const { compiled, keep } = found === undefined ? (await import("../compile-file.ts")).compileFile(module, cache) : { compiled: found };
     const end = new AbortController();
     const json = args.flags.has("json");
     using app = startCompiled(compiled, { signal: end.signal, json, args: args.rest ?? [], config, attach: attachOptions(args) });
+    if (app.collection.links.length === 0 && typeof module.exports["default"] !== "function") {
+      throw new UsageError("nothing is attached: xdp and tc programs need --device NAME, cgroup programs --cgroup DIR", spec);
+    }
     if (args.flags.has("verbose")) describe(app);
+    keep?.();
     host.saveCache();
     return await untilDone(app, module, compiled, { end, duration, command: args.rest, host });
   },
@@ -65,7 +74,14 @@ interface Running {
 async function untilDone(app: App, module: ModuleFile, compiled: Startable, { end, duration, command }: Running): Promise<number> {
   let code: number = EXIT.OK;
   const stop = (): void => end.abort();
-  process.on("SIGINT", stop).on("SIGTERM", stop);
+  const interrupt = (signal: NodeJS.Signals): void => {
+    // Whoever asks twice has a main function that does not end by itself; the kernel detaches then.
+    if (end.signal.aborted) process.exit(128 + constants.signals[signal]);
+    stop();
+  };
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  // The reader of a pipe may leave: that ends it as Ctrl-C does.
+  process.stdout.on("error", stop);
   const timer = duration === undefined ? undefined : setTimeout(stop, duration * 1000);
   try {
     const main = module.exports["default"];
@@ -74,15 +90,17 @@ async function untilDone(app: App, module: ModuleFile, compiled: Startable, { en
         ? Promise.resolve((main as (app: App) => unknown)(app))
         : import("../print-app.ts").then(({ printApp }) => printApp(app, compiled, module.exports));
     if (command !== undefined && command.length > 0) {
-      code = await runChild(command, end.signal);
-      // What it caused has been submitted; give the readers the turn in which they take it.
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      stop();
+      try {
+        code = await runChild(command, end.signal);
+      } finally {
+        stop();
+        await work;
+      }
     }
     await work;
   } finally {
     clearTimeout(timer);
-    process.off("SIGINT", stop).off("SIGTERM", stop);
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
     end.abort();
   }
   return code;
@@ -94,12 +112,19 @@ async function runChild([file = "", ...args]: readonly string[], signal: AbortSi
     const child = spawn(file, args, { stdio: "inherit" });
     const kill = (): void => void child.kill("SIGTERM");
     signal.addEventListener("abort", kill, { once: true });
-    child.on("error", (error: NodeJS.ErrnoException) => reject(error.code === "ENOENT" ? new UsageError(`${file}: there is no such command`, spec) : error));
+    child.on("error", (error: NodeJS.ErrnoException) => reject(new BpfkitError("COMMAND", `${file} cannot be run: ${error.message}`, { cause: error })));
     child.on("exit", (code, name) => {
       signal.removeEventListener("abort", kill);
-      resolve(name === null ? (code ?? 0) : 128);
+      resolve(name === null ? (code ?? 0) : 128 + constants.signals[name]);
     });
   });
+}
+
+/** Before anything is loaded: a mistyped command must not leave half an output. */
+function requireCommand(file: string | undefined): void {
+  if (file === undefined) return;
+  const directories = file.includes("/") ? [""] : (process.env["PATH"] ?? "").split(delimiter);
+  if (!directories.some((directory) => existsSync(join(directory, file)))) throw new UsageError(`${file}: there is no such command`, spec);
 }
 
 function attachOptions(args: ParsedArgs): { device?: string; cgroup?: string } {
@@ -120,22 +145,12 @@ function seconds(text: string | undefined): number | undefined {
   return n;
 }
 
-function settings(items: readonly string[]): Record<string, string | number | bigint | boolean> {
-  const out: Record<string, string | number | bigint | boolean> = {};
+function settings(items: readonly string[]): Record<string, string> {
+  const out: Record<string, string> = {};
   for (const item of items) {
     const at = item.indexOf("=");
     if (at <= 0) throw new UsageError(`--set ${item}: expected NAME=VALUE`, spec);
-    out[item.slice(0, at)] = valueOf(item.slice(at + 1));
+    out[item.slice(0, at)] = item.slice(at + 1);
   }
   return out;
 }
-
-function valueOf(text: string): string | number | bigint | boolean {
-  if (text === "true" || text === "false") return text === "true";
-  if (/^-?(0x[0-9a-f]+|\d+)$/i.test(text)) {
-    const n = text.startsWith("-") ? -BigInt(text.slice(1)) : BigInt(text);
-    return Number.isSafeInteger(Number(n)) ? Number(n) : n;
-  }
-  return text;
-}
-

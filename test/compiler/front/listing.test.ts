@@ -35,6 +35,28 @@ exit`,
   );
 });
 
+test("a key's text is cleared before it is filled: kernels differ in what they leave behind the NUL", () => {
+  assert.is(
+    code(`import { char, hash, struct, tracepoint, u64 } from "bpfkit";
+const counts = hash(struct({ comm: char(16) }), u64);
+export const p = tracepoint("sched:sched_switch", (ctx, bpf) => {
+  counts.delete({ comm: bpf.comm() });
+});`),
+    `*(u64 *)(r10 -16) = 0
+*(u64 *)(r10 -8) = 0
+r1 = r10
+r1 += -16
+r2 = 16
+call bpf_get_current_comm#16
+r1 = map[id:0]
+r2 = r10
+r2 += -16
+call bpf_map_delete_elem#3
+r0 = 0
+exit`,
+  );
+});
+
 test("a sample is filled where the reader finds it", () => {
   assert.is(
     code(`import { char, ringbuf, struct, tracepoint, u32 } from "bpfkit";
