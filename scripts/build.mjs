@@ -70,9 +70,12 @@ function closure(entry, into = new Set()) {
   return into;
 }
 const entryOf = (source) => Object.keys(outputs).find((o) => outputs[o].entryPoint === source);
-// Two packs instead of twenty files: what every start of `run` needs, and the rest.
-const warm = closure(entryOf("src/cli/commands/run.ts"), closure(entryOf("src/cli/main.ts")));
-const packs = { run: [], more: [] };
+// Three packs instead of twenty files: what every start of `run` needs, what compiling adds, and the rest.
+const all = (...sources) => sources.reduce((into, source) => closure(entryOf(source), into), new Set());
+const run = all("src/cli/main.ts", "src/cli/commands/run.ts", "src/cli/print-app.ts");
+const compile = all("src/cli/compile-file.ts", "src/compiler/capture/prepare.ts", "src/cli/report.ts");
+const packs = { run: [], compile: [], more: [] };
+const packOf = (output) => (run.has(output) ? packs.run : compile.has(output) ? packs.compile : packs.more);
 for (const file of cli.outputFiles) {
   const name = chunkName(file.path);
   const { code } = await transform(file.text, {
@@ -86,8 +89,8 @@ for (const file of cli.outputFiles) {
     minifyIdentifiers: true,
     legalComments: "none",
   });
-  const pack = [...warm].some((o) => chunkName(o) === name) ? packs.run : packs.more;
-  pack.push(`${JSON.stringify(name)}: function (exports, require, module, bpfkitUrl, bpfkitDirectory) {${code}\n}`);
+  const output = Object.keys(outputs).find((o) => chunkName(o) === name);
+  packOf(output).push(`${JSON.stringify(name)}: function (exports, require, module, bpfkitUrl, bpfkitDirectory) {${code}\n}`);
 }
 const hash = createHash("sha256");
 mkdirSync(join(out, "cli"), { recursive: true });
@@ -99,7 +102,7 @@ for (const [name, chunks] of Object.entries(packs)) {
 
 await build({
   ...common,
-  define: { ...common.define, BPFKIT_BUNDLE_HASH: JSON.stringify(hash.digest("hex").slice(0, 12)) },
+  define: { ...common.define, BPFKIT_BUNDLE_HASH: JSON.stringify(hash.digest("hex").slice(0, 12)), BPFKIT_PACKS: JSON.stringify(Object.keys(packs)) },
   banner: { js: "#!/usr/bin/env node" },
   entryPoints: { bpfkit: "src/cli/bin.ts" },
   outdir: out,

@@ -1,67 +1,61 @@
 /**
  * The command's entry: runs the packs of `dist/cli` from V8's code cache. A pack is a
  * script whose value is an object of module functions by name: `run.pack` has what every
- * start of `bpfkit run` needs, `more.pack` the rest (the compiler, the other commands).
+ * start of `bpfkit run` needs, `compile.pack` what compiling adds, `more.pack` the other
+ * commands. (In one pack for both, the code of the other commands would cost 2-3 ms a start.)
  *
  * The cache lies beside the packs, so whoever could tamper with it could already change
  * the packs themselves. V8 compares only the source's length, so a cache file is named
- * after the build's content hash, Node's version and the architecture, and it carries a CRC
- * of its own: V8 does not check its checksum (measured: 446 of 446 damaged caches accepted).
+ * after the build's content hash, Node's version and the architecture. Nor does V8 check
+ * its checksum (measured: 446 of 446 damaged caches accepted), so the file holds the
+ * cache twice: comparing takes 0.1 ms, loading `node:zlib` for a CRC 3.
  * A bundle of 400 KB starts at 1.08 × `node -e 0` with a cache, 1.21 × without.
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Script } from "node:vm";
-import { crc32 } from "node:zlib";
+import { readTwice, writeTwice } from "../load/twice.ts";
 import type { Host } from "./command.ts";
 
 declare const BPFKIT_BUNDLE_HASH: string;
+/** Names of the packs in the order in which they are searched. */
+declare const BPFKIT_PACKS: readonly string[];
 
 type ModuleFunction = (exports: object, require: (id: string) => unknown, module: { exports: object }, url: string, directory: string) => void;
 type Pack = Readonly<Record<string, ModuleFunction>>;
 
 const directory = join(__dirname, "cli");
-const nodeRequire = createRequire(__filename);
 const url = pathToFileURL(__filename).href;
 const noCache = process.env["BPFKIT_NO_CODE_CACHE"] !== undefined;
+/** Set by the build, which runs the command once so that the first start finds a cache. It lacks what only a start with privileges uses. */
+const partial = process.env["BPFKIT_PARTIAL_CODE_CACHE"] !== undefined;
 
-/** Packs that ran without a (good) cache, to be cached once start-up is over. */
+/** Packs that ran without a (whole) cache, to be cached once start-up is over. */
 const fresh = new Map<string, Script>();
 const packs: Pack[] = [];
 const loaded = new Map<string, { exports: object }>();
 
-const cacheFile = (pack: string): string => join(directory, `${pack}.${BPFKIT_BUNDLE_HASH}.${process.version}.${process.arch}.cache`);
-
-/** The cached code of a pack, or undefined when it is missing or damaged. */
-function readCache(pack: string): Buffer | undefined {
-  if (noCache) return undefined;
-  try {
-    const bytes = readFileSync(cacheFile(pack));
-    const data = bytes.subarray(4);
-    return bytes.length > 4 && bytes.readUInt32LE(0) === crc32(data) ? data : undefined;
-  } catch {
-    return undefined;
-  }
-}
+const cacheFile = (pack: string, state = ""): string => join(directory, `${pack}.${BPFKIT_BUNDLE_HASH}.${process.version}.${process.arch}${state}.cache`);
 
 function readPack(name: string): Pack {
   const filename = join(directory, `${name}.pack`);
-  const cachedData = readCache(name);
+  const whole = noCache ? undefined : readTwice(cacheFile(name));
+  const cachedData = whole ?? (noCache ? undefined : readTwice(cacheFile(name, ".partial")));
   // The build writes ASCII only: decoding it as such is four times as fast as UTF-8.
   const script = new Script(readFileSync(filename, "latin1"), { filename, ...(cachedData === undefined ? {} : { cachedData }) });
-  if (cachedData === undefined || script.cachedDataRejected === true) fresh.set(name, script);
+  if (whole === undefined || script.cachedDataRejected === true) fresh.set(name, script);
   const pack = script.runInThisContext() as Pack;
   packs.push(pack);
   return pack;
 }
 
 function find(id: string): ModuleFunction {
-  for (const pack of packs) if (pack[id] !== undefined) return pack[id];
-  const found = packs.length < 2 ? readPack("more")[id] : undefined;
-  if (found === undefined) throw new Error(`${directory} is damaged: ${id} is missing. Reinstall bpfkit`);
-  return found;
+  for (let i = 0; i < BPFKIT_PACKS.length; i++) {
+    const found = (packs[i] ?? readPack(BPFKIT_PACKS[i] as string))[id];
+    if (found !== undefined) return found;
+  }
+  throw new Error(`${directory} is damaged: ${id} is missing. Reinstall bpfkit`);
 }
 
 function load(id: string): object {
@@ -74,28 +68,23 @@ function load(id: string): object {
 }
 
 function requireFrom(id: string): unknown {
-  return id.startsWith("./") ? load(id.slice(2, -".js".length)) : nodeRequire(id);
+  return id.startsWith("./") ? load(id.slice(2, -".js".length)) : require(id);
 }
 
 function saveCache(): void {
   if (noCache) return;
   for (const [pack, script] of fresh) {
     const data = script.createCachedData();
-    const crc = Buffer.alloc(4);
-    crc.writeUInt32LE(crc32(data));
-    const file = cacheFile(pack);
-    const temporary = `${file}.${process.pid}`;
+    const file = cacheFile(pack, partial ? ".partial" : "");
     try {
-      writeFileSync(temporary, Buffer.concat([crc, data]));
-      renameSync(temporary, file);
+      writeTwice(file, data);
+      if (!partial) rmSync(cacheFile(pack, ".partial"), { force: true });
     } catch {
       // A read-only installation starts without the cache, 10-20 ms later.
-      rmSync(temporary, { force: true });
     }
   }
   fresh.clear();
 }
 
-readPack("run");
 const { main } = load("main") as { main: (argv: string[], host: Host) => Promise<void> };
-void main(process.argv.slice(2), { saveCache, importModule: (to) => import(to) });
+void main(process.argv.slice(2), { build: BPFKIT_BUNDLE_HASH, saveCache, importModule: (to) => import(to) });

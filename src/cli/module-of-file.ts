@@ -4,7 +4,7 @@ import { BpfkitError } from "../core/errors.ts";
 import type { LoadedModule } from "../compiler/capture/types.ts";
 import { loadModule, type PrepareCache } from "../load/module-loader.ts";
 import type { Host } from "./command.ts";
-import { resolveOwn } from "./own-module.ts";
+import { own, resolveOwn } from "./own-module.ts";
 
 export interface ModuleFile {
   readonly path: string;
@@ -16,6 +16,6 @@ export interface ModuleFile {
 
 export async function moduleOfFile(path: string, host: Host, cache?: PrepareCache): Promise<ModuleFile> {
   if (!/\.[mc]?[jt]s$/.test(path)) throw new BpfkitError("FILE", `${path}: expected a TypeScript or JavaScript file`);
-  const { exports, modules } = await loadModule(resolve(path), { resolveOwn, importModule: (url) => host.importModule(url), ...(cache === undefined ? {} : { cache }) });
+  const { exports, modules } = await loadModule(resolve(path), { own, resolveOwn, importModule: (url) => host.importModule(url), ...(cache === undefined ? {} : { cache }) });
   return { path, name: basename(path).replace(/\.[^.]*$/, ""), exports, modules };
 }

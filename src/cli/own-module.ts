@@ -8,6 +8,9 @@ import { pathToFileURL } from "node:url";
 import { BpfkitError } from "../core/errors.ts";
 import * as probe from "../probe/index.ts";
 
+/** What "bpfkit" exports. */
+export const own: Readonly<Record<string, unknown>> = probe;
+
 const KEY = "bpfkit.probe";
 
 /** URL of the module for the specifier "bpfkit" or "bpfkit/…". */

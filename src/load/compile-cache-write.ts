@@ -2,11 +2,8 @@
  * Filling the compile cache: compiles, notes everything that the result depends on, and
  * keeps it when all of that can be asked for again cheaply.
  */
-import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { serialize } from "node:v8";
-import { crc32 } from "node:zlib";
-import { encodeInsns } from "../asm/encode.ts";
 import { Btf } from "../btf/btf.ts";
 import type { CompileResult } from "../compiler/compile.ts";
 import { createCapture } from "../compiler/capture/index.ts";
@@ -15,27 +12,33 @@ import type { CaptureHost, LoadedModule } from "../compiler/capture/types.ts";
 import type { CollectionSpec } from "../elf/spec.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { nodeCaptureHost } from "./capture-node.ts";
-import { type CompileCache, type Entry, handlesOf, isPrivate, MAGIC, type Where } from "./compile-cache.ts";
+import { type CompileCache, handlesOf, isPrivate } from "./compile-cache.ts";
+import { encodeEntry, type Entry, type Where } from "./compile-cache-file.ts";
 import { type CompileModuleOptions, compileWith } from "./compile-module.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { kernelBtf } from "./kernel-btf.ts";
+import { writeTwice } from "./twice.ts";
 
-/** Compiles, and keeps the result in `cache` when everything it depends on can be told. */
-export function compileAndKeep(
-cache: CompileCache,
-exports: Readonly<Record<string, unknown>>,
-options: CompileModuleOptions & { readonly kernel: Kernel },
-): CompileResult {
+export interface CompiledForCache {
+  readonly compiled: CompileResult;
+  /** Keeps the result when everything it depends on can be told: called when the programs are attached, which it would delay. */
+  keep(): void;
+}
+
+/** Compiles, and notes what the result depends on. */
+export function compileForCache(cache: CompileCache, exports: Readonly<Record<string, unknown>>, options: CompileModuleOptions & { readonly kernel: Kernel }): CompiledForCache {
   const modules = options.modules ?? new Map<string, LoadedModule>();
   const recorder = new Recorder(modules);
   const compiled = compileWith(exports, options, createCapture(recorder.host), (name, format) => recorder.tracepoints.set(name, format));
-  try {
-    const entry = makeEntry(cache, exports, modules, compiled, recorder, options.kernel);
-    if (entry !== undefined && cache.file !== undefined) writeEntry(cache.file, entry);
-  } catch {
-    // A cache that cannot be written must not fail a start.
-  }
-  return compiled;
+  const keep = (): void => {
+    try {
+      const entry = makeEntry(cache, exports, modules, compiled, recorder, options.kernel);
+      if (entry !== undefined && cache.file !== undefined) writeEntry(cache.file, entry);
+    } catch {
+      // A cache that cannot be written must not fail a start.
+    }
+  };
+  return { compiled, keep };
 }
 
 function makeEntry(
@@ -130,14 +133,14 @@ class Recorder {
 }
 
 /** The spec with its CO-RE relocations applied; undefined when one of them failed. */
-function relocated(spec: CollectionSpec, kernel: Kernel): Entry["spec"] | undefined {
+function relocated(spec: CollectionSpec, kernel: Kernel): CollectionSpec | undefined {
   const local = spec.btf === undefined ? undefined : Btf.parse(spec.btf);
   let failed = false;
-  const progs = spec.progs.map(({ insns, ...prog }) => {
-    if (prog.coreRelos.length === 0 || local === undefined) return { ...prog, code: encodeInsns(insns) };
-    const result = kernelBtf(kernel).resolver.relocate({ insns, relos: prog.coreRelos, local });
-    failed ||= result.results.some((r) => r.status !== "ok");
-    return { ...prog, coreRelos: [], code: encodeInsns(result.insns) };
+  const progs = spec.progs.map((prog) => {
+    if (prog.coreRelos.length === 0 || local === undefined) return prog;
+    const { insns, results } = kernelBtf(kernel).resolver.relocate({ insns: prog.insns, relos: prog.coreRelos, local });
+    failed ||= results.some((r) => r.status !== "ok");
+    return { ...prog, coreRelos: [], insns };
   });
   return failed ? undefined : { ...spec, progs };
 }
@@ -145,18 +148,5 @@ function relocated(spec: CollectionSpec, kernel: Kernel): Entry["spec"] | undefi
 function writeEntry(file: string, entry: Entry): void {
   const directory = join(file, "..");
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  if (!isPrivate(directory)) return;
-  const body = serialize(entry);
-  const head = Buffer.alloc(MAGIC.length + 4);
-  head.write(MAGIC, "latin1");
-  head.writeUInt32LE(crc32(body), MAGIC.length);
-  const temporary = `${file}.${process.pid}`;
-  try {
-    writeFileSync(temporary, Buffer.concat([head, body]), { mode: 0o600 });
-    chmodSync(temporary, 0o600);
-    renameSync(temporary, file);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
+  if (isPrivate(directory)) writeTwice(file, encodeEntry(entry), 0o600);
 }

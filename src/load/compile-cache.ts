@@ -4,61 +4,44 @@
  *
  * An entry is used only if everything it was made from is the same: the text of every
  * module, the captured values, the exports, the layouts of its tracepoints, the kernel
- * (its build id), and bpfkit's version. It carries a CRC, and is read only from a directory
+ * (its build id), and bpfkit's version. It is stored twice against damage, and read only from a directory
  * that nobody else can write to: its contents are loaded into the kernel.
  */
 import { lstatSync, readFileSync } from "node:fs";
-import { homedir, release } from "node:os";
 import { join } from "node:path";
-import { deserialize } from "node:v8";
-import { crc32 } from "node:zlib";
-import { decodeInsns } from "../asm/decode.ts";
 import type { PreparedModule } from "../compiler/capture/prepare.ts";
 import type { LoadedModule } from "../compiler/capture/types.ts";
-import type { CollectionSpec, ProgSpec } from "../elf/spec.ts";
 import type { GlobalHandle } from "../probe/globals.ts";
 import type { MapHandle } from "../probe/map-types.ts";
 import type { AnyProgram } from "../probe/program-types.ts";
 import type { Kernel } from "../syscall/kernel.ts";
+import { kernelRelease } from "../syscall/kernel-real.ts";
 import { tracepointFormat } from "../syscall/tracefs.ts";
+import { decodeEntry, type Where } from "./compile-cache-file.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { PrepareCache } from "./module-loader.ts";
 import type { Startable } from "./start.ts";
+import { readTwice } from "./twice.ts";
 
-/** Where a value is found again: an export, or a module-level name. */
-export type Where = readonly ["export", string] | readonly ["name", string, string];
-
-export interface Entry {
-  readonly identity: string;
-  /** Texts of all modules by URL, and what parsing them gave. */
-  readonly modules: readonly { readonly url: string; readonly text: string; readonly prepared: PreparedModule }[];
-  readonly values: readonly { readonly where: Where; readonly print: string }[];
-  readonly tracepoints: readonly { readonly name: string; readonly print: string }[];
-  readonly spec: Omit<CollectionSpec, "progs"> & { readonly progs: readonly (Omit<ProgSpec, "insns"> & { readonly code: Uint8Array })[] };
-  readonly maps: readonly { readonly name: string; readonly where: Where }[];
-  readonly globals: readonly { readonly name: string; readonly where: Where }[];
-  readonly programs: readonly { readonly name: string; readonly where: Where }[];
-}
-
-export const MAGIC = "bpfkit compile cache 1\n";
+type Found = NonNullable<ReturnType<typeof decodeEntry>>;
 
 export interface CacheOptions {
   /** Directory of the entries; `cacheDirectory()` by default. */
   readonly directory?: string | undefined;
-  /** Of bpfkit: another version made other code. */
+  /** Of bpfkit, with the build's hash: another build made other code. */
   readonly version: string;
 }
 
-/** The cache of one probe file. `compileAndKeep` fills it. */
+/** The cache of one probe file. `compileForCache` fills it. */
 export class CompileCache implements PrepareCache {
   readonly file: string | undefined;
   readonly identity: string;
-  readonly #entry: Entry | undefined;
+  readonly #entry: Found | undefined;
   readonly #prepared = new Map<string, PreparedModule>();
 
   /** @param path absolute path of the probe file */
   constructor(path: string, options: CacheOptions) {
-    this.identity = `${options.version} ${process.arch} ${release()} ${buildId()}`;
+    this.identity = `${options.version} ${process.arch} ${kernelRelease()} ${buildId()}`;
     const directory = options.directory ?? cacheDirectory();
     this.file = directory === undefined ? undefined : join(directory, `${hashOf(path)}.probe`);
     this.#entry = this.file === undefined ? undefined : readEntry(this.file, this.identity);
@@ -87,9 +70,8 @@ export class CompileCache implements PrepareCache {
       return undefined; // The compiler says what is wrong with it.
     }
     const handles = <H>(list: readonly { name: string; where: Where }[]): Map<string, H> => new Map(list.map(({ name, where }) => [name, find(where) as H]));
-    const spec = { ...entry.spec, progs: entry.spec.progs.map(({ code, ...prog }): ProgSpec => ({ ...prog, insns: decodeInsns(code) })) };
     return {
-      spec,
+      spec: entry.spec(),
       schemas: new Map([...handles<MapHandle>(entry.maps)].map(([name, handle]) => [name, { key: handle.key, value: handle.value, handle }])),
       globals: handles<GlobalHandle>(entry.globals),
       programs: handles<AnyProgram>(entry.programs),
@@ -118,7 +100,7 @@ export function cacheDirectory(): string | undefined {
   if (process.geteuid?.() === 0) return "/var/cache/bpfkit";
   const base = process.env["XDG_CACHE_HOME"];
   try {
-    return join(base === undefined || base === "" ? join(homedir(), ".cache") : base, "bpfkit");
+    return join(base === undefined || base === "" ? join(process.getBuiltinModule("node:os").homedir(), ".cache") : base, "bpfkit");
   } catch {
     return undefined; // No home directory.
   }
@@ -151,15 +133,12 @@ export function isPrivate(path: string): boolean {
   return (s.uid === process.geteuid?.() || s.uid === 0) && (s.mode & 0o022) === 0 && !s.isSymbolicLink();
 }
 
-function readEntry(file: string, identity: string): Entry | undefined {
+function readEntry(file: string, identity: string): Found | undefined {
   try {
     if (!isPrivate(join(file, "..")) || !isPrivate(file)) return undefined;
-    const bytes = readFileSync(file);
-    if (bytes.toString("latin1", 0, MAGIC.length) !== MAGIC) return undefined;
-    const body = bytes.subarray(MAGIC.length + 4);
-    if (bytes.readUInt32LE(MAGIC.length) !== crc32(body)) return undefined;
-    const entry = deserialize(body) as Entry;
-    return entry.identity === identity ? entry : undefined;
+    const bytes = readTwice(file);
+    const entry = bytes === undefined ? undefined : decodeEntry(bytes);
+    return entry?.identity === identity ? entry : undefined;
   } catch {
     return undefined; // Missing or damaged: compile.
   }

@@ -4,10 +4,11 @@
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire, isBuiltin } from "node:module";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { compileFunction } from "node:vm";
 import type { PreparedModule } from "../compiler/capture/prepare.ts";
+import type { ScriptForm } from "../compiler/capture/script-form.ts";
 import type { LoadedModule } from "../compiler/capture/types.ts";
 import { BpfkitError } from "../core/errors.ts";
 import { displayPath } from "./capture-node.ts";
@@ -21,6 +22,8 @@ export interface PrepareCache {
 export interface LoadModuleOptions {
   /** URL of the module that a specifier "bpfkit" or "bpfkit/…" means. */
   readonly resolveOwn: (specifier: string) => string;
+  /** What "bpfkit" exports: a module that imports nothing else then runs without Node's ES module loader. */
+  readonly own?: Readonly<Record<string, unknown>>;
   readonly cache?: PrepareCache;
   /** `import()` of the caller: code that `vm` runs has none. */
   readonly importModule?: (url: string) => Promise<unknown>;
@@ -70,12 +73,14 @@ export async function loadModule(path: string, options: LoadModuleOptions): Prom
   };
   let directory: string | undefined;
   try {
+    const script = scriptOf(entry.prepared, options);
+    if (script !== undefined) return { exports: runScript(entry, script, options.own ?? {}), modules };
     let runs: string;
     if (units.size === 1) {
       runs = `data:text/javascript,${encodeURIComponent(link(entry, () => ""))}`;
     } else {
       // Several files import each other by name, perhaps in a circle: they need names before they have contents.
-      directory = mkdtempSync(join(tmpdir(), "bpfkit-"));
+      directory = mkdtempSync(join(process.getBuiltinModule("node:os").tmpdir(), "bpfkit-"));
       const names = new Map(
         [...units.values()].map((unit, i) => [unit, pathToFileURL(join(directory as string, `${i}.mjs`)).href]),
       );
@@ -94,6 +99,16 @@ export async function loadModule(path: string, options: LoadModuleOptions): Prom
     else hooked[HOOK] = before;
     if (directory !== undefined) discard(directory, units);
   }
+}
+
+/** How the module runs as a function, if it can here; a name that what it imports lacks is for Node to report. */
+function scriptOf({ script }: PreparedModule, { own }: LoadModuleOptions): ScriptForm | undefined {
+  if (own === undefined || script === undefined) return undefined;
+  return script.imports.every(({ from, imported }) => imported in sourceOf(from, own) || (imported === "default" && from !== "bpfkit")) ? script : undefined;
+}
+
+function sourceOf(from: string, own: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return from === "bpfkit" ? own : ((process.getBuiltinModule(from) ?? {}) as Readonly<Record<string, unknown>>);
 }
 
 function isTypeScript(url: string): boolean {
@@ -135,6 +150,7 @@ async function read(
   }
   const unit: Unit = { url, text, prepared, targets: [] };
   units.set(url, unit);
+  if (importer === undefined && scriptOf(prepared, options) !== undefined) return unit;
   for (const { value } of prepared.specifiers) {
     const target = resolve(value, url, options);
     unit.targets.push(
@@ -163,8 +179,30 @@ function link(unit: Unit, nameOf: (target: Unit) => string): string {
       ? out.replace("\n", () => `\nObject.assign(import.meta, ${own});`)
       : `Object.assign(import.meta, ${own});${out}`;
   }
+  return `${out}\n;globalThis[Symbol.for("bpfkit.module")]?.(${url}, ${thunk(names)});\n//# sourceURL=${unit.url}\n`;
+}
+
+function thunk(names: readonly string[]): string {
   const cases = names.map((name) => `case ${JSON.stringify(name)}: return { value: ${name} };`).join(" ");
-  return `${out}\n;globalThis[Symbol.for("bpfkit.module")]?.(${url}, (name) => { switch (name) { ${cases} } });\n//# sourceURL=${unit.url}\n`;
+  return `(name) => { switch (name) { ${cases} } }`;
+}
+
+const STRICT = '"use strict";';
+
+/** Runs a module as a function: its exports, alive as those of a module are. */
+function runScript(unit: Unit, script: ScriptForm, own: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { code, names } = unit.prepared;
+  let out = "";
+  let at = 0;
+  for (const { start, end, text } of script.edits) {
+    out += code.slice(at, start) + text;
+    at = end;
+  }
+  out = (out + code.slice(at)).replace(/^#!/, "//");
+  const getters = script.exports.map(({ name, value }) => `get ${JSON.stringify(name)}() { return ${value}; }`).join(", ");
+  const body = `${STRICT}${out}\n;globalThis[Symbol.for("bpfkit.module")]?.(${JSON.stringify(unit.url)}, ${thunk(names)});return { __proto__: null, ${getters} };`;
+  const run = compileFunction(body, [script.module, ...script.imports.map((i) => i.local)], { filename: unit.url, columnOffset: -STRICT.length }) as (...values: unknown[]) => Readonly<Record<string, unknown>>;
+  return Reflect.apply(run, undefined, [{}, ...script.imports.map(({ imported, from }) => (imported === "default" ? sourceOf(from, own) : sourceOf(from, own)[imported]))]);
 }
 
 function resolve(specifier: string, importer: string, options: LoadModuleOptions): string {

@@ -1,6 +1,5 @@
 /** The running kernel, through libc. */
 import { readFileSync, readdirSync, statSync } from "node:fs";
-import { release } from "node:os";
 import { hostEndian } from "../core/bytes.ts";
 import { NotSupportedError } from "../core/errors.ts";
 import { type SyscallName, syscallNumber } from "../uapi/syscalls.ts";
@@ -42,7 +41,7 @@ export function realKernel(): Kernel {
 }
 
 class RealKernel implements Kernel {
-  readonly release = release();
+  readonly release = kernelRelease();
   #pageSize = 0;
   #lib: Ffi | undefined;
   #bpfNr = 0;
@@ -260,4 +259,13 @@ function pageSizeFromAuxv(): number {
     if (Number(auxv.readBigUInt64LE(at)) === AT_PAGESZ) return Number(auxv.readBigUInt64LE(at + 8));
   }
   return 4096;
+}
+
+/** What `uname -r` says; "" off Linux. (`node:os` takes 0.2 ms to load.) */
+export function kernelRelease(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/osrelease", "latin1").trimEnd();
+  } catch {
+    return "";
+  }
 }

@@ -5,6 +5,7 @@ import { type AnyNode, type Ast, eachChild } from "../syntax/ast.ts";
 import { parseAndLend } from "../syntax/parse.ts";
 import { Scopes } from "../syntax/scopes.ts";
 import { references } from "./join.ts";
+import { type ScriptForm, scriptForm } from "./script-form.ts";
 
 /** A specifier of an import or export: the range of its string literal, with the quotes. */
 export interface Specifier {
@@ -23,6 +24,8 @@ export interface PreparedModule {
   readonly names: readonly string[];
   readonly specifiers: readonly Specifier[];
   readonly usesImportMeta: boolean;
+  /** How to run it without the ES module loader; undefined when it needs that. */
+  readonly script: ScriptForm | undefined;
 }
 
 /**
@@ -84,7 +87,8 @@ export function prepareModule(text: string, file: string): PreparedModule {
   for (const { start, end } of unused)
     code = code.slice(0, start) + code.slice(start, end).replace(/[^\r\n]/g, " ") + code.slice(end);
   const names = [...new Scopes(parsed.node).top.keys()].filter((name) => !dropped.has(name));
-  return { code, names, specifiers, usesImportMeta };
+  const needsLoader = usesImportMeta || specifiers.some((s) => s.dynamic);
+  return { code, names, specifiers, usesImportMeta, script: needsLoader ? undefined : scriptForm(code, program, used) };
 }
 
 function nameOf(node: unknown): string {

@@ -197,7 +197,7 @@ function lookup(scope: Scope, name: string): Binding | undefined {
 }
 
 /** The identifiers that a pattern binds or assigns. */
-function patternIds(node: AnyNode | null): (Ast & { name: string })[] {
+export function patternIds(node: AnyNode | null): (Ast & { name: string })[] {
   switch (node?.type) {
     case "Identifier":
       return [node as unknown as Ast & { name: string }];
