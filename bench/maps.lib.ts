@@ -14,12 +14,32 @@ export function mapRows(c: string): Row[] {
   const kernel = realKernel();
   using collection = load(
     {
-      name: "bench", endian: "little", license: "GPL", kernelVersion: 0, btf: undefined, progs: [], sources: new Map(),
+      name: "bench",
+      endian: "little",
+      license: "GPL",
+      kernelVersion: 0,
+      btf: undefined,
+      progs: [],
+      sources: new Map(),
       maps: [
         {
-          name: "table", type: BPF_MAP_TYPE.HASH, keySize: 4, valueSize: 8, maxEntries: ENTRIES, flags: 0, mapExtra: 0n, numaNode: undefined,
-          btfKeyTypeId: 0, btfValueTypeId: 0, structOps: undefined, inner: undefined, initialSlots: [], data: undefined, frozen: false,
-          pinning: "none", variables: [],
+          name: "table",
+          type: BPF_MAP_TYPE.HASH,
+          keySize: 4,
+          valueSize: 8,
+          maxEntries: ENTRIES,
+          flags: 0,
+          mapExtra: 0n,
+          numaNode: undefined,
+          btfKeyTypeId: 0,
+          btfValueTypeId: 0,
+          structOps: undefined,
+          inner: undefined,
+          initialSlots: [],
+          data: undefined,
+          frozen: false,
+          pinning: "none",
+          variables: [],
         },
       ],
     },
@@ -28,7 +48,12 @@ export function mapRows(c: string): Row[] {
   const map = collection.map<number, bigint>("table");
   for (let i = 0; i < ENTRIES; i++) map.set(i, BigInt(i));
   const id = String(idOf(kernel, map.fd, "map"));
-  const ns = (mode: string): number => Number(execFileSync(c, [mode, id, String(ENTRIES)], { encoding: "utf8" }).trim().split(" ")[1]);
+  const ns = (mode: string): number =>
+    Number(
+      execFileSync(c, [mode, id, String(ENTRIES)], { encoding: "utf8" })
+        .trim()
+        .split(" ")[1],
+    );
 
   const lookup = { ours: [] as number[], theirs: [] as number[] };
   const batch = { ours: [] as number[], theirs: [] as number[] };

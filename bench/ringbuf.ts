@@ -50,12 +50,12 @@ function drainRows(c: string): Row[] {
   const words = new Float64Array(1);
   const longs = new BigInt64Array(1);
   const add = (s: Readonly<Record<"pid" | "cpu" | "kind" | "size", number> & Record<"seq" | "at", bigint>>): void => {
-    words[0] = (words[0] ?? 0) + s.pid + s.cpu + s.kind + s.size;
-    longs[0] = (longs[0] ?? 0n) + s.seq + s.at;
+    words[0]! += s.pid + s.cpu + s.kind + s.size;
+    longs[0]! += s.seq + s.at;
   };
   const addObject: typeof add = (s) => {
-    words[0] = (words[0] ?? 0) + s.pid + s.cpu + s.kind + s.size;
-    longs[0] = (longs[0] ?? 0n) + s.seq + s.at;
+    words[0]! += s.pid + s.cpu + s.kind + s.size;
+    longs[0]! += s.seq + s.at;
   };
   const timed = (drain: () => number): number => {
     ours.run(READY);
@@ -81,8 +81,24 @@ function drainRows(c: string): Row[] {
   }
   const rival = median(rates.c);
   return [
-    row("ringbuf", `${READY} samples of 64 bytes`, "drain-cursor", "events/s", median(rates.cursor), rival, "libbpf (C)"),
-    row("ringbuf", `${READY} samples of 64 bytes`, "drain-objects", "events/s", median(rates.objects), rival, "libbpf (C)"),
+    row(
+      "ringbuf",
+      `${READY} samples of 64 bytes`,
+      "drain-cursor",
+      "events/s",
+      median(rates.cursor),
+      rival,
+      "libbpf (C)",
+    ),
+    row(
+      "ringbuf",
+      `${READY} samples of 64 bytes`,
+      "drain-objects",
+      "events/s",
+      median(rates.objects),
+      rival,
+      "libbpf (C)",
+    ),
   ];
 }
 
@@ -115,7 +131,15 @@ async function liveRow(c: string): Promise<Row> {
   } finally {
     producer.close();
   }
-  return row("ringbuf", `${LIVE} samples of 64 bytes`, "live-objects", "events/s", median(ours), median(theirs), "libbpf (C)");
+  return row(
+    "ringbuf",
+    `${LIVE} samples of 64 bytes`,
+    "live-objects",
+    "events/s",
+    median(ours),
+    median(theirs),
+    "libbpf (C)",
+  );
 }
 
 /** Events per second from the first to the last of `count`. */
@@ -147,7 +171,8 @@ async function wakeupRow(c: string): Promise<Row> {
       let text = "";
       reader.stdout.on("data", (d: Buffer) => (text += d.toString()));
       await once(() => text.includes("ready"));
-      const pace = (): ChildProcess => spawn(c, ["pace", String(progId), String(LATENCIES), "1000"], { stdio: "inherit" });
+      const pace = (): ChildProcess =>
+        spawn(c, ["pace", String(progId), String(LATENCIES), "1000"], { stdio: "inherit" });
       pace();
       await new Promise((resolve) => reader.on("exit", resolve));
       theirs.push(Number(text.trim().split(" ").at(-1)));

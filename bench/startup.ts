@@ -23,7 +23,8 @@ const PERF_EVENT_IOC_SET_BPF = 0x40042408;
 
 const root = join(import.meta.dirname, "..");
 const RUN = ["dist/bpfkit.cjs", "run"];
-const EXECSNOOP_BT = 'tracepoint:syscalls:sys_enter_execve { printf("%s %d %d %d %s ", strftime("%H:%M:%S", nsecs), pid, curtask->real_parent->tgid, uid, str(args->filename)); join(args->argv); }';
+const EXECSNOOP_BT =
+  'tracepoint:syscalls:sys_enter_execve { printf("%s %d %d %d %s ", strftime("%H:%M:%S", nsecs), pid, curtask->real_parent->tgid, uid, str(args->filename)); join(args->argv); }';
 const RUNQLAT_BT = `tracepoint:sched:sched_wakeup, tracepoint:sched:sched_wakeup_new { @q[args->pid] = nsecs; }
 tracepoint:sched:sched_switch { if (args->prev_state == 0) { @q[args->prev_pid] = nsecs; }
   $t = @q[args->next_pid]; if ($t) { @us = hist((nsecs - $t) / 1000); } delete(@q[args->next_pid]); }`;
@@ -58,8 +59,10 @@ interface Sample {
 
 export async function run(): Promise<Row[]> {
   using app = start({ execAt, attachAt, attaches, exitAt, onExec, onSyscall, onExit });
-  const kit = (file: string, ...more: string[]): Promise<Sample> => attached(app, process.execPath, [...RUN, ...more, file], file.includes("runqlat") ? 3 : 1);
-  const bpftrace = (text: string, count: number): Promise<Sample> => attached(app, "unshare", [...WITH_TRACEFS, text], count);
+  const kit = (file: string, ...more: string[]): Promise<Sample> =>
+    attached(app, process.execPath, [...RUN, ...more, file], file.includes("runqlat") ? 3 : 1);
+  const bpftrace = (text: string, count: number): Promise<Sample> =>
+    attached(app, "unshare", [...WITH_TRACEFS, text], count);
   await kit("examples/execsnoop.ts", "--no-cache"); // fills V8's code cache
   await kit("examples/runqlat.ts");
 

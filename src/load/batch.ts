@@ -42,7 +42,8 @@ interface Buffers<K, V> {
 }
 
 export interface Walk<K, V> {
-  next(): [K, V][] | undefined | typeof noBatch;
+  /** The next entries, appended to `into` (a new array by default). */
+  next(into?: [K, V][]): [K, V][] | undefined | typeof noBatch;
   /** Memory whose address the kernel is given: it lives as long as the walk. */
   readonly token: Uint8Array;
 }
@@ -70,10 +71,9 @@ export class Batch<K, V> {
     const all: [K, V][] = [];
     const walk = this.#walk(BPF_CMD.MAP_LOOKUP_AND_DELETE_BATCH, "drain");
     for (;;) {
-      const list = walk.next();
+      const list = walk.next(all);
       if (list === noBatch) return undefined;
       if (list === undefined) return all;
-      for (const entry of list) all.push(entry);
     }
   }
 
@@ -94,7 +94,7 @@ export class Batch<K, V> {
     };
     return {
       token,
-      next: () => {
+      next: (into = []) => {
         if (this.#supported[what] === false) return noBatch;
         if (done) return undefined;
         for (;;) {
@@ -125,9 +125,10 @@ export class Batch<K, V> {
           }
           started = true;
           this.#supported[what] = true;
-          const list = this.#decode(buffers, Math.min(count, buffers.capacity));
+          const got = Math.min(count, buffers.capacity);
+          this.#decode(buffers, got, into);
           if (last) finish();
-          if (list.length > 0 || last) return list.length > 0 ? list : undefined;
+          if (got > 0 || last) return got > 0 ? into : undefined;
           // An empty batch that is not the last would loop for ever on a kernel that does that.
           return finish();
         }
@@ -135,13 +136,11 @@ export class Batch<K, V> {
     };
   }
 
-  #decode(buffers: Buffers<K, V>, count: number): [K, V][] {
+  #decode(buffers: Buffers<K, V>, count: number, list: [K, V][]): void {
     const { decodeKey, decodeValue } = buffers;
     const keySize = this.#shape.map.keySize;
     const valueSize = this.#shape.valueBytes;
-    const list: [K, V][] = [];
     for (let i = 0; i < count; i++) list.push([decodeKey(i * keySize), decodeValue(i * valueSize)]);
-    return list;
   }
 
   #take(): Buffers<K, V> {

@@ -267,11 +267,9 @@ export class KvMap<K = unknown, V = unknown> extends BpfMap {
     const all: [K, V][] = [];
     const cursor = this.#batch.begin();
     for (;;) {
-      const list = cursor.next();
+      const list = cursor.next(all);
       if (list === noBatch) return [...this.entries()];
       if (list === undefined) return all;
-      // (push(...list) would overflow the stack with large batches.)
-      for (const entry of list) all.push(entry);
     }
   }
 

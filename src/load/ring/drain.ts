@@ -124,13 +124,16 @@ return function drain(fn, max_) {
       }
       const offset = at_ & ${views.mask};
       const header = ${LOAD_HEADER};
-      if (header < 0) break;
-      const size = header & 0x3fffffff;
-      at_ = (at_ + ((size + 15) & -8)) | 0;
-      if ((header & 0x40000000) !== 0) continue;
-      if (size < ${views.minSize}) short(size);
+      // One comparison for what is rare: still being written, discarded, too short.
+      if (header - ${views.minSize} >>> 0 > ${0x3fff_ffff - views.minSize}) {
+        if (header < 0) break;
+        at_ = (at_ + (((header & 0x3fffffff) + 15) & -8)) | 0;
+        if ((header & 0x40000000) !== 0) continue;
+        short(header);
+      }
+      at_ = (at_ + ((header + 15) & -8)) | 0;
       n++;
-      fn(at(offset + ${views.dataOffset + 8}, size));
+      fn(at(offset + ${views.dataOffset + 8}, header));
       if (stop.now) break;
     }
   } finally {
