@@ -1,5 +1,5 @@
 /** Calls and returns of the program's own functions and callbacks. */
-import { btfCheckSubprogCall, isAsyncCallbackCallingInsn } from "./calls/index.ts";
+import { isAsyncCallbackCallingInsn } from "./calls/index.ts";
 import { E2BIG, EACCES, EFAULT, EINVAL, MAX_CALL_FRAMES, PTR_TO_STACK, SCALAR_VALUE } from "./constants.ts";
 import { type Env, reject, verifierBug } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
@@ -13,6 +13,7 @@ import { clearAllPktPointers } from "./refs.ts";
 import { type RegState, markRegFramePointer, markRegNotInit, markRegUnknown } from "./reg-state.ts";
 import { FuncState, type VerifierState } from "./state.ts";
 import { findSubprog, isGlobalSubprog, isKfuncCall } from "./subprog.ts";
+import { btfCheckSubprogCall } from "./subprog-args.ts";
 import type { CalleeStateSetter } from "./types.ts";
 
 /** init_func_state: a frame with nothing but its frame pointer. */

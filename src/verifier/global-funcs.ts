@@ -98,7 +98,7 @@ function canonicalCtxType(env: Env, progType: number): BtfType | null {
 }
 
 /** btf_is_prog_ctx_type: does pointer `ptr` point to the program type's context, by name? */
-function isProgCtxType(env: Env, btf: Btf, ptr: number, progType: number): boolean {
+export function isProgCtxType(env: Env, btf: Btf, ptr: number, progType: number): boolean {
   if (progType === P.KPROBE) {
     const t = skip(btf, ptr, true);
     if (t.kind === "typedef" && t.name === "bpf_user_pt_regs_t") return true;

@@ -197,8 +197,8 @@ export function computeScc(env: Env): number {
         dfs.pop();
         continue;
       }
-      // A component of one insn is a loop only when it jumps to itself.
-      const assign = stack.at(-1) !== w || a === w || b === w;
+      // A component of one insn is a loop only when it jumps to itself, or calls something that calls back.
+      const assign = stack.at(-1) !== w || a === w || b === w || env.aux[w]!.callsCallback;
       let t: number;
       do {
         t = stack.pop()!;

@@ -38,7 +38,8 @@ export function makeMap(map: LoadMap, index: number, vmlinux: Btf | null): VMap 
   const at = BigInt(index < 0 ? 0x1000 : index) * 0x1_0000n;
   const v: VMap = {
     index,
-    name: map.name,
+    // The kernel's template of an inner map has no name.
+    name: index < 0 ? "" : map.name,
     type: map.type,
     keySize: map.keySize,
     valueSize: map.valueSize,
@@ -54,7 +55,8 @@ export function makeMap(map: LoadMap, index: number, vmlinux: Btf | null): VMap 
     frozen: map.frozen,
     data: map.data,
     ptr: MAP_BASE + at,
-    valueAddr: VALUE_BASE + at,
+    // An arena's values are at its user address.
+    valueAddr: map.type === BPF_MAP_TYPE_ARENA ? map.extra : VALUE_BASE + at,
   };
   parseMapRecord(v, vmlinux);
   return v;

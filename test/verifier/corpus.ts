@@ -68,6 +68,9 @@ export interface Truth {
   log2_truncated?: boolean;
 }
 
+/** nr_cpu_ids of this machine, which recorded the corpus. */
+const POSSIBLE_CPUS = 1 + Number(/(\d+)\s*$/.exec(readFileSync("/sys/devices/system/cpu/possible", "utf8"))?.[1] ?? 0);
+
 const bytes = (base64: string | null): Uint8Array => (base64 === null ? new Uint8Array(0) : new Uint8Array(Buffer.from(base64, "base64")));
 
 function toMap(m: JsonMap, programBtf: Btf | null): LoadMap {
@@ -129,6 +132,7 @@ export class Corpus {
       funcInfo: bytes(j.func_info),
       lineInfoRecSize: j.line_info_rec_size,
       lineInfo: bytes(j.line_info),
+      possibleCpus: POSSIBLE_CPUS,
       ksyms: j.ksyms.map((k) => ({ insn: k.insn, btfId: k.btf_id, name: k.name })),
     };
   }

@@ -1,0 +1,28 @@
+/** A ProgLoad of nothing but instructions. */
+import type { Insn } from "../../src/asm/index.ts";
+import type { ProgLoad } from "../../src/verifier/index.ts";
+
+/** A socket filter (or `progType`) without maps, BTF or names. */
+export function bare(insns: readonly Insn[], progType = 1): ProgLoad {
+  return {
+    name: "",
+    progType,
+    expectedAttachType: 0,
+    attachBtfId: 0,
+    attachProg: null,
+    progFlags: 0,
+    progIfindex: 0,
+    license: "GPL",
+    insns,
+    maps: [],
+    badMapFds: new Map(),
+    btf: null,
+    vmlinuxBtf: null,
+    moduleBtfs: new Map(),
+    funcInfoRecSize: 0,
+    funcInfo: new Uint8Array(0),
+    lineInfoRecSize: 0,
+    lineInfo: new Uint8Array(0),
+    ksyms: [],
+  };
+}
