@@ -1,0 +1,10 @@
+export * from "./array.ts";
+export { createVmMap } from "./create.ts";
+export * from "./hash.ts";
+export * from "./lpm.ts";
+export * from "./lru.ts";
+export type { MapHost } from "./map.ts";
+export { VmMap } from "./map.ts";
+export * from "./objects.ts";
+export * from "./queue.ts";
+export * from "./ringbuf.ts";

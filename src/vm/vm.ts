@@ -1,0 +1,264 @@
+/** Programs and maps of a collection in user space: no kernel, no privilege, any platform. */
+import { CoreResolver } from "../btf/index.ts";
+import { Btf } from "../btf/btf.ts";
+import { ArgumentError } from "../core/errors.ts";
+import type { CollectionSpec, MapSpec, ProgSpec } from "../elf/spec.ts";
+import { BPF_FUNC, BPF_PROG_TYPE } from "../uapi/index.ts";
+import { type RunInput, packetOut, prepare, release } from "./context.ts";
+import { FAULT } from "./fault.ts";
+import { HELPERS_BY_ID, type Helper } from "./helpers/index.ts";
+import { type Image, makeImage } from "./image.ts";
+import { Interp } from "./interp.ts";
+import { KFUNCS } from "./kfuncs.ts";
+import { type Block, FUNC_BASE, READ, VmMemory } from "./memory.ts";
+import { ArrayMap, ArrayOfMaps, HashOfMaps, ProgArrayMap, type VmMap, createVmMap } from "./maps/index.ts";
+import type { Run, UninitRule } from "./run.ts";
+import { World, type WorldOptions } from "./world.ts";
+
+/** Answers a helper or kfunc call: r1-r5 unsigned in, r0 out (0 when nothing is returned). */
+export type Mock = (args: readonly bigint[], run: Run) => bigint | number | undefined;
+
+export interface VmOptions {
+  readonly world?: World | WorldOptions;
+  /** By name without `bpf_` for helpers, as it is for kfuncs. */
+  readonly mocks?: Readonly<Record<string, Mock>>;
+  /** Types to relocate CO-RE accesses against. */
+  readonly btf?: Btf;
+  /** Instructions that one run may execute. Default 100,000,000. */
+  readonly budget?: number;
+  /** Stack bytes that were never written: reading them is a fault in instructions ("insns", the default), in helpers too ("strict"), or never ("allow"). */
+  readonly uninit?: UninitRule;
+  /** Addresses of kernel variables by name, into memory of `vm.kernelMemory()`. */
+  readonly ksyms?: Readonly<Record<string, number>>;
+}
+
+export interface RunResult {
+  /** r0 as the kernel reports it: 32 bits, unsigned. */
+  readonly returnValue: number;
+  /** All 64 bits of r0, unsigned. */
+  readonly r0: bigint;
+  /** The packet afterwards; empty without one. */
+  readonly data: Uint8Array;
+  readonly ctx: Uint8Array;
+  /** Instructions executed. */
+  readonly executed: number;
+}
+
+const DEFAULT_BUDGET = 100_000_000;
+/** Programs that read kernel memory through typed pointers: a bad address reads as zero. */
+const NULL_READS: ReadonlySet<number> = new Set([BPF_PROG_TYPE.TRACING, BPF_PROG_TYPE.LSM, BPF_PROG_TYPE.STRUCT_OPS]);
+
+/**
+ * Maps and programs of a collection, ready to run. Runs share the maps, as in the kernel.
+ *
+ * @example
+ * const vm = new Vm(readObject(bytes, { name: "count" }), { world: { cpus: 2 } });
+ * const { returnValue } = vm.run("count", { data: new Uint8Array(64) });
+ * vm.map("packets").entries();
+ */
+export class Vm {
+  readonly memory = new VmMemory();
+  readonly world: World;
+  readonly spec: CollectionSpec;
+  readonly budget: number;
+  readonly helpers: readonly (Helper | undefined)[];
+  readonly uninit: UninitRule;
+  /** What `bpf_get_attach_cookie` gives. */
+  cookie = 0n;
+  readonly mapList: VmMap[] = [];
+  readonly #maps = new Map<string, VmMap>();
+  readonly #images = new Map<string, Image>();
+  readonly #mocks: Readonly<Record<string, Mock>>;
+  readonly #btf: Btf | undefined;
+  readonly #ksyms: Readonly<Record<string, number>>;
+  #zeros: Block | undefined;
+
+  constructor(spec: CollectionSpec, options: VmOptions = {}) {
+    if (spec.endian !== "little") throw new ArgumentError("spec.endian", "the VM runs little-endian programs only");
+    this.spec = spec;
+    this.world = options.world instanceof World ? options.world : new World(options.world);
+    this.budget = options.budget ?? DEFAULT_BUDGET;
+    this.uninit = options.uninit ?? "insns";
+    this.#mocks = options.mocks ?? {};
+    this.#btf = options.btf;
+    this.#ksyms = options.ksyms ?? {};
+    const helpers = [...HELPERS_BY_ID];
+    for (const [name, mock] of Object.entries(this.#mocks)) {
+      const id = (BPF_FUNC as Readonly<Record<string, number>>)[name];
+      if (id !== undefined) helpers[id] = mocked(mock);
+    }
+    this.helpers = helpers;
+    for (const map of spec.maps) if (map.structOps === undefined) this.#addMap(map);
+    for (const map of spec.maps) this.#fillSlots(map);
+  }
+
+  #addMap(spec: MapSpec): VmMap {
+    const map = createVmMap(this, spec, this.mapList.length);
+    this.mapList.push(map);
+    this.#maps.set(spec.name, map);
+    if (spec.data !== undefined && map instanceof ArrayMap)
+      this.memory.u8.set(spec.data.subarray(0, spec.valueSize), map.block.base);
+    return map;
+  }
+
+  /** A map that is not in the collection: what goes into maps of maps. */
+  createMap(spec: MapSpec): VmMap {
+    if (this.#maps.has(spec.name)) throw new ArgumentError("spec.name", `there is a map ${spec.name} already`);
+    return this.#addMap(spec);
+  }
+
+  #fillSlots(spec: MapSpec): void {
+    for (const { key, target } of spec.initialSlots) {
+      const map = this.#maps.get(spec.name);
+      if (map instanceof ProgArrayMap) map.set(key, this.image(target));
+      else if (map instanceof ArrayOfMaps) map.set(key, this.map(target));
+      else if (map instanceof HashOfMaps) {
+        const bytes = new Uint8Array(spec.keySize);
+        new DataView(bytes.buffer).setUint32(0, key, true);
+        map.set(bytes, this.map(target));
+      }
+    }
+  }
+
+  /** @throws ArgumentError when there is no map of this name. */
+  map(name: string): VmMap {
+    const map = this.#maps.get(name);
+    if (map === undefined) {
+      throw new ArgumentError(
+        "name",
+        `there is no map ${name}; there are ${[...this.#maps.keys()].join(", ") || "none"}`,
+      );
+    }
+    return map;
+  }
+  /** The map whose pointer is this far from the first one's. */
+  mapAt(offset: number): VmMap | undefined {
+    return offset % 16 === 0 ? this.mapList[offset / 16] : undefined;
+  }
+  functionAt(image: Image, pointer: number): number | undefined {
+    const slot = (pointer >>> 0) - FUNC_BASE;
+    return image.functions.has(slot) ? slot : undefined;
+  }
+
+  /** A program, ready to run. @throws ArgumentError, DecodeError */
+  image(name: string): Image {
+    let image = this.#images.get(name);
+    if (image === undefined) {
+      const prog = this.spec.progs.find((p) => p.name === name);
+      if (prog === undefined) {
+        throw new ArgumentError(
+          "name",
+          `there is no program ${name}; there are ${this.spec.progs.map((p) => p.name).join(", ") || "none"}`,
+        );
+      }
+      image = makeImage(this.#relocated(prog), {
+        mapPointer: (map) => this.map(map).pointer,
+        mapValue: (map) => {
+          const array = this.map(map);
+          if (!(array instanceof ArrayMap))
+            throw new ArgumentError("spec", `map ${map} of type ${array.typeName} has no value to point into`);
+          const address = array.addressOf(0);
+          return { address, region: array.regionAt(address) };
+        },
+        ksym: (symbol) => this.#ksyms[symbol],
+      });
+      this.#images.set(name, image);
+    }
+    return image;
+  }
+
+  #relocated(prog: ProgSpec): ProgSpec {
+    if (prog.coreRelos.length === 0 || this.#btf === undefined || this.spec.btf === undefined) return prog;
+    const resolver = new CoreResolver([this.#btf]);
+    const { insns } = resolver.relocate({ insns: prog.insns, relos: prog.coreRelos, local: Btf.parse(this.spec.btf) });
+    return { ...prog, insns, coreRelos: [] };
+  }
+
+  /**
+   * Runs a program once.
+   *
+   * @throws VmFault when the program misbehaves
+   * @throws ArgumentError for a packet or context that the kernel would not take
+   */
+  run(name: string, input: RunInput = {}): RunResult {
+    const image = this.image(name);
+    const run = this.#interp(image);
+    const prepared = prepare(run, image.spec.type, input);
+    try {
+      run.run(this.budget);
+      return this.#result(run, prepared.ctx, run.executed);
+    } finally {
+      release(run, prepared);
+    }
+  }
+
+  #interp(image: Image): Interp {
+    const run = new Interp(this, image, { nullReads: NULL_READS.has(image.spec.type) });
+    run.uninit = this.uninit;
+    return run;
+  }
+
+  #result(run: Run, ctx: Block, executed: number): RunResult {
+    const r0 = run.u64(0);
+    return {
+      returnValue: Number(r0 & 0xffff_ffffn),
+      r0,
+      data: packetOut(run),
+      ctx: this.memory.copy(ctx.base, ctx.size),
+      executed,
+    };
+  }
+
+  /** A run that stops wherever the caller wants: see `Interp.step`, `exec`, `breakAt`. */
+  interpret(name: string, input: RunInput = {}): Interp {
+    const image = this.image(name);
+    const run = this.#interp(image);
+    prepare(run, image.spec.type, input);
+    return run;
+  }
+
+  /** `size` zero bytes, good until the next call. */
+  zeros(size: number): number {
+    if (this.#zeros === undefined || this.#zeros.size < size)
+      this.#zeros = this.memory.alloc(Math.max(64, size), "mem", "zeros");
+    this.memory.u8.fill(0, this.#zeros.base, this.#zeros.base + size);
+    return this.#zeros.base;
+  }
+
+  /** Kernel memory that programs read directly or by `bpf_probe_read_kernel`: its address. */
+  kernelMemory(bytes: Uint8Array, name = "kernel memory"): number {
+    const block = this.memory.alloc(bytes.length, "kernel", name, READ);
+    this.memory.u8.set(bytes, block.base);
+    return block.base;
+  }
+  /** User memory that programs read by `bpf_probe_read_user`: its address. */
+  userMemory(bytes: Uint8Array, name = "user memory"): number {
+    const block = this.memory.alloc(bytes.length, "user", name, 0);
+    this.memory.u8.set(bytes, block.base);
+    return block.base;
+  }
+
+  /** Notes what a program asked the kernel to do. */
+  record(run: Run, helper: string, args: number): void {
+    this.world.actions.push({ helper, args: Array.from({ length: args }, (_, i) => run.u64(i + 1)) });
+  }
+
+  /** Calls a kernel function by name. */
+  kfunc(run: Run, name: string | undefined): void {
+    const mock = name === undefined ? undefined : this.#mocks[name];
+    const call = mock === undefined ? (name === undefined ? undefined : KFUNCS[name]) : mocked(mock);
+    if (call === undefined) {
+      throw run.fault(FAULT.NOT_MODELLED, `the kernel function ${name ?? "(unnamed)"} is not modelled here`, {
+        help: `give the test a mock: { mocks: { ${name ?? "NAME"}: (args) => 0n } }`,
+      });
+    }
+    call(run);
+  }
+}
+
+function mocked(mock: Mock): Helper {
+  return (run) => {
+    const result = mock([run.u64(1), run.u64(2), run.u64(3), run.u64(4), run.u64(5)], run);
+    run.ret64(BigInt(result ?? 0));
+  };
+}
