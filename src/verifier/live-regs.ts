@@ -198,7 +198,7 @@ export function computeScc(env: Env): number {
         continue;
       }
       // A component of one insn is a loop only when it jumps to itself, or calls something that calls back.
-      const assign = stack.at(-1) !== w || a === w || b === w || env.aux[w]!.callsCallback;
+      const assign = stack.at(-1) !== w || a === w || b === w;
       let t: number;
       do {
         t = stack.pop()!;

@@ -56,6 +56,7 @@ function infiniteLoop(env: Env, old: VerifierState, cur: VerifierState, idx: num
 const MISS = 0;
 const SKIP = 1;
 const HIT_LOOP = 2;
+const HIT = 3;
 
 function matchUnfinished(env: Env, old: VerifierState, cur: VerifierState, idx: number): number {
   const frame = old.frames[old.curframe]!;
@@ -65,7 +66,8 @@ function matchUnfinished(env: Env, old: VerifierState, cur: VerifierState, idx: 
     return statesEqual(env, old, cur, RANGE_WITHIN) && iterIsActive(env, cur) ? HIT_LOOP : SKIP;
   }
   if (isMayGoto(env, idx) && old.mayGotoDepth !== cur.mayGotoDepth && statesEqual(env, old, cur, RANGE_WITHIN)) return HIT_LOOP;
-  if (aux.callsCallback) return statesEqual(env, old, cur, RANGE_WITHIN) ? HIT_LOOP : SKIP;
+  // 6.18 does not take the visits of a callback for a loop of the CFG.
+  if (aux.callsCallback) return statesEqual(env, old, cur, RANGE_WITHIN) ? HIT : SKIP;
   if (
     statesMaybeLooping(old, cur) &&
     statesEqual(env, old, cur, EXACT) &&
@@ -112,8 +114,8 @@ export function isStateVisited(env: Env, idx: number): boolean {
       if (st.insnIdx !== idx) continue;
       if (st.branches !== 0) {
         const m = matchUnfinished(env, st, cur, idx);
-        if (m === HIT_LOOP) {
-          hit(env, st, cur, idx, true);
+        if (m === HIT_LOOP || m === HIT) {
+          hit(env, st, cur, idx, m === HIT_LOOP);
           return true;
         }
         if (!force && env.jmpsProcessed - env.prevJmpsProcessed < 20 && env.insnProcessed - env.prevInsnProcessed < 100) addNew = false;
