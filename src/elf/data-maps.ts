@@ -125,3 +125,8 @@ export function readKconfigMap(file: ObjectFile): MapSpec | undefined {
   const map = dataMap(file, ".kconfig", sizeOf(file.btf, sec.id), sec, undefined);
   return { ...map, variables: map.variables.map((v) => (weak.has(v.name) ? { ...v, weak: true } : v)) };
 }
+
+/** Variable in `.bss` that counts the samples for which the ring buffer `map` had no room. */
+export function lostCounterName(map: string): string {
+  return `__lost_${map}`;
+}

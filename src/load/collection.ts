@@ -1,5 +1,6 @@
 /** Everything that one module or object defines, alive in the kernel. */
 import { BpfkitError } from "../core/errors.ts";
+import { lostCounterName } from "../elf/data-maps.ts";
 import type { EventReader } from "./ring/index.ts";
 import type { Schema } from "../probe/schema-types.ts";
 import type { VariableSpec } from "../elf/spec.ts";
@@ -78,7 +79,8 @@ export class Collection {
     return [...this.#parts.maps.keys()];
   }
   get variableNames(): readonly string[] {
-    return [...this.#parts.variables.keys()];
+    // Those of bpfkit's own are nobody's business.
+    return [...this.#parts.variables.keys()].filter((name) => !name.startsWith("__"));
   }
 
   /** Any map by name. Throws code "NO_MAP". */
@@ -116,7 +118,9 @@ export class Collection {
     if (!(map instanceof RingBufMap) && !(map instanceof PerfEventMap)) {
       throw new BpfkitError("MAP_TYPE", `map ${name} is ${map.typeName}, not a ring buffer or perf event array`);
     }
-    const reader = map.open();
+    const counter = this.#parts.variables.get(lostCounterName(name));
+    const lost = counter === undefined ? undefined : (): bigint => this.variable<bigint>(counter.spec.name).value;
+    const reader = map instanceof RingBufMap && lost !== undefined ? map.open({ lost }) : map.open();
     this.#parts.owned.own(reader);
     return reader as EventReader<T>;
   }

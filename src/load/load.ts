@@ -261,7 +261,7 @@ class Loader {
       if (!this.#used.has(variable)) {
         throw new BpfkitError(
           "CONFIG",
-          `there is no global variable ${variable} to set; there are ${[...this.#variables.keys()].join(", ") || "none"}`,
+          `there is no global variable ${variable} to set; there are ${[...this.#variables.keys()].filter((v) => !v.startsWith("__")).join(", ") || "none"}`,
         );
       }
     }

@@ -56,6 +56,8 @@ export interface MapHandle extends Handle {
   readonly inner: MapHandle | undefined;
   /** Initial slots: programs of a program array, maps of a map of maps. */
   readonly slots: readonly (MapHandle | AnyProgram)[];
+  /** Whether samples that find a ring buffer full are counted. */
+  readonly countLost: boolean;
   /** Keep the map in bpffs under its name, and reuse it when it is already there. */
   readonly pinned: boolean;
   /** Name given in the options; else the export key or the constant's name is used. */
@@ -140,7 +142,7 @@ export type LpmTrie<K extends Schema, V extends Schema> = Omit<Keyed<K, V>, "for
 export interface RingBuf<V extends Schema> extends MapHandle {
   readonly type: "ringbuf";
   readonly value: V;
-  /** Reserves, fills and submits one sample; false when the buffer was full (counted as lost). */
+  /** Reserves, fills and submits one sample; false when the buffer was full (counted: see `EventReader.lost`). */
   emit(sample: Input<V>): boolean;
   /** Room for one sample to fill field by field, then `submit` or `discard`; undefined when the buffer is full. */
   reserve(): Body<V> | undefined;

@@ -80,6 +80,7 @@ interface Extra {
   readonly inner?: MapHandle;
   readonly slots?: readonly (MapHandle | AnyProgram)[];
   readonly histogram?: Buckets;
+  readonly countLost?: boolean;
 }
 
 function map(type: MapTypeName, options: MapOptions, extra: Extra, declaredBy: (...args: never[]) => unknown): unknown {
@@ -108,6 +109,7 @@ function map(type: MapTypeName, options: MapOptions, extra: Extra, declaredBy: (
     mapExtra: extra.mapExtra ?? 0,
     inner: extra.inner,
     slots: extra.slots ?? [],
+    countLost: extra.countLost ?? false,
     pinned: options.pinned ?? false,
     name: options.name,
     histogram: extra.histogram,
@@ -165,12 +167,18 @@ export function lpmTrie<K extends Schema, V extends Schema>(key: K, value: V, op
 export interface BufferOptions extends Omit<MapOptions, "maxEntries"> {
   readonly size?: number;
 }
+/** Options of {@link ringbuf}. */
+export interface RingBufOptions extends BufferOptions {
+  /** Whether samples that find the buffer full are counted, for the reader's `lost`; default true. */
+  readonly countLost?: boolean;
+}
 /**
  * A ring buffer of samples for user space, shared by all CPUs. Kernel 5.8+.
  * @param options `size` in bytes; default 256 KiB
  */
-export function ringbuf<V extends Schema>(value: V, options: BufferOptions = {}): RingBuf<V> {
-  return map("ringbuf", options, { value, entries: options.size ?? 256 * 1024 }, ringbuf) as RingBuf<V>;
+export function ringbuf<V extends Schema>(value: V, options: RingBufOptions = {}): RingBuf<V> {
+  const { size = 256 * 1024, countLost = true } = options;
+  return map("ringbuf", options, { value, entries: size, countLost }, ringbuf) as RingBuf<V>;
 }
 /** Samples from user space. Kernel 6.1+. See {@link ringbuf}. */
 export function userRingbuf<V extends Schema>(value: V, options: BufferOptions = {}): UserRingBuf<V> {

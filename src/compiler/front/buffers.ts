@@ -1,5 +1,7 @@
 /** Ring buffers and perf event arrays: samples filled where the reader will find them. */
+import { lostCounterName } from "../../elf/data-maps.ts";
 import { BPF_FUNC } from "../../uapi/index.ts";
+import type { Block } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
 import { unwrap, walk } from "./ast.ts";
 import type { Fn } from "./context.ts";
@@ -42,7 +44,7 @@ export function emit(fn: Fn, map: MapUse, sample: Ast, node: Ast): Val {
   b.store(b.slotAddr(sent), 0, { size: 8 });
   const room = b.block("room");
   const end = b.block("emitted");
-  b.br("ne", place.base, 0, room, end);
+  b.br("ne", place.base, 0, room, whenFull(fn, map, end));
   b.at(room);
   const before = fn.facts;
   if (early === undefined) {
@@ -70,11 +72,36 @@ function reserve(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
   return { k: "place", type, base, off: 0, space: "mem" };
 }
 
+/** Where a program goes that found no room: the sample is counted as lost. */
+function whenFull(fn: Fn, map: MapUse, end: Block): Block {
+  if (!map.handle.countLost || map.pointer !== undefined) return end;
+  const { b } = fn;
+  const here = b.current;
+  const full = b.block("full");
+  b.at(full);
+  const counter = b.mapValue(".bss", fn.module.sections.counter(lostCounterName(map.name)));
+  b.atomic("add", counter, 1, { size: 8 });
+  b.jmp(end);
+  b.at(here);
+  return full;
+}
+
+/** Reserves room and counts when there is none. */
+function reserveCounted(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
+  const { b } = fn;
+  const place = reserve(fn, map, type);
+  if (!map.handle.countLost) return place;
+  const end = b.block("asked");
+  b.br("ne", place.base, 0, end, whenFull(fn, map, end));
+  b.at(end);
+  return place;
+}
+
 /** Reserves room that is discarded on every way out of the program on which it was neither submitted nor discarded. */
 function hold(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
   const { b } = fn;
   // A callback has no way out of the program: what it reserves it submits or discards itself.
-  if (b.func.kind !== "entry") return reserve(fn, map, type);
+  if (b.func.kind !== "entry") return reserveCounted(fn, map, type);
   const slot = b.func.slot(8, 8, "reserved");
   // A flag of its own: verifiers before 6.2 forget, at a second null check, that the pointer is not null.
   const held = b.func.slot(8, 8, "held");
@@ -101,7 +128,7 @@ function hold(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
   b.store(b.slotAddr(slot), place.base, { size: 8 });
   const got = b.block("reserved");
   const end = b.block("maybe");
-  b.br("ne", place.base, 0, got, end);
+  b.br("ne", place.base, 0, got, whenFull(fn, map, end));
   b.at(got);
   b.store(b.slotAddr(held), 1, { size: 8 });
   b.jmp(end);

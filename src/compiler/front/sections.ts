@@ -3,6 +3,7 @@ import { encodeUtf8 } from "../../core/bytes.ts";
 import { alignUp } from "../../core/int.ts";
 import type { GlobalHandle } from "../../probe/globals.ts";
 import type { Schema } from "../../probe/schema-types.ts";
+import { u64 } from "../../probe/schema.ts";
 
 export interface SectionVariable {
   readonly name: string;
@@ -80,6 +81,12 @@ export class Sections {
   /** Globals with their variable names, in order of appearance. */
   *globals(): Generator<readonly [GlobalHandle, string]> {
     for (const [handle, at] of this.#globals) yield [handle, at.name];
+  }
+
+  /** Offset in `.bss` of a counter of bpfkit's own. */
+  counter(name: string): number {
+    const known = this.bss.variables.find((v) => v.name === name);
+    return known?.off ?? this.bss.add(name, 8, 8, u64, false);
   }
 
   /** Offset in `.rodata` of a NUL-terminated string. */

@@ -71,7 +71,7 @@ r2 = 72
 r3 = 0
 call bpf_ringbuf_reserve#131
 r6 = r0
-if r6 == 0x0 goto pc+13
+if r6 == 0x0 goto pc+15
 call bpf_get_current_pid_tgid#14
 r0 >>= 32
 *(u32 *)(r6 +0) = r0
@@ -86,7 +86,11 @@ r1 = r6
 r2 = 0
 call bpf_ringbuf_submit#132
 r0 = 0
-exit`,
+exit
+r1 = map[id:0][0]+0
+r2 = 1
+lock *(u64 *)(r1 +0) += r2
+goto pc-7`,
   );
 });
 
