@@ -8,6 +8,9 @@ import { E2BIG, EINVAL } from "../constants.ts";
 import { type Env, reject } from "../env.ts";
 import { factsOf } from "./facts.ts";
 
+const BPF_F_XDP_DEV_BOUND_ONLY = 1 << 6;
+/** Functions that each network driver has its own of. */
+const METADATA = new Set(["bpf_xdp_metadata_rx_timestamp", "bpf_xdp_metadata_rx_hash", "bpf_xdp_metadata_rx_vlan_tag"]);
 const MAX_KFUNC_DESCS = 256;
 const BPF_CALL_CODE = 0x85;
 
@@ -77,6 +80,9 @@ export function addKfuncCall(env: Env, insnIdx: number): void {
   if (func?.kind !== "func") return reject(env, EINVAL, `kernel btf_id ${id} is not a function\n`);
   const proto = typeById(btf, func.type);
   if (proto?.kind !== "func_proto") return reject(env, EINVAL, `kernel function btf_id ${id} does not have a valid func_proto\n`);
+  if (offset === 0 && METADATA.has(func.name) && (env.load.progFlags & BPF_F_XDP_DEV_BOUND_ONLY) === 0) {
+    reject(env, EINVAL, "metadata kfuncs require device-bound program\n");
+  }
   env.kfuncs.push({ funcId: id, offset, name: func.name, btf, protoId: func.type, flags: 0 });
 }
 
