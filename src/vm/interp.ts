@@ -180,7 +180,7 @@ export class Interp extends Run {
           const x = (code & op.BPF_X) !== 0;
           const b0 = x ? r[s]! : imm[pc]!;
           const mod = (code & 0xf0) === op.BPF_MOD;
-          const signed = off[pc]! === 1;
+          const signed = off[pc] === 1;
           if ((code & 7) === op.BPF_ALU) divMod32(r, d, b0, mod, signed);
           else if (signed) sdivMod64(r, d, b0, x ? r[s + 1]! : b0 >> 31, mod);
           else divMod64(r, d, b0, x ? r[s + 1]! : b0 >> 31, mod);

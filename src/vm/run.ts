@@ -150,7 +150,7 @@ export abstract class Run {
     if (!this.checked) {
       if (this.hi(n) === 0 && address + size <= this.memory.top) return address;
     } else if (this.hi(n) === 0) {
-      const region = this.regions[n]! === 0 ? this.memory.regionAt(address) : this.regions[n]!;
+      const region = this.regions[n] === 0 ? this.memory.regionAt(address) : this.regions[n]!;
       const { regBase, regEnd, regFlags } = this.memory;
       if (size === 0) return address;
       if (

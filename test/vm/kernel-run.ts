@@ -1,8 +1,9 @@
 /** The running kernel as the judge: the same program, map and context by BPF_PROG_TEST_RUN. */
 import { encodeInsns } from "../../src/asm/index.ts";
 import type { Insn } from "../../src/asm/index.ts";
+import { BtfBuilder } from "../../src/btf/index.ts";
 import type { MapSpec, ProgSpec } from "../../src/elf/spec.ts";
-import { bpf, mapCreateRaw, progLoad, progTestRun, realKernel } from "../../src/syscall/index.ts";
+import { bpf, btfLoad, mapCreateRaw, progLoad, progTestRun, realKernel } from "../../src/syscall/index.ts";
 import { BPF_PROG_TYPE } from "../../src/uapi/index.ts";
 
 export const kernel = realKernel();
@@ -78,6 +79,36 @@ export function withFds(prog: ProgSpec, fds: Readonly<Record<string, number>>): 
   return insns;
 }
 
+const FUNC_NAMES = ["vmtest", "sub", "callback"] as const;
+let funcBtf: { readonly fd: number; readonly ids: Readonly<Record<string, number>> } | undefined;
+
+/** BTF of the three kinds of functions that random programs have; callbacks need it. */
+function functionTypes(): NonNullable<typeof funcBtf> {
+  if (funcBtf !== undefined) return funcBtf;
+  const builder = new BtfBuilder();
+  const u64 = builder.int("unsigned long long", 8);
+  const u32 = builder.int("unsigned int", 4);
+  const pointer = builder.add({ kind: "ptr", name: "", type: 0 });
+  const param = (name: string, type: number): { name: string; type: number } => ({ name, type });
+  const params = { vmtest: [param("ctx", pointer)], sub: [param("a", u64)], callback: [param("i", u32), param("p", pointer)] };
+  const ids: Record<string, number> = {};
+  for (const name of FUNC_NAMES) {
+    const type = builder.add({ kind: "func_proto", name: "", type: u64, params: params[name] });
+    ids[name] = builder.add({ kind: "func", name, type, linkage: "static" });
+  }
+  const { result } = btfLoad(kernel, builder.encode());
+  if (result < 0) throw new Error(`BTF: ${result}`);
+  return (funcBtf = { fd: result, ids });
+}
+
+/** func_info of `prog.funcs`, whose names are "vmtest", "sub" and "callback". */
+function funcInfo(prog: ProgSpec): { btfFd: number; funcInfo: { bytes: Uint8Array; recordSize: number } } | undefined {
+  if (prog.funcs.length === 0) return undefined;
+  const { fd, ids } = functionTypes();
+  const words = new Uint32Array(prog.funcs.flatMap((f) => [f.insn, ids[f.name]!]));
+  return { btfFd: fd, funcInfo: { bytes: new Uint8Array(words.buffer), recordSize: 8 } };
+}
+
 export interface Loaded {
   /** fd, or -errno. */
   readonly fd: number;
@@ -91,6 +122,7 @@ export function loadProg(prog: ProgSpec, fds: Readonly<Record<string, number>> =
     flags: prog.flags,
     logLevel,
     name: "vmtest",
+    ...funcInfo(prog),
   });
   return { fd: result, log };
 }
