@@ -44,7 +44,7 @@ export function parseCoreSpec(btf: Btf, relo: CoreReloRecord): CoreSpec {
     });
   };
   const rootId = relo.typeId;
-  if (rootId >= btf.typeCount) {
+  if (!btf.has(rootId)) {
     throw new DecodeError(btf.what, `CO-RE relocation of type ${rootId}, which does not exist`, {
       path: ["core_relo", "type_id"],
     });

@@ -30,7 +30,7 @@ function text(btf: Btf, id: number, word: number, index: number, list = "", elem
 
 function ref(btf: Btf, id: number, word: number, index: number, field = "type", list = "", element = 0): number {
   const target = btf.words[word + index]!;
-  if (target < btf.typeCount) return target;
+  if (btf.has(target)) return target;
   return fail(btf, id, index, field, `type id ${target} does not exist (there are ${btf.typeCount})`, list, element);
 }
 

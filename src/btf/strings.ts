@@ -10,9 +10,13 @@ export class BtfStrings {
   #mixed = false;
   #lookups = 0;
 
-  constructor(bytes: Uint8Array, start: number) {
+  readonly #native: ((bytes: Uint8Array, text: string, from: number) => number) | undefined;
+
+  /** @param find what the runtime has for searching bytes, see `BtfParseOptions` */
+  constructor(bytes: Uint8Array, start: number, find?: (bytes: Uint8Array, text: string, from: number) => number) {
     this.bytes = bytes;
     this.start = start;
+    this.#native = find;
   }
 
   get end(): number {
@@ -72,6 +76,7 @@ export class BtfStrings {
 
   /** The same for text: the engine's own search where the section is ASCII (0.1 ms for a kernel's names, 3-20 in a cold loop). */
   #find(text: string, from: number): number {
+    if (this.#native !== undefined && this.#text === undefined) return this.#native(this.bytes, text, from);
     const all = this.text();
     return all === undefined ? this.search(encodeUtf8(text), from) : all.indexOf(text, from);
   }

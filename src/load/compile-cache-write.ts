@@ -5,7 +5,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { Btf } from "../btf/btf.ts";
-import type { CompileResult } from "../compiler/compile.ts";
 import { createCapture } from "../compiler/capture/index.ts";
 import type { PreparedModule } from "../compiler/capture/prepare.ts";
 import type { CaptureHost, LoadedModule } from "../compiler/capture/types.ts";
@@ -14,13 +13,13 @@ import type { Kernel } from "../syscall/kernel.ts";
 import { nodeCaptureHost } from "./capture-node.ts";
 import { type CompileCache, handlesOf, isPrivate } from "./compile-cache.ts";
 import { encodeEntry, type Entry, type Where } from "./compile-cache-file.ts";
-import { type CompileModuleOptions, compileWith } from "./compile-module.ts";
+import { type CompiledModule, type CompileModuleOptions, compileWith } from "./compile-module.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { kernelBtf } from "./kernel-btf.ts";
 import { writeTwice } from "./twice.ts";
 
 export interface CompiledForCache {
-  readonly compiled: CompileResult;
+  readonly compiled: CompiledModule;
   /** Keeps the result when everything it depends on can be told: called when the programs are attached, which it would delay. */
   keep(): void;
 }
@@ -45,12 +44,12 @@ function makeEntry(
   cache: CompileCache,
   exports: Readonly<Record<string, unknown>>,
   modules: ReadonlyMap<string, LoadedModule>,
-  compiled: CompileResult,
+  compiled: CompiledModule,
   recorder: Recorder,
   kernel: Kernel,
 ): Entry | undefined {
   if (recorder.beyondModules || compiled.diagnostics.length > 0) return undefined;
-  const spec = relocated(compiled.spec, kernel);
+  const spec = relocated(compiled, kernel);
   if (spec === undefined) return undefined;
   const places = new Map<unknown, Where>();
   const values: { where: Where; print: string }[] = [];
@@ -133,12 +132,14 @@ class Recorder {
 }
 
 /** The spec with its CO-RE relocations applied; undefined when one of them failed. */
-function relocated(spec: CollectionSpec, kernel: Kernel): CollectionSpec | undefined {
+function relocated({ spec, madeFor }: CompiledModule, kernel: Kernel): CollectionSpec | undefined {
   const local = spec.btf === undefined ? undefined : Btf.parse(spec.btf);
   let failed = false;
   const progs = spec.progs.map((prog) => {
     if (prog.coreRelos.length === 0 || local === undefined) return prog;
-    const { insns, results } = kernelBtf(kernel).resolver.relocate({ insns: prog.insns, relos: prog.coreRelos, local });
+    const target = kernelBtf(kernel);
+    if (madeFor === target.vmlinux) target.resolver.madeFrom(local);
+    const { insns, results } = target.resolver.relocate({ insns: prog.insns, relos: prog.coreRelos, local });
     failed ||= results.some((r) => r.status !== "ok");
     return { ...prog, coreRelos: [], insns };
   });

@@ -19,12 +19,17 @@ export interface CompileModuleOptions {
   readonly license?: string;
 }
 
+export interface CompiledModule extends CompileResult {
+  /** Kernel types that it was compiled with. */
+  readonly madeFor?: Btf | undefined;
+}
+
 /**
  * Compiles the programs that a module exports, with the running kernel's types and tracepoint layouts.
  *
  * @throws DiagnosticError code "COMPILE" with every error of the module
  */
-export function compileModule(exports: Readonly<Record<string, unknown>>, options: CompileModuleOptions): CompileResult {
+export function compileModule(exports: Readonly<Record<string, unknown>>, options: CompileModuleOptions): CompiledModule {
   return compileWith(exports, options, createCapture(nodeCaptureHost(options.modules)));
 }
 
@@ -34,14 +39,15 @@ export function compileWith(
   options: CompileModuleOptions,
   capture: Capture,
   onFormat: (name: string, format: TracepointFormat) => void = () => {},
-): CompileResult {
+): CompiledModule {
   const kernel = options.kernel ?? realKernel();
-  return compile({
+  let madeFor: Btf | undefined;
+  const result = compile({
     name: options.name,
     exports,
     capture,
     get btf(): Btf {
-      return options.btf ?? kernelBtf(kernel).vmlinux;
+      return (madeFor ??= options.btf ?? kernelBtf(kernel).vmlinux);
     },
     tracepointFormat: (name) => {
       const format = tracepointFormatOf(kernel, name);
@@ -51,6 +57,7 @@ export function compileWith(
     arch: process.arch as Arch,
     ...(options.license === undefined ? {} : { license: options.license }),
   });
+  return { ...result, madeFor };
 }
 
 /** The layout of "category:name" on this kernel. */

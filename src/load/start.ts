@@ -25,7 +25,11 @@ export interface StartOptions extends AppOptions {
 }
 
 /** What `startCompiled` needs of a compiled module: `CompileResult`, or what a cache kept of one. */
-export type Startable = Pick<CompileResult, "spec" | "schemas" | "globals"> & { readonly programs: ReadonlyMap<string, AnyProgram> };
+export type Startable = Pick<CompileResult, "spec" | "schemas" | "globals"> & {
+  readonly programs: ReadonlyMap<string, AnyProgram>;
+  /** Kernel types that it was compiled with. */
+  readonly madeFor?: Btf | undefined;
+};
 
 /** Loads and attaches what was compiled. Everything acquired before a failure is released. */
 export function startCompiled(compiled: Startable, options: StartOptions = {}): App {
@@ -33,6 +37,7 @@ export function startCompiled(compiled: Startable, options: StartOptions = {}): 
   const collection = load(compiled.spec, {
     schemas: compiled.schemas,
     globals,
+    ...(compiled.madeFor === undefined ? {} : { madeFor: compiled.madeFor }),
     ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
     ...(options.config === undefined ? {} : { config: options.config }),
   });
