@@ -3,7 +3,7 @@ import type { AssignmentExpression, Identifier, Pattern, UpdateExpression } from
 import type { Ast, Expr } from "./ast.ts";
 import { unwrap } from "./ast.ts";
 import type { Fn } from "./context.ts";
-import { constType, describe, nameOf } from "./context.ts";
+import { constType, describe, meetFacts, nameOf } from "./context.ts";
 import { memberOfPlace } from "./members.ts";
 import { propertyName, storeInto, storeValue } from "./memory.ts";
 import { arithmetic, signOf } from "./ops.ts";
@@ -250,9 +250,41 @@ export function assign(fn: Fn, e: AssignmentExpression): Val {
     return v;
   }
   if (e.operator === "??=" || e.operator === "&&=" || e.operator === "||=") {
-    return fn.report("BPF1001", e, { what: `\`${e.operator}\``, instead: "write an `if`" });
+    return assignWhen(fn, e.operator, target, e);
   }
   return modify(fn, target, e.operator.slice(0, -1), () => fn.value(e.right), e, false);
+}
+
+/** `x ??= y`, `x ||= y`, `x &&= y`: assigns only where the old value asks for it. */
+function assignWhen(fn: Fn, operator: "??=" | "&&=" | "||=", target: Expr, e: AssignmentExpression): Val {
+  const place = targetOf(fn, target);
+  if (place === undefined) return ERROR;
+  const old = place.k === "place" ? place : place.old;
+  const { b } = fn;
+  const assigned = b.block("assigned");
+  const end = b.block("kept");
+  if (operator === "??=") {
+    // What is always defined keeps its value.
+    if (old.k !== "opt") return fn.settle(old, target);
+    fn.branchDefined(old, end, assigned);
+  } else {
+    const v = old.k === "opt" ? old : fn.scalar(old, target, "a number or boolean");
+    if (v === undefined) return ERROR;
+    if (v.k === "opt") return fn.report("BPF2007", target, { what: v.what, name: nameOf(target) });
+    b.br("ne", v.v, 0, ...(operator === "||=" ? ([end, assigned] as const) : ([assigned, end] as const)));
+  }
+  const before = fn.facts;
+  b.at(assigned);
+  const v = fn.value(e.right);
+  fn.mark(e);
+  if (place.k === "place") storeValue(fn, place, v, e, false);
+  else setVariable(fn, place.sym, v, e);
+  b.jmp(end);
+  b.at(end);
+  fn.facts = meetFacts(before, fn.facts);
+  const nullish = v.k === "opt" || (v.k === "js" && (v.value === undefined || v.value === null));
+  if (operator === "??=" && place.k === "sym" && v.k !== "error" && !nullish) fn.assume([place.sym]);
+  return place.k === "sym" ? fn.expr(target) : fn.settle(place, target);
 }
 
 /** `++` and `--`. */

@@ -5,6 +5,7 @@ import { unwrap } from "./ast.ts";
 import type { Branch, Fn } from "./context.ts";
 import { describe, meetFacts } from "./context.ts";
 import { compare, nullish, relationOf } from "./ops.ts";
+import { branchSame, comparesMemory } from "./same.ts";
 import { branchTextEqual, isText } from "./strings.ts";
 import { isScalar } from "./types.ts";
 import type { OptVal, Sym, Val } from "./value.ts";
@@ -92,6 +93,10 @@ function comparison(fn: Fn, e: Extract<Expr, { type: "BinaryExpression" }>, yes:
     equal(fn, a, b, e, same, different);
     return NONE;
   }
+  if (equality && comparesMemory(a, b)) {
+    equal(fn, a, b, e, same, different);
+    return NONE;
+  }
   const c = compare(fn, relation, a, b, e);
   if (c === undefined) fn.b.jmp(no);
   else if (typeof c === "boolean") fn.b.jmp(c ? yes : no);
@@ -106,6 +111,7 @@ function equal(fn: Fn, a: Val, b: Val, node: Ast, yes: Block, no: Block): void {
     if (!fn.b.terminated) fn.b.jmp(no);
     return;
   }
+  if (a.k === "place" && b.k === "place" && comparesMemory(a, b)) return branchSame(fn, a, b, yes, no);
   const c = compare(fn, "eq", a, b, node);
   if (c === undefined) fn.b.jmp(no);
   else if (typeof c === "boolean") fn.b.jmp(c ? yes : no);

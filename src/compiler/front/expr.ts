@@ -26,6 +26,7 @@ import { propertyName, storeInto } from "./memory.ts";
 import { arithmetic, cast, compareValue, constInt, relationOf, unary } from "./ops.ts";
 import { irSpace } from "./place.ts";
 import { hint } from "./report.ts";
+import { comparesMemory } from "./same.ts";
 import { boolean, isText } from "./strings.ts";
 import { fromSchema, isScalar, sizeOf } from "./types.ts";
 import type { PlaceVal, ScalarVal, Sym, Val } from "./value.ts";
@@ -255,7 +256,7 @@ function binary(fn: Fn, e: Extract<Expr, { type: "BinaryExpression" }>): Val {
   const a = fn.value(e.left);
   const b = fn.value(e.right);
   fn.mark(e);
-  if (a.k === "opt" || b.k === "opt" || (isText(a) && isText(b))) return conditionValue(fn, e);
+  if (a.k === "opt" || b.k === "opt" || (isText(a) && isText(b)) || comparesMemory(a, b)) return conditionValue(fn, e);
   return compareValue(fn, relation, a, b, e);
 }
 

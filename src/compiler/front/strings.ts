@@ -190,7 +190,7 @@ function branchBytes(fn: Fn, place: PlaceVal, text: string, whole: boolean, node
 }
 
 /** Byte by byte up to the NUL of either: both are bounded. */
-function branchPlaces(fn: Fn, x: PlaceVal, y: PlaceVal, yes: Block, no: Block): void {
+export function branchPlaces(fn: Fn, x: PlaceVal, y: PlaceVal, yes: Block, no: Block): void {
   const { b } = fn;
   const length = Math.min(x.type.k === "char" ? x.type.length : 0, y.type.k === "char" ? y.type.length : 0);
   const i = b.func.slot(8, 8, "at");
@@ -217,12 +217,60 @@ function branchPlaces(fn: Fn, x: PlaceVal, y: PlaceVal, yes: Block, no: Block): 
   b.jmp(head);
 }
 
-/** Methods of text: `startsWith`. */
+/** Beyond this many bytes the verifier would follow too many lengths. */
+const MAX_SUFFIX_TEXT = 256;
+
+/** Branches on whether the text in `place` ends with `text`: finds the NUL, then compares before it. */
+function branchSuffix(fn: Fn, place: PlaceVal, text: string, node: Ast, yes: Block, no: Block): void {
+  const { b } = fn;
+  const bytes = encodeUtf8(text);
+  const length = place.type.k === "char" ? place.type.length : 0;
+  if (bytes.length >= length || bytes.includes(0)) {
+    fn.report("BPF2018", node, { have: bytes.length, type: typeName(place.type) });
+    return b.jmp(no);
+  }
+  if (length > MAX_SUFFIX_TEXT) {
+    fn.report("BPF2006", node, { expected: `text of at most ${MAX_SUFFIX_TEXT} bytes`, found: typeName(place.type) });
+    return b.jmp(no);
+  }
+  const i = b.func.slot(8, 8, "length");
+  b.start(i);
+  b.store(b.slotAddr(i), 0, { size: 8 });
+  const start = addressOf(fn, place);
+  const head = b.block("length.loop");
+  const body = b.block("length.byte");
+  const more = b.block("length.more");
+  const found = b.block("length.found");
+  b.jmp(head);
+  b.at(head);
+  const at = b.load(b.slotAddr(i), { size: 8 });
+  b.br("ult", at, length, body, found);
+  b.at(body);
+  b.br("eq", b.load(b.add(start, at), { size: 1 }), 0, found, more);
+  b.at(more);
+  b.store(b.slotAddr(i), b.add(at, 1), { size: 8 });
+  b.jmp(head);
+  b.at(found);
+  let next = b.block("suffix");
+  b.br("uge", b.load(b.slotAddr(i), { size: 8 }), bytes.length, next, no);
+  for (const [n, byte] of bytes.entries()) {
+    b.at(next);
+    next = n === bytes.length - 1 ? yes : b.block("suffix");
+    const end = b.add(start, b.load(b.slotAddr(i), { size: 8 }));
+    b.br("eq", b.load(end, { size: 1, off: n - bytes.length }), byte, next, no);
+  }
+  if (bytes.length === 0) {
+    b.at(next);
+    b.jmp(yes);
+  }
+}
+
+/** Methods of text: `startsWith`, `endsWith`. */
 export function textMember(fn: Fn, text: Val, name: string): BuiltinVal | undefined {
-  if (name !== "startsWith") return undefined;
+  if (name !== "startsWith" && name !== "endsWith") return undefined;
   return {
     k: "builtin",
-    what: "the method startsWith",
+    what: `the method ${name}`,
     call: (args, node) => {
       const prefix = args[0] === undefined ? undefined : fn.value(args[0]);
       if (prefix === undefined || prefix.k !== "js" || typeof prefix.value !== "string") {
@@ -232,11 +280,15 @@ export function textMember(fn: Fn, text: Val, name: string): BuiltinVal | undefi
           found: prefix === undefined ? "nothing" : describe(prefix),
         });
       }
-      if (text.k === "js") return { k: "js", value: String(text.value).startsWith(prefix.value) };
+      if (text.k === "js") return { k: "js", value: String(text.value)[name](prefix.value) };
       const place = textPlace(fn, text, node);
       if (place === undefined) return ERROR;
       const { value } = prefix;
-      return boolean(fn, (yes, no) => branchBytes(fn, place, value, false, node, yes, no));
+      return boolean(fn, (yes, no) =>
+        name === "startsWith"
+          ? branchBytes(fn, place, value, false, node, yes, no)
+          : branchSuffix(fn, place, value, node, yes, no),
+      );
     },
   };
 }

@@ -658,3 +658,110 @@ export const p = xdp(() => {
     (c) => assert.is(c.variable<number>("n").value, 9),
   );
 });
+
+test("??=, ||= and &&= assign where the old value asks for it", () => {
+  run(
+    `import { global, hash, struct, u32, u64, xdp } from "bpfkit";
+const V = struct({ n: u64 });
+export const m = hash(u32, u64);
+export const s = hash(u32, V);
+export const out = global(u64, 0);
+export const calls = global(u32, 0);
+const count = () => { calls.value++; return 7; };
+export const p = xdp(() => {
+  m.set(1, 5);
+  let a = m.get(1);
+  a ??= count();
+  let b = m.get(2);
+  b ??= count();
+  out.value = a * 100 + b;
+  out.value ||= count();
+  out.value &&= out.value + 1000;
+  let zero = 0;
+  zero &&= count();
+  zero ||= 3;
+  s.set(9, { n: 40 });
+  let v = s.get(8);
+  v ??= s.get(9);
+  if (!v) return 0;
+  v.n += zero;
+  return 2;
+});`,
+    (c, result) => {
+      assert.is(result, 2);
+      assert.is(c.variable<bigint>("out").value, 1507n);
+      assert.is(c.variable<number>("calls").value, 1);
+      assert.equal(c.map("s").get(9), { n: 43n });
+    },
+  );
+});
+
+test("endsWith looks before the NUL", () => {
+  run(
+    `import { char, global, hash, struct, u32, xdp } from "bpfkit";
+const V = struct({ name: char(16) });
+export const m = hash(u32, V);
+export const bits = global(u32, 0);
+export const p = xdp(() => {
+  m.set(1, { name: "libc.so.6" });
+  const v = m.get(1);
+  if (!v) return 0;
+  if (v.name.endsWith(".so.6")) bits.value |= 1;
+  if (v.name.endsWith(".so")) bits.value |= 2;
+  if (v.name.endsWith("libc.so.6")) bits.value |= 4;
+  if (v.name.endsWith("xlibc.so.6")) bits.value |= 8;
+  if (v.name.endsWith("")) bits.value |= 16;
+  v.name = "a.so";
+  if (v.name.endsWith("so.6")) bits.value |= 32;
+  if (v.name.endsWith("a.so")) bits.value |= 64;
+  v.name = "";
+  if (v.name.endsWith("o")) bits.value |= 128;
+  v.name = "123456789012.so";
+  if (v.name.endsWith(".so")) bits.value |= 256;
+  return 2;
+});`,
+    (c, result) => {
+      assert.is(result, 2);
+      assert.is(c.variable<number>("bits").value, 1 + 4 + 16 + 64 + 256);
+    },
+  );
+});
+
+test("structs compare by their fields, whatever lies between and behind them", () => {
+  run(
+    `import { array, char, global, hash, struct, u16, u32, u64, u8, xdp } from "bpfkit";
+const In = struct({ a: u8, b: u32 });
+const V = struct({ id: u16, inner: array(In, 2), name: char(8), raw: array(u8, 11), at: u64 });
+export const m = hash(u32, V);
+export const bits = global(u32, 0);
+export const p = xdp(() => {
+  const one = { id: 1, inner: [{ a: 1, b: 2 }, { a: 3, b: 4 }], name: "abcdef", raw: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], at: 5 };
+  m.set(1, one);
+  m.set(2, one);
+  const x = m.get(1);
+  const y = m.get(2);
+  if (!x || !y) return 0;
+  if (x === y) bits.value |= 1;
+  if (x !== y) bits.value |= 2;
+  x.name = "ab";
+  y.name = "ab";
+  if (x === y) bits.value |= 4;
+  y.inner[1].a = 9;
+  if (x === y) bits.value |= 8;
+  if (x.inner[0] === y.inner[0]) bits.value |= 16;
+  if (x.inner === y.inner) bits.value |= 32;
+  y.inner[1] = x.inner[1];
+  y.raw[10] = 0;
+  const different = x !== y;
+  if (different) bits.value |= 64;
+  y.raw = x.raw;
+  y.name = "abc";
+  if (x === y) bits.value |= 128;
+  return 2;
+});`,
+    (c, result) => {
+      assert.is(result, 2);
+      assert.is(c.variable<number>("bits").value, 1 + 4 + 16 + 64);
+    },
+  );
+});
