@@ -297,8 +297,8 @@ function syncLinkedRegs(st: VerifierState, known: RegState, set: readonly Linked
 
 function mayGoto(env: Env, i: number): void {
   const off = env.off[i]!;
-  if (env.code[i] !== (BPF_JMP | BPF_JCOND) || env.src[i] !== 0 || env.dst[i] !== 0 || env.imm[i] !== 0 || off === 0) {
-    reject(env, EINVAL, `invalid may_goto off ${off} imm ${env.imm[i]!}\n`);
+  if (env.code[i] !== (BPF_JMP | BPF_JCOND) || env.src[i] !== 0 || env.dst[i] !== 0 || env.imm[i] !== 0) {
+    reject(env, EINVAL, `invalid may_goto imm ${env.imm[i]!}\n`);
   }
   const prev = findPrevEntry(env, env.state.parent, i);
   const queued = pushStack(env, i + 1, i, false);

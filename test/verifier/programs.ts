@@ -147,6 +147,98 @@ export function program(steps: readonly Step[], sub: readonly Step[]): Insn[] {
 
 const step = fc.tuple(fc.nat(11), fc.nat(31), fc.nat(31), fc.nat(63), fc.nat(63));
 
+/** Scalars in r2-r5 again, after a call or a packet access. */
+const refill = (n: number): Insn[] => [insn(0x61, 2, 6, n % 2 === 0 ? 8 : 12, 0), insn(0xb7, 3, 0, 0, n), insn(0xbf, 4, 2, 0, 0), insn(0xb7, 5, 0, 0, -1)];
+
+/** Map and packet accesses of an XDP program; `map`: index of an array map (4-byte keys, 64-byte values) or a hash map after it. */
+function xdpPart([kind, a, b, c, d]: Step): Insn[] {
+  const size = pick(SIZES, a);
+  const reg = pick([7, 8, 9], b);
+  switch (kind % 4) {
+    case 0:
+      return [insn(0x85, 0, 0, 0, 7), ...refill(c), ...(d % 3 === 0 ? [insn(0xbf, 7, 0, 0, 0)] : [])];
+    case 1: {
+      // Look up, check, use at a fixed or variable offset.
+      const off = (c % 70) - 2;
+      const varOff = d % 3 === 0 ? [insn(0x57, reg, 0, 0, pick([7, 15, 31, 63, 127], b)), insn(0x0f, 0, reg, 0, 0)] : [];
+      const use = (d & 4) !== 0 ? insn(0x61 | (size & 0x18), reg, 0, off, 0) : insn(0x63 | (size & 0x18), 0, reg, off, 0);
+      const body = [...varOff, use];
+      return [
+        insn(0x62, 10, 0, -4, c),
+        insn(0xbf, 2, 10, 0, 0),
+        insn(0x07, 2, 0, 0, -4),
+        insn(0x18, 1, 1, 0, d % 2),
+        insn(0, 0, 0, 0, 0),
+        insn(0x85, 0, 0, 0, 1),
+        ...((d & 8) !== 0 && c % 8 === 0 ? [] : [insn(0x15, 0, 0, body.length, 0)]),
+        ...body,
+        insn(0xb7, 0, 0, 0, c),
+        ...refill(c),
+      ];
+    }
+    case 2: {
+      // A bounds check of the packet, then a load before it.
+      const n = c % 40;
+      const grow = d % 3 === 0 ? [insn(0x57, reg, 0, 0, 63), insn(0x0f, 2, reg, 0, 0)] : [];
+      return [
+        insn(0x61, 2, 6, 0, 0),
+        insn(0x61, 3, 6, 4, 0),
+        ...grow,
+        insn(0xbf, 4, 2, 0, 0),
+        insn(0x07, 4, 0, 0, n),
+        insn(pick([0x2d, 0xad, 0x3d, 0xbd], d), (d & 4) !== 0 ? 4 : 3, (d & 4) !== 0 ? 3 : 4, 2, 0),
+        insn(0x61 | (size & 0x18), reg, 2, Math.max(0, n - (BYTES[size]! + (a % 3) - 1)), 0),
+        insn(0x05, 0, 0, 0, 0),
+        ...refill(c),
+      ];
+    }
+    default:
+      return [insn(0xdb | (size & 0x18 & 0x18), 10, reg, -8 * (1 + (c % 8)), pick([0x00, 0x01, 0x40, 0x51, 0xa0, 0xe1, 0xf1], d))];
+  }
+}
+
+/** An XDP program with calls, maps and packets between the plain steps. */
+export const xdpPrograms = (length: number): fc.Arbitrary<Insn[]> =>
+  fc.array(fc.tuple(fc.boolean(), step), { minLength: 1, maxLength: length }).map((list) => {
+    const init = [
+      insn(0xbf, 6, 1, 0, 0),
+      insn(0xb7, 0, 0, 0, 0),
+      insn(0xb7, 7, 0, 0, 1),
+      insn(0x61, 8, 6, 8, 0),
+      insn(0xb7, 9, 0, 0, 0),
+      ...refill(0),
+    ];
+    const plain = (s: Step): Step => (s[0] % 12 === 6 ? [0, s[1], s[2], s[3], s[4]] : s);
+    const code: Insn[] = [...init];
+    let run: Step[] = [];
+    for (const [special, s] of list) {
+      if (!special) {
+        run.push(plain(s));
+        continue;
+      }
+      code.push(...body(run), ...xdpPart(s));
+      run = [];
+    }
+    code.push(...body(run), insn(0xb7, 0, 0, 0, 2), insn(0x95, 0, 0, 0, 0));
+    return code;
+  });
+
+/** Single fields of a program changed at random: mostly nonsense. */
+export const mutated = (base: fc.Arbitrary<Insn[]>): fc.Arbitrary<Insn[]> =>
+  fc.tuple(base, fc.array(fc.tuple(fc.nat(200), fc.nat(4), fc.oneof(fc.nat(255), fc.integer({ min: -300, max: 300 }))), { minLength: 1, maxLength: 3 })).map(([insns, changes]) => {
+    const out = insns.slice();
+    for (const [at, field, value] of changes) {
+      const i = at % out.length;
+      const old = out[i]!;
+      if (field === 0) out[i] = { ...old, opcode: value & 0xff };
+      else if (field === 1) out[i] = { ...old, dst: value & 15 };
+      else if (field === 2) out[i] = { ...old, src: value & 15 };
+      else if (field === 3) out[i] = { ...old, off: value };
+      else out[i] = { ...old, imm: value };
+    }
+    return out;
+  });
+
 export const programs = (length: number): fc.Arbitrary<Insn[]> =>
   fc
     .tuple(fc.array(step, { minLength: 1, maxLength: length }), fc.oneof({ weight: 3, arbitrary: fc.constant<Step[]>([]) }, { weight: 1, arbitrary: fc.array(step, { minLength: 1, maxLength: length }) }))
