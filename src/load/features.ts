@@ -13,7 +13,7 @@ import { BPF_F } from "../uapi/flags.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { BPF_PROG_TYPE } from "../uapi/prog-types.ts";
-import type { BtfFeatures } from "./btf-image.ts";
+import type { BtfFeatures } from "../elf/btf-image.ts";
 
 const answers = new WeakMap<Kernel, Map<string, boolean>>();
 

@@ -2,20 +2,28 @@
 import { encodeInsns } from "../asm/encode.ts";
 import type { Diagnostic } from "../core/diagnostic.ts";
 import { BpfkitError, NotSupportedError } from "../core/errors.ts";
+import { attachTargetOf } from "../elf/attach-target.ts";
+import { FUNC_INFO_SIZE, LINE_INFO_SIZE } from "../elf/btf-image.ts";
+import { type FixupContext, fixup } from "../elf/fixups.ts";
 import type { ProgSpec } from "../elf/spec.ts";
 import { type ProgLoadOptions, progLoad } from "../syscall/bpf.ts";
 import { syscallError } from "../syscall/errors.ts";
-import { Fd } from "../syscall/fd.ts";
+import { Fd, type Owned } from "../syscall/fd.ts";
+import type { Kernel } from "../syscall/kernel.ts";
 import { BPF_ATTACH_TYPE } from "../uapi/attach-types.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { BPF_PROG_TYPE, progTypeName } from "../uapi/prog-types.ts";
-import { FUNC_INFO_SIZE, LINE_INFO_SIZE } from "./btf-image.ts";
 import { hasExpectedAttachType, hasObjectNames } from "./features.ts";
-import { type FixupContext, fixup } from "./fixups.ts";
+import { kallsyms } from "./kallsyms.ts";
+import type { KernelBtf } from "./kernel-btf.ts";
 import { versionCode } from "./kconfig.ts";
 import { VerifierError } from "./verifier-error.ts";
 
-export interface ProgContext extends FixupContext {
+export interface ProgContext extends Pick<FixupContext, "mapFd" | "localBtf" | "note"> {
+  readonly kernel: Kernel;
+  readonly owned: Owned;
+  /** The kernel's BTF; throws where there is none. */
+  kernelBtf(): KernelBtf;
   readonly license: string;
   readonly kernelVersion: number;
   /** fd of the collection's BTF and the records that go with it; undefined where this kernel takes none. */
@@ -41,7 +49,19 @@ export function loadProgram(prog: ProgSpec, context: ProgContext): Fd {
       `program ${prog.name}: replacing functions of other programs (freplace) is not supported`,
     );
   }
-  const { insns, fdArray, poisoned } = fixup(prog, context);
+  const moduleFd = (module: string): number | undefined => {
+    const fd = context.kernelBtf().moduleFd(module);
+    return fd === undefined ? undefined : context.owned.own(fd).fd;
+  };
+  const { insns, modules, poisoned } = fixup(prog, {
+    mapFd: (name) => context.mapFd(name),
+    kernelBtf: () => context.kernelBtf(),
+    localBtf: () => context.localBtf(),
+    symbolAddress: (name) => kallsyms(kernel).addressOf(name),
+    moduleFd,
+    note: (text) => context.note(text),
+  });
+  const fdArray = moduleFds(modules, moduleFd);
   const target = attachTarget(prog, context);
   const records = context.btfFd === undefined ? undefined : context.records(prog);
   const options: ProgLoadOptions = {
@@ -148,35 +168,28 @@ function omit(options: ProgLoadOptions, key: keyof ProgLoadOptions): ProgLoadOpt
   return Object.fromEntries(Object.entries(options).filter(([k]) => k !== key)) as unknown as ProgLoadOptions;
 }
 
-const TRACE: Readonly<
-  Record<number, { readonly prefix: string; readonly kind: "func" | "typedef"; readonly what: string }>
-> = {
-  [BPF_ATTACH_TYPE.TRACE_RAW_TP]: { prefix: "btf_trace_", kind: "typedef", what: "tracepoint" },
-  [BPF_ATTACH_TYPE.TRACE_FENTRY]: { prefix: "", kind: "func", what: "function" },
-  [BPF_ATTACH_TYPE.TRACE_FEXIT]: { prefix: "", kind: "func", what: "function" },
-  [BPF_ATTACH_TYPE.MODIFY_RETURN]: { prefix: "", kind: "func", what: "function" },
-  [BPF_ATTACH_TYPE.TRACE_ITER]: { prefix: "bpf_iter_", kind: "func", what: "iterator" },
-  [BPF_ATTACH_TYPE.LSM_MAC]: { prefix: "bpf_lsm_", kind: "func", what: "LSM hook" },
-  [BPF_ATTACH_TYPE.LSM_CGROUP]: { prefix: "bpf_lsm_", kind: "func", what: "LSM hook" },
-};
+/** Index 0 stands for vmlinux; the others are modules in the order of their first use. */
+function moduleFds(modules: readonly string[], fdOf: (module: string) => number | undefined): Int32Array | undefined {
+  if (modules.length === 0) return undefined;
+  const fds = new Int32Array(modules.length + 1);
+  modules.forEach((module, i) => {
+    const fd = fdOf(module);
+    if (fd === undefined) throw new BpfkitError("KSYM", `the kernel module ${module} was unloaded meanwhile`);
+    fds[i + 1] = fd;
+  });
+  return fds;
+}
 
 /** BTF id of what a tracing program attaches to: the verifier types its arguments by it. */
 function attachTarget(prog: ProgSpec, context: ProgContext): { id: number; fd: number | undefined } | undefined {
-  if (prog.type !== BPF_PROG_TYPE.TRACING && prog.type !== BPF_PROG_TYPE.LSM) return undefined;
-  const row = TRACE[prog.expectedAttachType];
-  if (row === undefined) return undefined;
-  const name = prog.attachTo ?? "";
-  if (name === "")
-    throw new BpfkitError(
-      "ATTACH",
-      `program ${prog.name}: its section ${JSON.stringify(prog.section)} does not say what to attach to`,
-    );
+  const target = attachTargetOf(prog);
+  if (target === undefined) return undefined;
   const btf = context.kernelBtf();
-  const found = btf.find(`${row.prefix}${name}`, row.kind);
+  const found = btf.find(target.name, target.kind);
   if (found === undefined) {
     throw new BpfkitError(
       "ATTACH",
-      `program ${prog.name}: this kernel (${context.kernel.release}) has no ${row.what} ${name} in its BTF`,
+      `program ${prog.name}: this kernel (${context.kernel.release}) has no ${target.what} ${prog.attachTo ?? ""} in its BTF`,
     );
   }
   if (found.module === undefined) return { id: found.id, fd: undefined };

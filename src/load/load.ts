@@ -1,6 +1,7 @@
 /** From a spec, which is the same on every machine, to a collection in this kernel. */
 import { Btf } from "../btf/btf.ts";
 import { BpfkitError } from "../core/errors.ts";
+import { BtfImage, encodeFuncInfo, encodeLineInfo } from "../elf/btf-image.ts";
 import { prepareBtf } from "../elf/fix-btf.ts";
 import type { CollectionSpec, MapSpec, ProgSpec } from "../elf/spec.ts";
 import type { Schema } from "../probe/schema-types.ts";
@@ -13,7 +14,6 @@ import { PROT, mapFile } from "../syscall/mmap.ts";
 import { realKernel } from "../syscall/kernel-real.ts";
 import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { bpf } from "../syscall/attr.ts";
-import { BtfImage, encodeFuncInfo, encodeLineInfo } from "./btf-image.ts";
 import { schemaOfSize } from "./btf-schema.ts";
 import { Collection, type LazyMap, type VariableHome } from "./collection.ts";
 import { type VariableValue, createMap, putVariable, valueOfText, writeData } from "./create-map.ts";

@@ -1,6 +1,7 @@
 /** A rejection by the kernel's verifier, mapped back to the source lines of the program. */
 import type { Diagnostic, Label, Span } from "../core/diagnostic.ts";
 import { BpfkitError } from "../core/errors.ts";
+import { lineAt } from "../elf/lines.ts";
 import type { LineInfo, ProgSpec } from "../elf/spec.ts";
 import { errnoName } from "../uapi/errno.ts";
 
@@ -92,16 +93,6 @@ function diagnose(prog: ProgSpec, summary: LogSummary, message: string): Diagnos
     notes: summary.tail.length === 0 ? [] : [`the end of its log:\n${summary.tail.join("\n")}`],
     ...(hint === undefined ? {} : { help: hint[1] }),
   };
-}
-
-/** The line_info that covers instruction `insn`. */
-export function lineAt(lines: readonly LineInfo[], insn: number): LineInfo | undefined {
-  let found: LineInfo | undefined;
-  for (const line of lines) {
-    if (line.insn > insn) break;
-    found = line;
-  }
-  return found;
 }
 
 function linesBefore(lines: readonly LineInfo[], path: readonly number[], here: LineInfo): LineInfo[] {

@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BTF_KIND, Btf, BtfBuilder } from "../../src/btf/index.ts";
-import { BtfImage } from "../../src/load/btf-image.ts";
-import { ALL_BTF_FEATURES } from "../../src/load/btf-image.ts";
+import { BtfImage } from "../../src/elf/btf-image.ts";
+import { ALL_BTF_FEATURES } from "../../src/elf/btf-image.ts";
 import {
   btfFeatures,
   hasHelper,

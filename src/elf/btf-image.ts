@@ -6,7 +6,7 @@
 import { Btf } from "../btf/btf.ts";
 import { BTF_KIND } from "../btf/kinds.ts";
 import { encodeUtf8 } from "../core/bytes.ts";
-import type { FuncInfo, LineInfo } from "../elf/spec.ts";
+import type { FuncInfo, LineInfo } from "./spec.ts";
 
 /** What a kernel's BTF loader knows. Linux: btf 4.18, func 5.0, datasec 5.2, globalFunc 5.6, float 5.13, declTag 5.16, typeTag 5.17, enum64 6.0, qmarkDatasec 6.12. */
 export interface BtfFeatures {

@@ -1,37 +1,43 @@
 /** Fills in what is only known at load: map descriptors, kernel functions and variables, CO-RE offsets. */
 import type { Insn } from "../asm/insn.ts";
 import type { Btf } from "../btf/btf.ts";
-import type { CoreResult } from "../btf/core.ts";
+import type { CoreResolver, CoreResult } from "../btf/core.ts";
 import type { Diagnostic } from "../core/diagnostic.ts";
 import { BpfkitError, DiagnosticError } from "../core/errors.ts";
-import type { InsnRef, ProgSpec } from "../elf/spec.ts";
-import type { Owned } from "../syscall/fd.ts";
-import type { Kernel } from "../syscall/kernel.ts";
-import { kallsyms } from "./kallsyms.ts";
-import type { KernelBtf } from "./kernel-btf.ts";
-import { lineAt } from "./verifier-error.ts";
+import { lineAt } from "./lines.ts";
+import type { InsnRef, ProgSpec } from "./spec.ts";
 
 /** Source register of ld_imm64 and calls: what `imm` means. */
 const PSEUDO = { MAP_FD: 1, MAP_VALUE: 2, BTF_ID: 3, FUNC: 4, KFUNC_CALL: 2 } as const;
 /** A call of a helper that does not exist: loads only where it is never reached (libbpf uses a number like this too). */
 const POISONED_CALL = 0x0bad_f0ec;
 
+/** The kernel's types, as far as fix-ups need them. */
+export interface TargetTypes {
+  /** CO-RE candidates. */
+  readonly resolver: CoreResolver;
+  /** The first type with this name and kind: in vmlinux (`module` undefined), else in a module. */
+  find(name: string, kind: "func" | "typedef" | "var" | "struct"): { readonly id: number; readonly module: string | undefined } | undefined;
+}
+
 export interface FixupContext {
-  readonly kernel: Kernel;
-  readonly owned: Owned;
-  /** fd of a map by name. */
+  /** What a ld_imm64 of the map holds: its fd, or its index in a capture. */
   mapFd(name: string): number;
-  /** The kernel's BTF; throws where there is none. */
-  kernelBtf(): KernelBtf;
+  /** The kernel's types; throws where there are none. */
+  kernelBtf(): TargetTypes;
   /** The collection's own BTF. */
   localBtf(): Btf;
+  /** Address of an untyped kernel symbol. */
+  symbolAddress(name: string): bigint | undefined;
+  /** BTF fd of a module (or its index in a capture); undefined when the module is gone. */
+  moduleFd(module: string): number | undefined;
   note(text: string): void;
 }
 
 export interface Fixed {
   readonly insns: readonly Insn[];
-  /** fds of module BTF that kfunc calls refer to, or undefined. */
-  readonly fdArray: Int32Array | undefined;
+  /** Modules that kfunc calls refer to, in the order of their index in fd_array, from 1. */
+  readonly modules: readonly string[];
   /** Why instructions were poisoned: what to say when the verifier reaches one. */
   readonly poisoned: ReadonlyMap<number, Diagnostic>;
 }
@@ -50,7 +56,7 @@ export function fixup(prog: ProgSpec, context: FixupContext): Fixed {
   }
   const modules: string[] = [];
   for (const ref of prog.refs) applyRef(prog, insns, ref, context, modules);
-  return { insns, fdArray: moduleFds(modules, context), poisoned };
+  return { insns, modules, poisoned };
 }
 
 function reportCore(
@@ -141,12 +147,12 @@ function ksym(
     const btf = context.kernelBtf();
     const found = btf.find(ref.name, "var") ?? btf.find(ref.name, "func");
     if (found !== undefined) {
-      const fd = found.module === undefined ? 0 : (ownedModuleFd(found.module, context) ?? 0);
+      const fd = found.module === undefined ? 0 : (context.moduleFd(found.module) ?? 0);
       set({ src: PSEUDO.BTF_ID, imm: found.id }, { imm: fd });
       return;
     }
   } else {
-    const address = kallsyms(context.kernel).addressOf(ref.name);
+    const address = context.symbolAddress(ref.name);
     if (address !== undefined) {
       set({ src: 0, imm: Number(BigInt.asIntN(32, address)) }, { imm: Number(BigInt.asIntN(32, address >> 32n)) });
       return;
@@ -161,21 +167,4 @@ function missing(prog: ProgSpec, what: string): BpfkitError {
     "KSYM",
     `program ${prog.name} needs the kernel's ${what}, which this kernel does not have (or not in its BTF). Declare it weak and test for it, or use a newer kernel`,
   );
-}
-
-function ownedModuleFd(module: string, context: FixupContext): number | undefined {
-  const fd = context.kernelBtf().moduleFd(module);
-  return fd === undefined ? undefined : context.owned.own(fd).fd;
-}
-
-/** Index 0 stands for vmlinux; the others are modules in the order of their first use. */
-function moduleFds(modules: readonly string[], context: FixupContext): Int32Array | undefined {
-  if (modules.length === 0) return undefined;
-  const fds = new Int32Array(modules.length + 1);
-  modules.forEach((module, i) => {
-    const fd = ownedModuleFd(module, context);
-    if (fd === undefined) throw new BpfkitError("KSYM", `the kernel module ${module} was unloaded meanwhile`);
-    fds[i + 1] = fd;
-  });
-  return fds;
 }
