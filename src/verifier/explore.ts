@@ -82,7 +82,7 @@ function checkCall(env: Env, i: number, cursor: Cursor): number {
 
 /** process_bpf_exit_full */
 function exitPath(env: Env, cursor: Cursor, exception: boolean): number {
-  checkResourceLeak(env, exception, env.state.curframe === 0, exception ? "bpf_throw" : "BPF_EXIT instruction in main prog");
+  checkResourceLeak(env, exception, exception || env.state.curframe === 0, exception ? "bpf_throw" : "BPF_EXIT instruction in main prog");
   if (exception) return PATH_ENDS;
   if (env.state.curframe > 0) {
     prepareFuncExit(env);

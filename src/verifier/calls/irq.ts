@@ -82,5 +82,6 @@ export function processIrqFlag(env: Env, regno: number, meta: KfuncMeta): void {
   if (!validInit(env, r)) reject(env, c.EINVAL, `expected an initialized irq flag as arg#${regno - 1}\n`);
   const spi = irqSpi(env, r);
   env.liveStack.markRead(r.frameno, env.insnIdx, spi);
+  env.scratchSlot(spi);
   unmarkSlot(env, r, cls);
 }

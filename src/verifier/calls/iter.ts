@@ -113,7 +113,10 @@ export function processIterArg(env: Env, regno: number, insnIdx: number, meta: K
   if (err === EPROTO) reject(env, err, `expected an RCU CS when using ${meta.fn.name}\n`);
   const spi = iterSpi(env, r, slots);
   if (spi < 0) throw new VerifierReject(-spi);
-  for (let i = 0; i < slots; i++) env.liveStack.markRead(r.frameno, env.insnIdx, spi - i);
+  for (let i = 0; i < slots; i++) {
+    env.liveStack.markRead(r.frameno, env.insnIdx, spi - i);
+    env.scratchSlot(spi - i);
+  }
   meta.iter = { spi, frameno: r.frameno };
   meta.refObjId = frameOf(env, r).stack[spi]!.reg.refObjId;
   if (meta.has(KF_ITER_DESTROY)) unmarkSlots(env, r, slots);

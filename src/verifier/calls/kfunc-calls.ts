@@ -232,7 +232,7 @@ function pointerReturn(env: Env, insnIdx: number, meta: KfuncMeta, target: numbe
     else if (pointee.kind !== "struct") memReturn(env, meta, r0, pointee);
     else btfReturn(env, meta, r0, pointee);
   }
-  const mayBeNull = meta.has(k.KF_RET_NULL) && !(meta.name === "bpf_refcount_acquire_impl" && meta.argOwningRef);
+  const mayBeNull = pointee.kind !== "void" && meta.has(k.KF_RET_NULL) && !(meta.name === "bpf_refcount_acquire_impl" && meta.argOwningRef);
   if (mayBeNull) {
     r0.type |= c.PTR_MAYBE_NULL;
     r0.id = env.newId();
@@ -270,6 +270,7 @@ export function checkKfuncCall(env: Env, insnIdx: number): void {
   if (fn === null) throw new VerifierReject(c.EINVAL);
   if (!fn.allowed) reject(env, c.EACCES, `calling kernel function ${fn.name} is not allowed\n`);
   const meta = new KfuncMeta(fn);
+  env.aux[insnIdx]!.callsIterNext = meta.has(k.KF_ITER_NEXT);
   if (RES_LOCK.has(meta.name)) forkFailedLock(env);
   else if (meta.name === "__bpf_trap") reject(env, c.EFAULT, "unexpected __bpf_trap() due to uninitialized variable?\n");
   const sleepable = meta.has(k.KF_SLEEPABLE);

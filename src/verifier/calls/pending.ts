@@ -1,2 +1,0 @@
-import type { Env } from "../env.ts";
-export function checkAttachBtfId(_env: Env): void {}
