@@ -45,6 +45,7 @@ import { isPointerValue } from "./reg-arg.ts";
 import { type RegState, markRegKnown, markRegKnownZero, markRegUnknown, setUnknownNumber } from "./reg-state.ts";
 import { coerceRegToSize, coerceRegToSizeSx, regBoundsSync } from "./scalar/index.ts";
 import { checkStackBounds, checkStackRead, checkStackWrite } from "./stack.ts";
+import type { CtxAccess } from "./types.ts";
 
 const BPF_MAP_TYPE_ARRAY = 2;
 const BPF_F_RDONLY_PROG = 1 << 7;
@@ -254,11 +255,21 @@ function leakCheck(env: Env, access: number, valueRegno: number, where: string):
   }
 }
 
+/** check_ctx_access; a rejection shows the source line after its text. */
+function ctxAccessWithLine(env: Env, insnIdx: number, off: number, size: number, access: number, isLdsx: boolean): CtxAccess {
+  try {
+    return checkCtxAccess(env, insnIdx, off, size, access, isLdsx);
+  } catch (e) {
+    if (e instanceof VerifierReject) printLineInfo(env, insnIdx, "; ");
+    throw e;
+  }
+}
+
 function accessCtx(env: Env, insnIdx: number, regno: number, off: number, size: number, access: number, valueRegno: number, isLdsx: boolean): void {
   const r = env.regs[regno]!;
   leakCheck(env, access, valueRegno, "ctx");
   checkPtrOffReg(env, r, regno, false);
-  const info = checkCtxAccess(env, insnIdx, off, size, access, isLdsx);
+  const info = ctxAccessWithLine(env, insnIdx, off, size, access, isLdsx);
   if (access !== BPF_READ || valueRegno < 0) return;
   const dst = env.regs[valueRegno]!;
   if (info.regType === SCALAR_VALUE) {
@@ -330,12 +341,7 @@ export function checkMemAccess(
     if (!(rdonly && (t & PTR_UNTRUSTED) !== 0)) checkMemRegionAccess(env, regno, off, size, r.memSize, false);
     unknown();
   } else if (t === PTR_TO_CTX) {
-    try {
-      accessCtx(env, insnIdx, regno, off, size, access, valueRegno, isLdsx);
-    } catch (e) {
-      if (e instanceof VerifierReject) printLineInfo(env, insnIdx, "; ");
-      throw e;
-    }
+    accessCtx(env, insnIdx, regno, off, size, access, valueRegno, isLdsx);
   } else if (t === PTR_TO_PACKET || t === PTR_TO_PACKET_META) {
     if (access === BPF_WRITE && !mayAccessDirectPktData(env, null, access)) reject(env, EACCES, "cannot write into packet\n");
     leakCheck(env, access, valueRegno, "packet");

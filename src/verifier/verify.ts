@@ -192,7 +192,10 @@ function depthText(env: Env, accepted: boolean): string {
     for (let i = s.start; i < subprogEnd(env, n); i++) if (env.aux[i]!.seen !== 0) return true;
     return false;
   });
-  return kept.map((s) => s.stackDepth).join("+");
+  const depths = kept.map((s) => s.stackDepth);
+  // The default exception callback is a hidden function of its own.
+  if (accepted && env.seenException && env.exceptionCallbackSubprog === 0) depths.push(0);
+  return depths.join("+");
 }
 
 function lastLine(text: string): string {

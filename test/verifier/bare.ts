@@ -15,7 +15,7 @@ export function bare(insns: readonly Insn[], progType = 1): ProgLoad {
     license: "GPL",
     insns,
     maps: [],
-    badMapFds: new Map(),
+    badMapFds: new Map(insns.map((_, i) => [i, -1])),
     btf: null,
     vmlinuxBtf: null,
     moduleBtfs: new Map(),
