@@ -43,6 +43,8 @@ export interface LoadOptions {
   readonly programs?: readonly string[];
   /** CO-RE target instead of the kernel's own BTF, for kernels without one. */
   readonly btf?: Btf;
+  /** @internal kernel types that the programs were compiled with: where they are the target's, a name means that one type. */
+  readonly madeFor?: Btf;
   /** Directory in a mounted bpffs for maps that are pinned by name. */
   readonly pinDirectory?: string;
   /** 1 or 2: keep the verifier's log of accepted programs too (`collection.logs`). */
@@ -214,7 +216,7 @@ class Loader {
       log: (name, text) => void this.#logs.set(name, text),
       mapFd: (name) => this.#mapFd(name),
       kernelBtf: () => this.#targetBtf(),
-      localBtf: () => btf.local(),
+      localBtf: () => this.#local(btf),
       note: (text) => this.#note(text),
     };
     const fd = this.#owned.own(loadProgram(prog, context));
@@ -226,6 +228,13 @@ class Loader {
     if (map === undefined)
       throw new BpfkitError("SPEC", `a program uses the map ${name}, which the collection does not define`);
     return map.fd;
+  }
+
+  #local(btf: CollectionBtf): Btf {
+    const local = btf.local();
+    const target = this.#targetBtf();
+    if (this.#options.madeFor === target.vmlinux) target.resolver.madeFrom(local);
+    return local;
   }
 
   #targetBtf(): KernelBtf {

@@ -241,6 +241,13 @@ export class KernelTypes {
     return proto?.params.map((p, i) => ({ name: p.name === "" ? `arg${i}` : p.name, type: p.type }));
   }
 
+  /** Whether the kernel has helper `bpf_NAME`. The enumeration is among the first types; the functions are at the end (3 ms, cold). */
+  hasHelper(name: string): boolean {
+    const ids = this.btf.findByName("bpf_func_id", "enum");
+    if (ids === undefined) return this.prototype(`bpf_${name}`) !== undefined;
+    return ids.values.some((v) => v.name === `BPF_FUNC_${name}`);
+  }
+
   /** Prototype of kernel function `name`. */
   prototype(
     name: string,
