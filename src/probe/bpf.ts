@@ -3,7 +3,7 @@ import type { CString, KernelStruct, Loose, Pointer } from "./kernel-types.ts";
 import type { HelperFunctions, HelpersOf } from "./helper-types.generated.ts";
 import type { StackTrace } from "./map-types.ts";
 import type { ProgramType } from "./program-types.ts";
-import type { Body, Schema } from "./schema-types.ts";
+import type { Body, KernelManaged, Schema } from "./schema-types.ts";
 
 /** An address: a kernel pointer, text, or a number. */
 export type Address = Pointer | CString | number | Loose;
@@ -52,6 +52,15 @@ export interface CommonNames {
   enumValue(type: string, member: string): number;
   /** An address as a pointer to a kernel struct, read with `probe_read_kernel`: `bpf.cast(p, "sk_buff").len`. */
   cast<const N extends string>(address: Address, struct: N): KernelStruct<N>;
+  /** Every process: `for (const t of bpf.tasks())`. Kernel 6.7+. */
+  tasks(): Iterable<KernelStruct<"task_struct">>;
+  /** Every thread, or those of the process of `task`: `for (const t of bpf.threads())`. Kernel 6.7+. */
+  threads(task?: KernelStruct<"task_struct">): Iterable<KernelStruct<"task_struct">>;
+  /**
+   * Runs `body` while it holds a spin lock of a map value: `bpf.locked(entry.lock, () => { entry.n += 1; })`. Under the
+   * lock nothing may be called. Not in programs that trace. Kernel 5.1+.
+   */
+  locked<T>(lock: KernelManaged, body: () => T): T;
   /** A line in the kernel's trace pipe: `bpf.printk("pid %d", pid)` or a template string. */
   printk(format: string, ...args: readonly (number | bigint | boolean | string | Pointer)[]): void;
 }

@@ -1,6 +1,6 @@
 /** Typed map handles: what a program body may do with each kind of map. */
 import type { Handle } from "./handle.ts";
-import type { Body, Input, IntSchema, EnumSchema, Schema } from "./schema-types.ts";
+import type { Body, KernelManaged, Input, IntSchema, EnumSchema, Schema } from "./schema-types.ts";
 import type { AnyProgram } from "./program-types.ts";
 
 /** Map types by their kernel names, `BPF_MAP_TYPE_*` in lower case. */
@@ -118,6 +118,14 @@ interface Deletable<K extends Schema> {
   delete(key: Input<K>): boolean;
 }
 
+interface Timed<K extends Schema, V extends Schema> {
+  /**
+   * Starts the `timer` of an entry: after `nanoseconds`, `callback` runs once, unless the entry is gone by then. It sees
+   * the entry, maps and globals, no variables. False when it could not be started. Kernel 5.15+.
+   */
+  startTimer(timer: KernelManaged, nanoseconds: number | bigint, callback: (value: Body<V>, key: Body<K>) => void): boolean;
+}
+
 interface Insertable<K extends Schema, V extends Schema> {
   /** The entry, created with `value` when it is missing; undefined when the map is full. */
   getOrInsert(key: Input<K>, value: Input<V>): Body<V> | undefined;
@@ -129,10 +137,13 @@ interface Insertable<K extends Schema, V extends Schema> {
 export type HashMap<K extends Schema, V extends Schema> = Keyed<K, V> &
   Deletable<K> &
   Insertable<K, V> &
+  Timed<K, V> &
   CountingOf<K, V>;
 
 /** `arrayMap` and `percpuArray`: keys from 0 to `maxEntries - 1`, all present from the start. */
-export type ArrayMap<V extends Schema> = Keyed<IntSchema<number>, V> & CountingOf<IntSchema<number>, V>;
+export type ArrayMap<V extends Schema> = Keyed<IntSchema<number>, V> &
+  Timed<IntSchema<number>, V> &
+  CountingOf<IntSchema<number>, V>;
 
 /** Longest-prefix match; the key is a struct whose first field is the prefix length in bits, a `u32`. Kernel 4.11+. */
 export type LpmTrie<K extends Schema, V extends Schema> = Omit<Keyed<K, V>, "forEach" | typeof Symbol.iterator> &

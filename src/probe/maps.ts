@@ -59,6 +59,7 @@ const METHODS = [
   "hasCurrentTask",
   "select",
   "drain",
+  "startTimer",
 ] as const;
 
 /** Every method of every kind of map, for a clear error when one is called as JavaScript. */

@@ -89,6 +89,12 @@ export type Body<S> = S extends { readonly [body]?: infer B } ? Exclude<B, undef
 /** What may be stored where a value of schema `S` is expected in a program body: integers also as bigint literals. */
 export type Input<S> = Stored<Body<S>>;
 
+declare const managed: unique symbol;
+/** A value that only the kernel writes: a spin lock, a timer. Never given when a struct is filled. */
+export interface KernelManaged {
+  readonly [managed]: true;
+}
+
 /** `B` with every integer widened to `number | bigint`. */
 export type Stored<B> = B extends number
   ? number | bigint
@@ -97,5 +103,5 @@ export type Stored<B> = B extends number
     : B extends readonly (infer E)[]
       ? readonly Stored<E>[]
       : B extends object
-        ? { readonly [K in keyof B]: Stored<B[K]> }
+        ? { readonly [K in keyof B as B[K] extends KernelManaged ? never : K]: Stored<B[K]> }
         : B;

@@ -15,6 +15,7 @@ import type {
   Infer,
   Input,
   IntSchema,
+  KernelManaged,
   Schema,
   StructSchema,
 } from "./schema-types.ts";
@@ -244,6 +245,31 @@ export function packed<F extends Fields>(fields: F, options: { name?: string } =
 /** A C union: every field at offset 0. See {@link struct}. */
 export function union<F extends Fields>(fields: F, options: { name?: string } = {}): Struct<F> {
   return layOut("union", fields, false, options.name);
+}
+
+/**
+ * `struct bpf_spin_lock`: a lock in a map value, held by `bpf.locked(entry.lock, () => …)`. Kernel 5.1+.
+ * It begins open; nothing is given for it when an entry is stored.
+ *
+ * @example
+ * import { hash, spinLock, struct, u32, u64 } from "bpfkit";
+ * export const totals = hash(u32, struct({ lock: spinLock, packets: u64, bytes: u64 }));
+ */
+export const spinLock = layOut("struct", { val: u32 }, false, "bpf_spin_lock") as unknown as StructSchema<
+  KernelManaged,
+  KernelManaged
+>;
+/**
+ * `struct bpf_timer`: a timer in a map value, started by `map.startTimer(entry.timer, nanoseconds, (value, key) => …)`.
+ * Kernel 5.15+. Nothing is given for it when an entry is stored.
+ */
+export const timer = layOut("struct", { opaque: array(u64, 2) }, false, "bpf_timer") as unknown as StructSchema<
+  KernelManaged,
+  KernelManaged
+>;
+/** Whether only the kernel writes values of this schema. */
+export function isManaged(schema: Schema): boolean {
+  return (schema as object) === spinLock || (schema as object) === timer;
 }
 
 function layOut<F extends Fields>(

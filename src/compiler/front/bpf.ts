@@ -14,6 +14,7 @@ import { printk } from "./printk.ts";
 import { copyOf, readMemory, stringAt } from "./reads.ts";
 import { hint } from "./report.ts";
 import { Sign } from "./sign.ts";
+import { locked } from "./sync.ts";
 
 import type { PointerSpace } from "./types.ts";
 import { S64, U32, U64, fromSchema, isScalar } from "./types.ts";
@@ -80,6 +81,12 @@ const SHORT: Readonly<Record<string, Short>> = {
   },
   userRead: { args: [2, 2], helper: BPF_FUNC.probe_read_user, run: (fn, args) => read(fn, "user", args) },
   kernelRead: { args: [2, 2], helper: BPF_FUNC.probe_read_kernel, run: (fn, args) => read(fn, "kernel", args) },
+  locked: { args: [2, 2], helper: BPF_FUNC.spin_lock, run: locked },
+  tasks: { args: [0, 0], run: (fn, _, node) => tasks(fn, ALL_PROCESSES, undefined, node) },
+  threads: {
+    args: [0, 1],
+    run: (fn, args, node) => tasks(fn, args.length === 0 ? ALL_THREADS : THREADS_OF, args[0], node),
+  },
   printk: { args: [1, 13], helper: BPF_FUNC.trace_printk, run: printk },
   kernelStack: { args: [1, 1], helper: BPF_FUNC.get_stackid, run: (fn, args) => stackId(fn, args, 0) },
   userStack: { args: [1, 1], helper: BPF_FUNC.get_stackid, run: (fn, args) => stackId(fn, args, BPF_F.USER_STACK) },
@@ -192,11 +199,42 @@ function task(fn: Fn, node: Ast): Val {
   const trusted =
     row !== undefined &&
     helperAllowed(row, progTypeName(handle), attachTypeOf(handle)) &&
-    kernel.prototype("bpf_get_current_task_btf") !== undefined;
+    kernel.hasHelper("get_current_task_btf");
   const id = trusted ? BPF_FUNC.get_current_task_btf : BPF_FUNC.get_current_task;
   if (!allowed(fn, id, "task", node)) return ERROR;
   const v = fn.b.helper(id, [], trusted ? { ...PURE, space: "btf" } : PURE);
   return { k: "scalar", type: { k: "ptr", to: struct, space: "kernel", trust: trusted ? "trusted" : "probe" }, v };
+}
+
+/** `BPF_TASK_ITER_*` of kernel/bpf/task_iter.c. */
+const ALL_PROCESSES = 0;
+const ALL_THREADS = 1;
+const THREADS_OF = 2;
+/** `struct bpf_iter_task`. */
+const TASK_ITERATOR = 24;
+
+/** `bpf.tasks()`, `bpf.threads()`: to be iterated. */
+function tasks(fn: Fn, which: number, of: Ast | undefined, node: Ast): Val {
+  const { kernel } = fn.module;
+  if (kernel === undefined) return fn.report("BPF4002", node);
+  const struct = kernel.findStruct("task_struct");
+  if (struct === undefined || kernel.prototype("bpf_iter_task_new") === undefined)
+    return fn.report("BPF3008", node, { name: "bpf_iter_task_new" });
+  let owner: Inst = fn.b.nullPtr();
+  if (of !== undefined) {
+    const v = fn.value(of);
+    if (v.k !== "scalar" || v.type.k !== "ptr")
+      return v.k === "error" ? ERROR : fn.report("BPF2006", of, { expected: "a task", found: describe(v) });
+    owner = v.v;
+  }
+  return {
+    k: "iter",
+    what: "tasks, which are for `for … of`",
+    name: "bpf_iter_task",
+    size: TASK_ITERATOR,
+    args: [owner, which],
+    item: { k: "ptr", to: struct, space: "kernel", trust: "trusted" },
+  };
 }
 
 /** The address in `node`, and whose memory it is in. */

@@ -1,7 +1,7 @@
 /** Ring buffers and perf event arrays: samples filled where the reader will find them. */
 import { lostCounterName } from "../../elf/data-maps.ts";
 import { BPF_FUNC } from "../../uapi/index.ts";
-import type { Block } from "../ir/ir.ts";
+import type { Block, Inst } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
 import { unwrap, walk } from "./ast.ts";
 import type { Fn } from "./context.ts";
@@ -9,8 +9,9 @@ import { describe } from "./context.ts";
 import type { MapUse } from "./map-ops.ts";
 import { mapPointer } from "./map-ops.ts";
 import { storeInto, storeValue, tempOf, zeroHoles } from "./memory.ts";
+import { outline } from "./outline.ts";
 import { addressOf } from "./place.ts";
-import { BOOL, fromSchema, sizeOf } from "./types.ts";
+import { BOOL, S64, fromSchema, sizeOf } from "./types.ts";
 import type { BuiltinVal, PlaceVal, Val } from "./value.ts";
 import { ERROR, NOTHING } from "./value.ts";
 
@@ -86,22 +87,9 @@ function whenFull(fn: Fn, map: MapUse, end: Block): Block {
   return full;
 }
 
-/** Reserves room and counts when there is none. */
-function reserveCounted(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
-  const { b } = fn;
-  const place = reserve(fn, map, type);
-  if (!map.handle.countLost) return place;
-  const end = b.block("asked");
-  b.br("ne", place.base, 0, end, whenFull(fn, map, end));
-  b.at(end);
-  return place;
-}
-
 /** Reserves room that is discarded on every way out of the program on which it was neither submitted nor discarded. */
 function hold(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
   const { b } = fn;
-  // A callback has no way out of the program: what it reserves it submits or discards itself.
-  if (b.func.kind !== "entry") return reserveCounted(fn, map, type);
   const slot = b.func.slot(8, 8, "reserved");
   // A flag of its own: verifiers before 6.2 forget, at a second null check, that the pointer is not null.
   const held = b.func.slot(8, 8, "held");
@@ -133,18 +121,18 @@ function hold(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {
   b.store(b.slotAddr(held), 1, { size: 8 });
   b.jmp(end);
   b.at(end);
-  fn.cleanups.push(discard);
-  fn.reservations.push({ map: map.name, base: place.base, slot: held });
+  fn.frame.cleanups.push(discard);
+  fn.frame.reservations.push({ map: map.name, base: place.base, slot: held });
   return place;
 }
 
-/** `place` is given away: no longer to be discarded. */
-function release(fn: Fn, map: MapUse, place: PlaceVal): void {
+/** `place` is given away: no longer to be discarded. False: it is another function's. */
+function release(fn: Fn, map: MapUse, place: PlaceVal): boolean {
   const { b } = fn;
-  const known = fn.reservations.filter((r) => r.base === place.base);
-  for (const r of known.length > 0 ? known : fn.reservations.filter((x) => x.map === map.name)) {
-    b.store(b.slotAddr(r.slot), 0, { size: 8 });
-  }
+  const mine = fn.frame.reservations.filter((r) => r.map === map.name);
+  const known = mine.filter((r) => r.base === place.base);
+  for (const r of known.length > 0 ? known : mine) b.store(b.slotAddr(r.slot), 0, { size: 8 });
+  return mine.length > 0;
 }
 
 const CHANGING = new Set([
@@ -203,7 +191,7 @@ export function reservation(fn: Fn, map: MapUse, method: string, make: Make): Va
           return v.k === "error"
             ? ERROR
             : fn.report("BPF2006", args[0]!, { expected: `what ${map.seen}.reserve() gave`, found: describe(v) });
-        release(fn, map, v);
+        if (!release(fn, map, v)) return fn.report("BPF3011", args[0]!, { map: map.seen, method });
         fn.b.helper(method === "submit" ? BPF_FUNC.ringbuf_submit : BPF_FUNC.ringbuf_discard, [v.base, 0], {
           clobbers: "mem",
           type: "void",
@@ -213,4 +201,44 @@ export function reservation(fn: Fn, map: MapUse, method: string, make: Make): Va
     default:
       return undefined;
   }
+}
+
+/** `commands.drain((sample) => …)`: takes what user space sent; a callback that returns true stops. */
+export function drain(fn: Fn, map: MapUse, node: Ast, at: Ast): Val {
+  const schema = map.handle.value;
+  const type = schema === undefined ? undefined : fromSchema(schema);
+  const callback = fn.expr(node);
+  if (type === undefined || callback.k === "error") return ERROR;
+  if (callback.k !== "function")
+    return fn.report("BPF2006", node, { expected: "a function", found: describe(callback) });
+  const size = sizeOf(type);
+  let taken: Inst | undefined;
+  outline(fn, {
+    params: [{ type: "ptr", space: "unknown" }],
+    nodes: [callback.node],
+    label: undefined,
+    loop: false,
+    body: ([dynptr]) => {
+      const sample = fn.temp(type, "sample");
+      const r = fn.b.helper(BPF_FUNC.dynptr_read, [addressOf(fn, sample), size, dynptr!, 0, 0], {
+        clobbers: "mem",
+        mem: [{ arg: 0, mode: "inout", size }],
+      });
+      const whole = fn.b.block("whole");
+      const short = fn.b.block("short");
+      fn.b.br("eq", r, 0, whole, short);
+      fn.b.at(whole);
+      const given = callback.node.params.length > 0 ? [fn.settle(sample, at)] : [];
+      fn.returns.give(fn, fn.lowering.call(fn, callback, given, at), at);
+      // A sample that is too short is skipped.
+      fn.b.at(short);
+    },
+    call: (func, context, bytes) => {
+      taken = fn.b.helper(BPF_FUNC.user_ringbuf_drain, [mapPointer(fn, map), func, context, 0], {
+        clobbers: "mem",
+        mem: [{ arg: 2, mode: "inout", size: bytes }],
+      });
+    },
+  });
+  return taken === undefined ? ERROR : { k: "scalar", type: S64, v: taken };
 }

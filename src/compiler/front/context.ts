@@ -57,6 +57,22 @@ export interface ReturnTarget {
   readonly give: (fn: Fn, value: Val | undefined, node: Ast) => void;
 }
 
+/** What belongs to one function of the object. */
+class Frame {
+  /** What the function does before it ends, wherever it ends: discards what was reserved and not submitted. */
+  readonly cleanups: (() => void)[] = [];
+  readonly prologue: (() => void)[] = [];
+  /** Room in ring buffers that may still be the function's: the slot says whether it is. */
+  readonly reservations: { readonly map: string; readonly base: Inst; readonly slot: Slot }[] = [];
+}
+
+/** The function that is being built around another one. */
+interface Outer {
+  readonly saved: Partial<Fn>;
+  readonly start: Block;
+  readonly body: Block;
+}
+
 export class Fn {
   readonly module: ModuleContext;
   /** Of the function being compiled: the program, or a callback inside it. */
@@ -71,11 +87,8 @@ export class Fn {
   callStack: { readonly name: string; readonly node: Ast; readonly callSpan: Span }[] = [];
   /** Undecided signs: instructions to set once every statement was seen. */
   readonly #pending: (() => void)[] = [];
-  /** What the program does before it ends, wherever it ends: discards what was reserved and not submitted. */
-  readonly cleanups: (() => void)[] = [];
-  readonly #prologue: (() => void)[] = [];
-  /** Room in ring buffers that may still be the program's: the slot says whether it is. */
-  readonly reservations: { readonly map: string; readonly base: Inst; readonly slot: Slot }[] = [];
+  /** Of the function that `b` builds. */
+  frame = new Frame();
   /** The last statement left the block: nothing after it runs. */
   ended = false;
   /** The program's context. */
@@ -168,11 +181,41 @@ export class Fn {
   }
   /** Runs `emit` at the start of the function, before everything else. */
   atStart(emit: () => void): void {
-    this.#prologue.push(emit);
+    this.frame.prologue.push(emit);
+  }
+  /** Emits what has to run before the function ends, wherever it ends. */
+  cleanUp(): void {
+    for (const cleanup of this.frame.cleanups.toReversed()) cleanup();
+  }
+  /** Emits what has to run before a `return`: loops of the function that are left give back what they hold. */
+  leaveLoops(above = 0): void {
+    for (const jump of this.jumps.slice(above).toReversed()) jump.leave?.();
+  }
+  /** Builds another function with `b` until {@link leave}; what it has to run first goes between its parameters and `body`. */
+  enter(b: FuncBuilder): Outer {
+    const { b: outer, ctx, scope, facts, jumps, returns, ended, source, frame } = this;
+    this.b = b;
+    this.frame = new Frame();
+    this.facts = new Map();
+    this.jumps = [];
+    this.ended = false;
+    const start = b.current;
+    const body = b.block("body");
+    b.at(body);
+    return { saved: { b: outer, ctx, scope, facts, jumps, returns, ended, source, frame }, start, body };
+  }
+  /** Ends what {@link enter} began and gives the finished function to the module. */
+  leave(outer: Outer): void {
+    const { b } = this;
+    b.at(outer.start);
+    for (const emit of this.frame.prologue) emit();
+    b.jmp(outer.body);
+    this.module.subprogs.push(b.finish());
+    Object.assign(this, outer.saved);
   }
   /** Emits what has to run first, in the current block, and decides the open signs. */
   finish(): void {
-    for (const emit of this.#prologue.splice(0)) emit();
+    for (const emit of this.frame.prologue.splice(0)) emit();
     for (const p of this.#pending.splice(0)) p();
   }
 
@@ -358,6 +401,8 @@ export function describe(v: Val): string {
       return v.what;
     case "range":
       return "a range";
+    case "iter":
+      return v.what;
     case "void":
       return "nothing";
     default:

@@ -42,6 +42,8 @@ interface Loop {
   readonly step: (() => void) | undefined;
   /** `do … while`: the body runs first. */
   readonly bodyFirst?: boolean;
+  /** Gives back what the loop holds when a jump leaves it for somewhere further out. */
+  readonly leave?: () => void;
 }
 
 function loop(fn: Fn, l: Loop): void {
@@ -57,7 +59,8 @@ function loop(fn: Fn, l: Loop): void {
   l.test(body, exit);
   const atExit = fn.facts;
   b.at(body);
-  fn.jumps.push({ label: undefined, breakTo: exit, continueTo: step });
+  const leave = l.leave === undefined ? {} : { leave: l.leave };
+  fn.jumps.push({ label: undefined, breakTo: exit, continueTo: step, ...leave });
   if (l.label !== undefined) fn.jumps.push({ label: l.label, breakTo: exit, continueTo: step });
   l.body();
   fn.jumps.splice(-(l.label === undefined ? 1 : 2));
@@ -175,6 +178,8 @@ export function forOf(fn: Fn, node: ForOfStatement, label: string | undefined): 
   switch (over.k) {
     case "range":
       return overRange(fn, node, node.left, over, label);
+    case "iter":
+      return overIterator(fn, node, node.left, over, label);
     case "record":
       if (over.tuple) return unrolled(fn, node, node.left, [...over.fields.values()], label);
       break;
@@ -205,6 +210,43 @@ export function forOf(fn: Fn, node: ForOfStatement, label: string | undefined): 
 function loopVariable(fn: Fn, left: VariableDeclaration, v: Val): void {
   const pattern = left.declarations[0]?.id;
   if (pattern !== undefined) declarePattern(fn, pattern, v, left.kind !== "const");
+}
+
+/** `for (const t of bpf.tasks())`: an iterator on the stack, asked until it gives null. */
+function overIterator(
+  fn: Fn,
+  node: ForOfStatement,
+  left: VariableDeclaration,
+  it: Extract<Val, { k: "iter" }>,
+  label: string | undefined,
+): void {
+  const { b } = fn;
+  const state = b.func.slot(it.size, 8, "iterator");
+  b.start(state);
+  const mem = [{ arg: 0, mode: "inout", size: it.size } as const];
+  b.kfunc(`${it.name}_new`, [b.slotAddr(state), ...it.args], { clobbers: "mem", mem });
+  const item = b.func.slot(8, 8, "item");
+  b.start(item);
+  const destroy = (): void =>
+    void b.kfunc(`${it.name}_destroy`, [b.slotAddr(state)], { clobbers: "mem", mem, type: "void" });
+  loop(fn, {
+    label,
+    parts: [node.body],
+    test: (body, exit) => {
+      const p = b.kfunc(`${it.name}_next`, [b.slotAddr(state)], { clobbers: "mem", mem, space: "btf", nullable: true });
+      b.store(b.slotAddr(item), p, { size: 8 });
+      b.br("ne", p, 0, body, exit);
+    },
+    body: () =>
+      inScope(fn, () => {
+        const v = b.load(b.slotAddr(item), { size: 8, space: "btf" });
+        loopVariable(fn, left, { k: "scalar", type: it.item, v });
+        fn.lowering.stmt(fn, node.body);
+      }),
+    step: undefined,
+    leave: destroy,
+  });
+  destroy();
 }
 
 /** A counter in a slot, from `first` to below `limit`. */

@@ -256,7 +256,7 @@ export const ENTRY_RETURN: ReturnTarget = {
       result = fn.scalar(v, node)?.v ?? 0;
     else if (v.k !== "void" && v.k !== "error" && !(v.k === "js" && (v.value === undefined || v.value === null)))
       fn.report("BPF1017", node, { what: describe(v) });
-    for (const cleanup of fn.cleanups.toReversed()) cleanup();
+    fn.cleanUp();
     fn.b.ret(result);
   },
 };

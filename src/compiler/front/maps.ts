@@ -6,7 +6,7 @@ import type { Inst } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
-import { emit, reservation } from "./buffers.ts";
+import { drain, emit, reservation } from "./buffers.ts";
 import { increment } from "./histogram.ts";
 import { forEachEntry } from "./loops.ts";
 import type { MapUse } from "./map-ops.ts";
@@ -14,6 +14,7 @@ import { BPF_NOEXIST, FIXED, addTo, input, keyOf, lookupPlace, mapPointer, truth
 import { tempOf } from "./memory.ts";
 import { addressOf } from "./place.ts";
 import { SIGNED } from "./sign.ts";
+import { startTimer } from "./sync.ts";
 import { U8, fromSchema, isScalar, sizeOf } from "./types.ts";
 import type { BuiltinVal, OptVal, PlaceVal, Val } from "./value.ts";
 import { ERROR, NOTHING } from "./value.ts";
@@ -58,6 +59,8 @@ function methodOf(fn: Fn, map: MapUse, method: string): Val | undefined {
     case "perf_event_array":
       if (method === "emit") return make(1, 0, (args, node) => emit(fn, map, args[0]!, node));
       return type === "ringbuf" ? reservation(fn, map, method, make) : undefined;
+    case "user_ringbuf":
+      return method === "drain" ? make(1, 0, (args, node) => drain(fn, map, args[0]!, node)) : undefined;
     case "queue":
     case "stack":
     case "bloom_filter":
@@ -234,6 +237,8 @@ function keyed(fn: Fn, map: MapUse, method: string, make: Make): Val | undefined
           });
     case "forEach":
       return make(1, 0, (args) => forEach(fn, map, args[0]!));
+    case "startTimer":
+      return make(3, 0, (args, node) => startTimer(fn, map, args, node));
     case "add":
       return counts ? make(2, 0, (args) => add(fn, map, args[0]!, args[1]!)) : undefined;
     default:

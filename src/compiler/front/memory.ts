@@ -1,6 +1,7 @@
 /** Evaluating an expression straight into a place: object literals, text, arrays, struct copies. */
 import type { ArrayExpression, ObjectExpression } from "acorn";
 import type { Schema, StructSchema } from "../../probe/schema-types.ts";
+import { isManaged } from "../../probe/schema.ts";
 import type { Size } from "../ir/ir.ts";
 import type { Ast, Expr } from "./ast.ts";
 import { unwrap } from "./ast.ts";
@@ -150,6 +151,10 @@ function storeObject(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExp
       continue;
     }
     const field = schema.fields.find((f) => f.name === name);
+    if (field !== undefined && isManaged(field.schema)) {
+      fn.report("BPF2012", p, { what: `the field ${name}, which only the kernel writes,` });
+      continue;
+    }
     if (field === undefined) {
       fn.report("BPF2009", p.key, {
         struct: structName(fn, schema),
@@ -167,7 +172,8 @@ function storeObject(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExp
   }
   if (fill.partial || schema.kind === "union") return;
   for (const f of schema.fields) {
-    if (!given.has(f.name)) fn.report("BPF2010", e, { field: f.name, struct: structName(fn, schema) });
+    if (isManaged(f.schema)) zero(fn, within(dest, f.offset, fromSchema(f.schema)));
+    else if (!given.has(f.name)) fn.report("BPF2010", e, { field: f.name, struct: structName(fn, schema) });
   }
 }
 
@@ -236,7 +242,8 @@ function storeRecord(
     if (clean) zeroHoles(fn, dest);
     for (const f of schema.fields) {
       const v = fields.get(f.name);
-      if (v === undefined) fn.report("BPF2010", node, { field: f.name, struct: structName(fn, schema) });
+      if (isManaged(f.schema)) zero(fn, within(dest, f.offset, fromSchema(f.schema)));
+      else if (v === undefined) fn.report("BPF2010", node, { field: f.name, struct: structName(fn, schema) });
       else storeValue(fn, within(dest, f.offset, fromSchema(f.schema)), v, node, clean);
     }
     return;

@@ -86,6 +86,15 @@ export const MESSAGES = {
   BPF3008: { text: "kernel function {name} is not in this kernel's BTF" },
   BPF3009: { text: "{name} cannot be read by a program, only by the loader" },
   BPF3010: { text: "{name} has to be given a name: export it, or give `name`" },
+  BPF3011: {
+    text: "this room was reserved outside of the function that would {method} it",
+    help: "call `{map}.{method}()` in the function that called `{map}.reserve()`",
+  },
+  BPF3012: {
+    text: "nothing can be called while a spin lock is held",
+    help: "compute before `bpf.locked`, and only read and write fields in it",
+  },
+  BPF3013: { text: "{what} cannot be used in {progType} programs", help: "the kernel refuses it in programs that trace" },
   BPF4001: { text: "no type named {name} in this kernel's BTF{hint}" },
   BPF4002: {
     text: "kernel types need BTF, and none was given",

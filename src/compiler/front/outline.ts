@@ -64,20 +64,11 @@ export function outline(fn: Fn, o: Outlined): void {
   const params = o.params.map((p) => inner.param(p.type, p.space));
   const context = inner.param("ptr", "unknown");
   inner.span = outer.span;
-  const saved = {
-    b: fn.b,
-    ctx: fn.ctx,
-    scope: fn.scope,
-    facts: fn.facts,
-    jumps: fn.jumps,
-    returns: fn.returns,
-    ended: fn.ended,
-  };
-  fn.b = inner;
+  const outside = fn.enter(inner);
+  const { saved } = outside;
   const load = (c: Cell): Inst =>
     inner.load(context, { size: 8, off: c.off, ...(c.pointer === undefined ? {} : { space: c.pointer }) });
   fn.ctx = load(ctxCell);
-  fn.facts = new Map();
   for (const c of captured) fn.captured.set(c.sym, c.inside(load));
   const writeBack = (): void => {
     for (const c of captured) c.save((cell, v) => inner.store(context, v, { size: 8, off: cell.off }));
@@ -101,7 +92,7 @@ export function outline(fn: Fn, o: Outlined): void {
               : settled.k === "js" && typeof settled.value === "boolean"
                 ? f.scalar(settled, node)?.v
                 : undefined;
-          if (saved.returns.kind === "inline" && v !== undefined && value === undefined)
+          if (saved.returns?.kind === "inline" && v !== undefined && value === undefined)
             f.report("BPF1001", node, {
               what: "returning this from inside this loop",
               instead: "assign it to a variable and return after the loop",
@@ -125,7 +116,6 @@ export function outline(fn: Fn, o: Outlined): void {
           } else inner.jmp(next);
         },
       };
-  fn.ended = false;
   fn.scope = new Scope(saved.scope);
   o.body(params);
   if (!fn.ended) inner.jmp(next);
@@ -135,11 +125,11 @@ export function outline(fn: Fn, o: Outlined): void {
   ] as const) {
     inner.at(block);
     writeBack();
+    fn.cleanUp();
     inner.ret(value);
   }
   for (const c of captured) fn.captured.delete(c.sym);
-  Object.assign(fn, saved);
-  fn.module.subprogs.push(inner.finish());
+  fn.leave(outside);
 
   // The call, and what it changed
   o.call(outer.funcAddr(name), outer.slotAddr(slot), bytes);
@@ -160,6 +150,7 @@ export function outline(fn: Fn, o: Outlined): void {
     outer.br("ne", outer.load(outer.slotAddr(slot), { size: 8, off: ended.off }), 0, leave, stay);
     outer.at(leave);
     const v = outer.load(outer.slotAddr(slot), { size: 8, off: result.off });
+    fn.leaveLoops();
     fn.returns.give(fn, { k: "scalar", type: { k: "int", bits: 64, sign: SIGNED }, v }, o.nodes[0]!);
     outer.at(stay);
   }

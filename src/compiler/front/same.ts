@@ -1,4 +1,5 @@
 /** Comparing structs and arrays by value: field by field, so that padding never counts. */
+import { isManaged } from "../../probe/schema.ts";
 import type { Block, Size } from "../ir/ir.ts";
 import type { Fn } from "./context.ts";
 import { sameLayout } from "./memory.ts";
@@ -52,6 +53,7 @@ function same(fn: Fn, a: PlaceVal, b: PlaceVal, no: Block): void {
   const { type } = a;
   if (type.k === "struct" && type.schema.kind === "struct") {
     for (const f of type.schema.fields) {
+      if (isManaged(f.schema)) continue;
       const t = fromSchema(f.schema);
       same(fn, within(a, f.offset, t), within(b, f.offset, t), no);
     }

@@ -3,6 +3,7 @@ import type {
   BlockStatement,
   FunctionDeclaration,
   IfStatement,
+  ReturnStatement,
   Statement,
   SwitchStatement,
   VariableDeclaration,
@@ -32,7 +33,7 @@ export function stmt(fn: Fn, node: Stmt): void {
     case "IfStatement":
       return ifStatement(fn, node);
     case "ReturnStatement":
-      fn.returns.give(fn, isAbsent(node.argument) ? undefined : returned(fn, node.argument), node);
+      giveBack(fn, node);
       fn.ended = true;
       return;
     case "ForStatement":
@@ -280,14 +281,24 @@ function restrictTo(before: Facts, after: Facts): Facts {
   return meetFacts(before, after);
 }
 
+/** `return`. What is returned is read before loops give back what they hold. */
+function giveBack(fn: Fn, node: ReturnStatement): void {
+  const v = isAbsent(node.argument) ? undefined : returned(fn, node.argument);
+  const holds = fn.jumps.some((j) => j.leave !== undefined);
+  const value = holds && v !== undefined ? fn.settle(v, node) : v;
+  fn.leaveLoops();
+  fn.returns.give(fn, value, node);
+}
+
 function jump(fn: Fn, node: Ast, kind: "break" | "continue", label: string | undefined): void {
-  const target = fn.jumps.findLast((j) =>
+  const at = fn.jumps.findLastIndex((j) =>
     label === undefined
       ? kind === "break"
         ? j.label === undefined || j.continueTo !== undefined
         : j.continueTo !== undefined
       : j.label === label,
   );
+  const target = fn.jumps[at];
   const to = kind === "break" ? target?.breakTo : target?.continueTo;
   if (to === undefined) {
     fn.report("BPF1008", node, {
@@ -296,6 +307,7 @@ function jump(fn: Fn, node: Ast, kind: "break" | "continue", label: string | und
     });
     return;
   }
+  fn.leaveLoops(at + 1);
   fn.b.jmp(to);
   fn.ended = true;
 }

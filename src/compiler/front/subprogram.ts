@@ -110,33 +110,25 @@ function compileSubprogram(
 ): Subprogram | undefined {
   const name = fn.module.unique(`${fn.program.name}__${callee.name === "" ? "function" : callee.name}`);
   const inner = new FuncBuilder(name, "subprog");
-  const saved = {
-    b: fn.b,
-    ctx: fn.ctx,
-    scope: fn.scope,
-    facts: fn.facts,
-    jumps: fn.jumps,
-    returns: fn.returns,
-    ended: fn.ended,
-    source: fn.source,
-  };
   inner.span = callee.source.span(callee.node);
   inner.func.span = inner.span;
-  fn.b = inner;
-  fn.ctx = inner.param("ptr", "ctx");
+  const ctx = inner.param("ptr", "ctx");
   const inside = args.map((a): Val => {
     if (a.k !== "scalar") return a;
     const kernel = a.type.k === "ptr" && a.type.space === "kernel";
     const v: Inst = inner.param(kernel ? "ptr" : "int", kernel ? "btf" : "unknown");
     return { ...a, v };
   });
-  fn.facts = new Map();
-  fn.jumps = [];
-  fn.ended = false;
+  const outer = fn.enter(inner);
+  fn.ctx = ctx;
   fn.source = callee.source;
   fn.scope = new Scope();
   let type: ScalarType | undefined;
   let first: Val | undefined;
+  const ret = (v: Inst | number): void => {
+    fn.cleanUp();
+    inner.ret(v);
+  };
   fn.returns = {
     kind: "inline",
     give: (f, value, at) => {
@@ -144,22 +136,21 @@ function compileSubprogram(
       if (v.k === "void" || v.k === "error" || (v.k === "js" && (v.value === undefined || v.value === null))) {
         if (type !== undefined && v.k !== "error")
           f.report("BPF1016", at, { first: describe(first ?? NOTHING), second: "undefined" });
-        return inner.ret(0);
+        return ret(0);
       }
       const s = f.scalar(v, at, "a number or boolean");
-      if (s === undefined) return inner.ret(0);
+      if (s === undefined) return ret(0);
       const t = v.k === "int" ? constType(v) : s.type;
       const common = type === undefined ? t : commonType(type, t);
       if (common === undefined) f.report("BPF1016", at, { first: describe(first ?? NOTHING), second: describe(v) });
       else type = common;
       first ??= v;
-      inner.ret(s.v);
+      ret(s.v);
     },
   };
   body(inside);
-  if (!fn.ended) inner.ret(0);
-  Object.assign(fn, saved);
-  fn.module.subprogs.push(inner.finish());
+  if (!fn.ended) ret(0);
+  fn.leave(outer);
   const result: ScalarType | undefined = type;
   return { name, type: result };
 }

@@ -137,6 +137,17 @@ export interface RangeVal {
   readonly to: Val;
   readonly step: bigint;
 }
+/** An open-coded iterator of the kernel: `bpf.tasks()`. */
+export interface IterVal {
+  readonly k: "iter";
+  readonly what: string;
+  /** Kernel functions `<name>_new`, `_next`, `_destroy`. */
+  readonly name: string;
+  /** Bytes of its state on the stack. */
+  readonly size: number;
+  readonly args: readonly (Inst | number)[];
+  readonly item: PointerType;
+}
 export interface VoidVal {
   readonly k: "void";
 }
@@ -158,6 +169,7 @@ export type Val =
   | FunctionVal
   | BuiltinVal
   | RangeVal
+  | IterVal
   | VoidVal
   | ErrorVal;
 
@@ -200,6 +212,8 @@ export interface JumpTarget {
   readonly label: string | undefined;
   readonly breakTo: Block;
   readonly continueTo: Block | undefined;
+  /** Gives back what the loop holds, before a jump to somewhere further out. */
+  readonly leave?: () => void;
 }
 
 export type { MemoryType, PointerType };

@@ -4,9 +4,11 @@ import { compileText, show } from "../compile-text.ts";
 
 const test = suite("compiler messages");
 
-const HEAD = `import { XDP, array, be16, char, config, fentry, global, hash, histogram, percpuArray, range, ringbuf, stackTrace, struct, tpBtf, tracepoint, u16, u32, u64, u8, s32, s64, xdp, kretprobe, kprobe } from "bpfkit";
+const HEAD = `import { XDP, spinLock, timer, userRingbuf, array, be16, char, config, fentry, global, hash, histogram, percpuArray, range, ringbuf, stackTrace, struct, tpBtf, tracepoint, u16, u32, u64, u8, s32, s64, xdp, kretprobe, kprobe } from "bpfkit";
 const E = struct({ pid: u32, at: u64, comm: char(16) });
 const m = hash(u32, u64);
+const jobs = hash(u32, struct({ n: u64, lock: spinLock, job: timer }));
+const commands = userRingbuf(u64);
 const ms = hash(u32, E);
 const events = ringbuf(E);
 const g = global(u32, 0);
@@ -29,6 +31,17 @@ function say(body: string, program = "xdp((ctx, bpf) =>"): string {
 }
 
 const CASES: readonly (readonly [body: string, expected: string, program?: string])[] = [
+  ["const j = jobs.get(1); if (!j) return 0; bpf.locked(j.lock, () => { j.n = bpf.nsecs(); }); return 0;", "BPF3012 1:61 «() => { j.n = bpf.nsecs(); }» nothing can be called while a spin lock is held\n  help: compute before `bpf.locked`, and only read and write fields in it"],
+  ["const j = jobs.get(1); bpf.locked(j.lock, () => 1); return 0;", "BPF2007 1:35 «j» the entry of jobs may be undefined here\n  help: check it first: `if (!j) return;`, or give a default with `??`"],
+  ["const j = jobs.get(1); if (!j) return 0; bpf.locked(j.n, () => 1); return 0;", "BPF2006 1:53 «j.n» expected a spinLock in a map value, found a u64"],
+  ["const j = jobs.get(1); if (!j) return 0; bpf.locked(j.lock, () => { j.n++; }); return 0;", "BPF3013 1:42 «bpf.locked(j.lock, () => { j.n++; })» a spin lock cannot be used in kprobe programs\n  help: the kernel refuses it in programs that trace", "kprobe(\"do_nanosleep\", (ctx, bpf) =>"],
+  ["jobs.set(1, { n: 5, lock: 1 }); return 0;", "BPF2012 1:21 «lock: 1» the field lock, which only the kernel writes, is read-only"],
+  ["const j = jobs.get(1); if (!j) return 0; const x = j.n; jobs.startTimer(j.job, 10, (v) => { v.n = x; }); return 0;", "BPF2006 1:99 «x» expected u64, found 'x', which is gone when the timer fires"],
+  ["const j = jobs.get(1); if (!j) return 0; jobs.startTimer(j.job, 10, 5); return 0;", "BPF2006 1:69 «5» expected a function, found the number 5"],
+  ["const j = jobs.get(1); if (!j) return 0; jobs.startTimer(j.job, 10, (v) => { v.n = 1; }); return 0;", "BPF3013 1:42 «jobs.startTimer(j.job, 10, (v) => { v.n = 1; })» a timer cannot be used in tracepoint programs\n  help: the kernel refuses it in programs that trace", "tracepoint(\"syscalls:sys_enter_openat\", (ctx, bpf) =>"],
+  ["for (const t of bpf.tasks()) return 1; return 0;", "BPF4002 1:17 «bpf.tasks()» kernel types need BTF, and none was given\n  help: run on Linux with /sys/kernel/btf/vmlinux, or pass `--btf FILE`"],
+  ["commands.drain(5); return 0;", "BPF2006 1:16 «5» expected a function, found the number 5"],
+  ["const r = events.reserve(); if (!r) return 0; for (const i of range(g.value)) events.submit(r); return 0;", "BPF3011 1:93 «r» this room was reserved outside of the function that would submit it\n  help: call `events.submit()` in the function that called `events.reserve()`"],
   ["return nothing;", "BPF1002 1:8 «nothing» the name 'nothing' is not defined here"],
   ["return m.gte(1) ? 1 : 0;", "BPF3001 1:10 «gte» the map m has no method 'gte'; did you mean 'get'?"],
   [

@@ -1,0 +1,138 @@
+/** Locks, timers, iterators, samples from user space, reservations in functions of their own: on the running kernel. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Collection } from "../../../src/load/index.ts";
+import { assert, suite } from "../../harness.ts";
+import { requires } from "../../kernel.ts";
+import { loaded, runningBtf } from "../compile-text.ts";
+
+const test = suite("compiler kernel objects");
+const packet = { data: new Uint8Array(64) };
+
+function load(text: string, kernel: string): Collection {
+  requires({ root: true, capability: ["CAP_BPF", "CAP_NET_ADMIN"], kernel });
+  return loaded(text, { btf: runningBtf() });
+}
+
+test("a spin lock is held for the scope of a function, which may return early", () => {
+  using c = load(
+    `import { global, hash, spinLock, struct, u32, u64, xdp } from "bpfkit";
+const Total = struct({ packets: u64, lock: spinLock, bytes: u64 });
+export const totals = hash(u32, Total);
+export const out = global(u64, 0);
+export const p = xdp((ctx, bpf) => {
+  totals.insert(1, { packets: 0, bytes: 0 });
+  const t = totals.get(1);
+  if (!t) return 0;
+  const size = ctx.data_end - ctx.data;
+  out.value = bpf.locked(t.lock, () => {
+    t.packets++;
+    if (t.packets > 2) return 100;
+    t.bytes += size;
+    return t.bytes;
+  });
+  return 2;
+});`,
+    "5.1",
+  );
+  const seen: bigint[] = [];
+  for (let i = 0; i < 3; i++) {
+    assert.is(c.prog("p").testRun(packet).returnValue, 2);
+    seen.push(c.variable<bigint>("out").value);
+  }
+  assert.equal(seen, [64n, 128n, 100n]);
+  const total = c.map("totals").get(1) as { packets: bigint; bytes: bigint };
+  assert.equal([total.packets, total.bytes], [3n, 128n]);
+});
+
+test("a timer's callback sees its entry, maps and globals", async () => {
+  using c = load(
+    `import { arrayMap, global, struct, timer, u32, u64, xdp } from "bpfkit";
+const Job = struct({ timer, runs: u64, key: u32 });
+export const jobs = arrayMap(Job, 4);
+export const fired = global(u32, 0);
+const STEP = 10;
+export const p = xdp((ctx, bpf) => {
+  const job = jobs.get(2);
+  if (!job) return 0;
+  const started = jobs.startTimer(job.timer, 1_000_000, (value, key) => {
+    value.runs += STEP;
+    value.key = key;
+    fired.value++;
+  });
+  return started ? 2 : 1;
+});`,
+    "5.15",
+  );
+  assert.is(c.prog("p").testRun(packet).returnValue, 2);
+  for (let i = 0; i < 200 && c.variable<number>("fired").value === 0; i++) await sleep(5);
+  assert.is(c.variable<number>("fired").value, 1);
+  const job = c.map("jobs").get(2) as { runs: bigint; key: number };
+  assert.equal([job.runs, job.key], [10n, 2]);
+});
+
+test("tasks are iterated, left early, returned from", () => {
+  using c = load(
+    `import { global, s32, u32, xdp } from "bpfkit";
+export const total = global(u32, 0);
+export const own = global(u32, 0);
+export const few = global(u32, 0);
+export const threads = global(u32, 0);
+export const wanted = global(s32, ${process.pid});
+export const p = xdp((ctx, bpf) => {
+  for (const t of bpf.tasks()) {
+    total.value++;
+    if (t.tgid === wanted.value) own.value++;
+  }
+  for (const t of bpf.threads()) if (t.tgid === wanted.value) threads.value++;
+  let n = 0;
+  for (const t of bpf.tasks()) {
+    if (t.tgid === 0) continue;
+    n++;
+    if (n === 3) break;
+  }
+  few.value = n;
+  outer: for (const i of [1, 2]) {
+    for (const t of bpf.tasks()) {
+      if (t.tgid === 0) continue outer;
+      if (t.tgid === wanted.value) return 7;
+    }
+  }
+  for (const t of bpf.tasks()) if (t.tgid === wanted.value) return 2;
+  return 0;
+});`,
+    "6.7",
+  );
+  assert.is(c.prog("p").testRun(packet).returnValue, 2);
+  const value = (name: string): number => c.variable<number>(name).value;
+  assert.is(value("own"), 1);
+  assert.is(value("few"), 3);
+  assert.ok(value("total") > 3);
+  assert.ok(value("threads") > 4, "node has more threads than one");
+});
+
+test("room is given back by every function that reserved it", () => {
+  using c = load(
+    `import { config, range, ringbuf, struct, u32, u64, xdp } from "bpfkit";
+const S = struct({ n: u32, at: u64 });
+export const events = ringbuf(S);
+export const count = config(u32, 20);
+export const p = xdp(() => {
+  for (const i of range(count.value)) {
+    const s = events.reserve();
+    if (!s) break;
+    s.n = i;
+    s.at = 5;
+    if (i % 3 === 0) continue;
+    if (i === 10) return 9;
+    if (i % 2 === 0) events.submit(s);
+  }
+  return 2;
+});`,
+    "5.17",
+  );
+  const reader = c.events<{ n: number }>("events");
+  assert.is(c.prog("p").testRun(packet).returnValue, 9);
+  const seen: number[] = [];
+  reader.drain((e) => void seen.push(e.n));
+  assert.equal(seen, [2, 4, 8]);
+});
