@@ -9,6 +9,8 @@ import { isStruct, resolveSize, sameType, skipModifiers, typeById } from "./type
 export const WALK_SCALAR = 0;
 export const WALK_PTR = 1;
 export const WALK_STRUCT = 2;
+/** A pointer to something that is no struct. */
+export const WALK_PTR_UNTRUSTED = 3;
 
 /** Result of a walk; `kind` is WALK_*. */
 export interface Walk {
@@ -108,6 +110,8 @@ export function structWalk(env: Env, btf: Btf, start: BtfType, offIn: number, si
           out.field = member.name;
           return;
         }
+        out.kind = WALK_PTR_UNTRUSTED;
+        return;
       }
       if (off + size > trueEnd && (out.flag & PTR_UNTRUSTED) === 0) {
         reject(env, EACCES, `access beyond the end of member ${member.name} (mend:${trueEnd}) in struct ${name} with off ${off} size ${size}\n`);

@@ -60,6 +60,8 @@ export function markDynptrReg(r: RegState, type: number, firstSlot: boolean, id:
   r.id = id;
   r.dynptrType = type;
   r.dynptrFirstSlot = firstSlot;
+  // The two share memory in the kernel, and its log shows the first slot's flag as an id.
+  r.dynptrId = firstSlot ? 1 : 0;
 }
 
 /** mark_dynptr_cb_reg: a callback's dynptr argument. */

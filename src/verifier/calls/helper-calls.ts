@@ -24,7 +24,7 @@ import { checkSnprintfCall } from "./const-str.ts";
 import { dynptrGetType, dynptrState, unmarkStackSlotsDynptr } from "./dynptr.ts";
 import { factsOf } from "./facts.ts";
 import { canElideNullness, checkFuncArg } from "./helper-args.ts";
-import { helperAllowedHere } from "./helper-allowed.ts";
+import { helperAllowedHere, helperExistsHere } from "./helper-allowed.ts";
 import { checkMapFuncCompatibility } from "./map-compat.ts";
 import { CallMeta, inRcuCs, inSleepable, inSleepableContext } from "./meta.ts";
 import { type HelperFn, funcIdName, helperFn } from "./protos.ts";
@@ -63,7 +63,7 @@ function isAcquire(id: number, map: VMap | null): boolean {
 function findProto(env: Env, id: number): HelperFn {
   const fn = helperFn(env, id);
   if (fn === undefined) return reject(env, c.EINVAL, `invalid func ${nameAndId(id)}\n`);
-  if (fn === null) return reject(env, c.EINVAL, `program of this type cannot use helper ${nameAndId(id)}\n`);
+  if (fn === null || !helperExistsHere(env, fn)) return reject(env, c.EINVAL, `program of this type cannot use helper ${nameAndId(id)}\n`);
   if (!factsOf(env).gpl && fn.gpl) reject(env, c.EINVAL, "cannot call GPL-restricted function from non-GPL compatible program\n");
   if (!helperAllowedHere(env, fn)) reject(env, c.EINVAL, "helper call is not allowed in probe\n");
   if (!inSleepable(env) && fn.mightSleep) reject(env, c.EINVAL, "helper call might sleep in a non-sleepable prog\n");

@@ -227,12 +227,13 @@ function btfReturn(env: Env, meta: KfuncMeta, r0: RegState, pointee: BtfType): v
 function pointerReturn(env: Env, insnIdx: number, meta: KfuncMeta, target: number): void {
   const r0 = env.regs[0]!;
   const pointee = skipModifiers(meta.fn.btf, target);
-  if (!specialReturn(env, meta, r0, pointee)) {
+  const special = specialReturn(env, meta, r0, pointee);
+  if (!special) {
     if (pointee.kind === "void") markRegUnknown(r0, env.bpfCapable);
     else if (pointee.kind !== "struct") memReturn(env, meta, r0, pointee);
     else btfReturn(env, meta, r0, pointee);
   }
-  const mayBeNull = pointee.kind !== "void" && meta.has(k.KF_RET_NULL) && !(meta.name === "bpf_refcount_acquire_impl" && meta.argOwningRef);
+  const mayBeNull = (special || pointee.kind !== "void") && meta.has(k.KF_RET_NULL) && !(meta.name === "bpf_refcount_acquire_impl" && meta.argOwningRef);
   if (mayBeNull) {
     r0.type |= c.PTR_MAYBE_NULL;
     r0.id = env.newId();

@@ -159,8 +159,9 @@ function nodeArg(env: Env, meta: KfuncMeta, r: RegState, i: number, isList: bool
 
 function mapArg(env: Env, meta: KfuncMeta, r: RegState, regno: number): void {
   const { map } = r;
-  if (map === null) return reject(env, c.EINVAL, `pointer in R${regno} isn't map pointer\n`);
-  const rec = map.record;
+  // A typed pointer to struct bpf_map does as well: it is what the check of its type sees to.
+  if (map === null && r.btf === null) reject(env, c.EINVAL, `pointer in R${regno} isn't map pointer\n`);
+  const rec = map?.record ?? null;
   if (meta.map !== null && rec !== null && (rec.wqOff >= 0 || rec.taskWorkOff >= 0) && (meta.map !== map || meta.mapUid !== r.mapUid)) {
     const what = rec.taskWorkOff >= 0 ? ["bpf_task_work", "R2", "R3"] : ["workqueue", "R1", "R2"];
     reject(env, c.EINVAL, `${what[0]} pointer in ${what[1]} map_uid=${meta.mapUid} doesn't match map pointer in ${what[2]} map_uid=${r.mapUid}\n`);

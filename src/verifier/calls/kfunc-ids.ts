@@ -100,7 +100,8 @@ function lookup(env: Env, insnIdx: number): Kfunc | null {
     row !== undefined &&
     row.progs.includes(progTypeName) &&
     (row.attachTypes === undefined || (attachTypeName !== undefined && row.attachTypes.includes(attachTypeName)));
-  const flags = (row?.flags ?? []).reduce((bits, f) => bits | FLAGS[f], 0);
+  let flags = (row?.flags ?? []).reduce((bits, f) => bits | FLAGS[f], 0);
+  if ((flags & KF_RELEASE) !== 0) flags |= KF_TRUSTED_ARGS;
   return { id, name: func.name, btf, proto, flags, allowed, inVmlinux: btf === env.vmlinuxBtf };
 }
 

@@ -8,7 +8,7 @@ import { isNonOwningRef, isPtrAllocObj } from "../calls/kptr.ts";
 import { inRcuCs } from "../calls/meta.ts";
 import { structRecord } from "../btf/fields.ts";
 import { btfTypeName, isKernelBtf, skipModifiers, structId, typeById } from "../btf/types.ts";
-import { WALK_PTR, WALK_SCALAR, type Walk, structWalk } from "../btf/walk.ts";
+import { WALK_PTR, WALK_PTR_UNTRUSTED, WALK_SCALAR, type Walk, structWalk } from "../btf/walk.ts";
 import * as c from "../constants.ts";
 import { type Env, reject, verifierBug } from "../env.ts";
 import { VerifierReject } from "../errors.ts";
@@ -19,10 +19,10 @@ import { markBtfLdReg } from "./ld-reg.ts";
 import { conntrackWrite, structOpsWrite } from "./struct-ops.ts";
 
 const P = BPF_PROG_TYPE;
-const CLEARED = c.PTR_TRUSTED | c.MEM_RCU | c.PTR_UNTRUSTED | c.NON_OWN_REF | c.MEM_ALLOC;
+const CLEARED = c.PTR_TRUSTED | c.MEM_RCU | c.NON_OWN_REF | c.MEM_ALLOC;
 
 interface Field {
-  /** PTR_TO_BTF_ID or SCALAR_VALUE */
+  /** PTR_TO_BTF_ID, SCALAR_VALUE, or PTR_TO_MEM for pointers to what is no struct. */
   regType: number;
   id: number;
   flag: number;
@@ -45,6 +45,7 @@ function structAccess(env: Env, btf: Btf, btfId: number, regType: number, offIn:
     if (t === undefined) throw new VerifierReject(c.EINVAL);
     structWalk(env, btf, t, off, size, out, !alloc);
     if (out.kind === WALK_SCALAR || (out.kind === WALK_PTR && alloc)) return { regType: c.SCALAR_VALUE, id: 0, flag: 0, name: "" };
+    if (out.kind === WALK_PTR_UNTRUSTED) return { regType: c.PTR_TO_MEM, id: 0, flag: c.MEM_RDONLY | c.PTR_UNTRUSTED, name: "" };
     if (out.kind === WALK_PTR) return { regType: c.PTR_TO_BTF_ID, id: out.id, flag: out.flag, name: out.field };
     off = 0;
   }
@@ -122,7 +123,7 @@ export function checkPtrToBtfAccess(env: Env, regno: number, off: number, size: 
     }
     field = structAccess(env, btf, r.btfId, r.type, off, size);
   }
-  const flag = field.regType === c.PTR_TO_BTF_ID ? walkedFlags(env, r, field) : 0;
+  const flag = field.regType === c.PTR_TO_BTF_ID ? walkedFlags(env, r, field) : field.flag;
   if (access === c.BPF_READ && valueRegno >= 0) markBtfLdReg(env, valueRegno, field.regType, btf, field.id, flag);
 }
 
