@@ -6,7 +6,7 @@ const Errno = enumOf({ ok: 0, ...constants.errno }); // decoded to "ENOENT", "EA
 const Open = struct({ pid: u32, uid: u32, comm: char(16), fd: s32, error: Errno, file: char(256) });
 
 const names = hash(u32, u64); // by thread: where the name is that it opens
-export const opens = ringbuf(Open, { size: 1024 * 1024 });
+export const opens = ringbuf(Open, { size: 8 * 1024 * 1024 });
 export const onlyFailed = config(u32, 0); // --set onlyFailed=1
 export const onlyPid = config(u32, 0);
 

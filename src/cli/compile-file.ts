@@ -13,10 +13,13 @@ export function compileFile(module: ModuleFile, cache: CompileCache | undefined)
   const made = cache === undefined ? { compiled: compileModule(module.exports, module) } : compileForCache(cache, module.exports, { ...module, kernel: realKernel() });
   const { compiled } = made;
   warn(compiled.diagnostics, compiled.spec.sources);
-  if (compiled.programs.size === 0) {
-    throw new DiagnosticError("NO_PROGRAM", [
-      { code: "BPF0001", severity: "error", message: `${module.path} exports no program`, labels: [], notes: [], help: "export what tracepoint(…), uprobe(…), xdp(…) return: `export const onExec = tracepoint(…)`" },
-    ]);
-  }
+  if (compiled.programs.size === 0) throw noProgram(module.path);
   return made;
+}
+
+/** A file that has nothing to compile. */
+export function noProgram(path: string): DiagnosticError {
+  return new DiagnosticError("NO_PROGRAM", [
+    { code: "BPF0001", severity: "error", message: `${path} exports no program`, labels: [], notes: [], help: "export what tracepoint(…), uprobe(…), xdp(…) return: `export const onExec = tracepoint(…)`" },
+  ]);
 }

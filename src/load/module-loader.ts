@@ -184,7 +184,8 @@ function link(unit: Unit, nameOf: (target: Unit) => string): string {
 
 function thunk(names: readonly string[]): string {
   const cases = names.map((name) => `case ${JSON.stringify(name)}: return { value: ${name} };`).join(" ");
-  return `(name) => { switch (name) { ${cases} } }`;
+  // A parameter's name would hide the module's own variable of that name; `arguments` none can be called.
+  return `function () { switch (arguments[0]) { ${cases} } }`;
 }
 
 const STRICT = '"use strict";';

@@ -2,6 +2,7 @@
 import { writeObject } from "../../elf/write-object.ts";
 import { compileModule } from "../../load/compile-module.ts";
 import type { Command } from "../command.ts";
+import { noProgram } from "../compile-file.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeOutput } from "../input.ts";
 import { moduleOfFile } from "../module-of-file.ts";
@@ -28,6 +29,7 @@ export const compileCommand: Command = {
     const module = await moduleOfFile(path, host);
     const { spec, explain, diagnostics } = compileModule(module.exports, { ...module, ...btfOption(args.value("btf")) });
     warn(diagnostics, spec.sources);
+    if (spec.progs.length === 0) throw noProgram(path);
     const output = args.value("output") ?? `${module.name}.o`;
     writeOutput(output, writeObject(spec));
     if (args.flags.has("json")) {
