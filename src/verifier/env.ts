@@ -8,6 +8,7 @@ import type { Log } from "./log.ts";
 import type { VMap } from "./map.ts";
 import type { LiveStack } from "./live-stack.ts";
 import { Backtrack } from "./precision.ts";
+import type { Profile } from "./profile.ts";
 import { RegState } from "./reg-state.ts";
 import type { SccInfo } from "./scc.ts";
 import type { FuncState, HistEntry, VerifierState } from "./state.ts";
@@ -191,6 +192,7 @@ export class Env {
   privStackRequested = false;
 
   insnLimit = BPF_COMPLEXITY_LIMIT_INSNS;
+  profile: Profile | null = null;
 
   // What the next printed state shows: registers and stack slots touched since the last one.
   scratchedRegs = 0;

@@ -212,7 +212,7 @@ export function doCheck(env: Env): void {
   const verbose = log.level1 || log.level2;
   const popLog = !log.level2;
   const cursor: Cursor = { printState: false };
-  const { signal } = env;
+  const { signal, profile } = env;
   let prev = -1;
   for (;;) {
     env.curHist = null;
@@ -220,6 +220,7 @@ export function doCheck(env: Env): void {
     const i = env.insnIdx;
     if (i < 0 || i >= env.len) reject(env, EFAULT, `invalid insn idx ${i} insn_cnt ${env.len}\n`);
     if (++env.insnProcessed > env.insnLimit) tooLarge(env);
+    if (profile !== null) profile.insn(env, i);
     if ((env.insnProcessed & 0xfff) === 0 && signal?.aborted === true) throw new VerifierAborted("the verification was aborted");
     const { state } = env;
     const aux = env.aux[i]!;

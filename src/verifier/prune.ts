@@ -142,6 +142,7 @@ export function isStateVisited(env: Env, idx: number): boolean {
   if (!addNew) return false;
 
   env.totalStates++;
+  if (env.profile !== null) env.profile.state(env, idx);
   env.exploredSize++;
   env.updatePeakStates();
   env.prevJmpsProcessed = env.jmpsProcessed;

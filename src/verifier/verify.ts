@@ -12,6 +12,7 @@ import { setupEntryRegs } from "./global-funcs.ts";
 import { computeLiveRegisters, computeScc } from "./live-regs.ts";
 import { LiveStack } from "./live-stack.ts";
 import { Log } from "./log.ts";
+import type { Profile } from "./profile.ts";
 import { resolvePseudoLdImm64 } from "./resolve.ts";
 import { checkMaxStackDepth } from "./stack-depth.ts";
 import { VerifierState } from "./state.ts";
@@ -25,6 +26,8 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal;
   /** Longest log kept, in characters; the beginning is dropped first. Default: no limit. */
   readonly logLimit?: number;
+  /** Counts processed instructions and states as it goes. */
+  readonly profile?: Profile;
   /** Load without CAP_BPF and CAP_PERFMON. */
   readonly unprivileged?: boolean;
 }
@@ -139,6 +142,7 @@ function setPrivileges(env: Env, options: VerifyOptions): void {
   env.testRegInvariants = (flags & BPF_F_TEST_REG_INVARIANTS) !== 0;
   env.sleepable = (flags & BPF_F_SLEEPABLE) !== 0;
   env.signal = options.signal ?? null;
+  env.profile = options.profile ?? null;
   if (options.budget !== undefined && options.budget < env.insnLimit) {
     env.budget = options.budget;
     env.insnLimit = options.budget;
@@ -153,6 +157,11 @@ function setPrivileges(env: Env, options: VerifyOptions): void {
  * const { verdict, message } = verify(load, { logLevel: 2 });
  */
 export function verify(load: ProgLoad, options: VerifyOptions = {}): Verdict {
+  return runVerifier(load, options).verdict;
+}
+
+/** @internal the same, with everything the run knew at its end: what explanations are made of. */
+export function runVerifier(load: ProgLoad, options: VerifyOptions = {}): { readonly verdict: Verdict; readonly env: Env } {
   const log = new Log(options.logLevel ?? 4, options.logLimit ?? 0);
   const env = new Env(load, log);
   setPrivileges(env, options);
@@ -172,7 +181,7 @@ export function verify(load: ProgLoad, options: VerifyOptions = {}): Verdict {
   log.write(
     `processed ${env.insnProcessed} insns (limit 1000000) max_states_per_insn ${env.maxStatesPerInsn} total_states ${env.totalStates} peak_states ${env.peakStates} mark_read 0\n`,
   );
-  return {
+  const verdict: Verdict = {
     verdict: errno === 0 ? "accept" : "reject",
     errno,
     message,
@@ -183,6 +192,7 @@ export function verify(load: ProgLoad, options: VerifyOptions = {}): Verdict {
     maxStatesPerInsn: env.maxStatesPerInsn,
     stackDepth: depth,
   };
+  return { verdict, env };
 }
 
 /** Stack of each subprogram; functions without a reachable insn are gone once a program is accepted. */
