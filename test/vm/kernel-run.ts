@@ -90,7 +90,11 @@ function functionTypes(): NonNullable<typeof funcBtf> {
   const u32 = builder.int("unsigned int", 4);
   const pointer = builder.add({ kind: "ptr", name: "", type: 0 });
   const param = (name: string, type: number): { name: string; type: number } => ({ name, type });
-  const params = { vmtest: [param("ctx", pointer)], sub: [param("a", u64)], callback: [param("i", u32), param("p", pointer)] };
+  const params = {
+    vmtest: [param("ctx", pointer)],
+    sub: [param("a", u64)],
+    callback: [param("i", u32), param("p", pointer)],
+  };
   const ids: Record<string, number> = {};
   for (const name of FUNC_NAMES) {
     const type = builder.add({ kind: "func_proto", name: "", type: u64, params: params[name] });

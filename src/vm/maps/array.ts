@@ -1,7 +1,18 @@
 /** Arrays: one value for each index, there from the start. */
 import type { MapSpec } from "../../elf/spec.ts";
 import type { Block } from "../memory.ts";
-import { BPF_EXIST, BPF_NOEXIST, E2BIG, EEXIST, EINVAL, LazyRegions, type MapHost, VmMap, roundUp8 } from "./map.ts";
+import {
+  BPF_EXIST,
+  BPF_F_LOCK,
+  BPF_NOEXIST,
+  E2BIG,
+  EEXIST,
+  EINVAL,
+  LazyRegions,
+  type MapHost,
+  VmMap,
+  roundUp8,
+} from "./map.ts";
 
 /** BPF_MAP_TYPE_ARRAY, and the base of every type whose key is an index. */
 export class ArrayMap extends VmMap {
@@ -51,11 +62,12 @@ export class ArrayMap extends VmMap {
     return index < this.spec.maxEntries ? this.addressOf(index) : 0;
   }
   override updateAt(key: number, value: number, flags: number): number {
-    const bad = this.badFlags(flags);
-    if (bad !== 0) return bad;
+    if ((flags & ~BPF_F_LOCK) >>> 0 > BPF_EXIST) return EINVAL;
     const index = this.index(key);
     if (index >= this.spec.maxEntries) return E2BIG;
     if ((flags & BPF_NOEXIST) !== 0) return EEXIST;
+    const bad = this.badFlags(flags);
+    if (bad !== 0) return bad;
     this.write(index, value);
     return 0;
   }

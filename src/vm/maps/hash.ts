@@ -2,7 +2,7 @@
 import type { MapSpec } from "../../elf/spec.ts";
 import { BPF_F } from "../../uapi/index.ts";
 import type { BlockOwner } from "../memory.ts";
-import { E2BIG, ENOENT, LazyRegions, type MapHost, VmMap, roundUp8 } from "./map.ts";
+import { E2BIG, EINVAL, ENOENT, LazyRegions, type MapHost, VmMap, roundUp8 } from "./map.ts";
 
 /** New elements beyond max_entries that a map without preallocation makes before it uses old memory again. */
 const SLACK = 256;
@@ -275,6 +275,7 @@ export class PerCpuHashMap extends HashMap {
     return at === 0 ? undefined : this.memory.copy(at, this.userValueSize);
   }
   override update(key: Uint8Array, value: Uint8Array, flags = 0): number {
+    if (this.lockless(flags)) return EINVAL;
     const at = this.key(key);
     const from = this.value(value);
     const error = this.updateAt(at, from, flags);

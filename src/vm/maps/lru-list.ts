@@ -3,6 +3,8 @@
  * Elements wander between a free list, an active and an inactive list, and short lists of each CPU.
  */
 const TARGET = 128;
+/** How many elements one pass over a list looks at. */
+const SCANS = 128;
 
 const FREE = 0;
 const ACTIVE = 1;
@@ -158,7 +160,7 @@ export class LruList {
       for (let i = 0; n !== active;) {
         const before = prev[n]!;
         this.#move(n, this.#ref[n] === 1 ? ACTIVE : INACTIVE);
-        if (++i === this.#target || n === first) break;
+        if (++i === SCANS || n === first) break;
         n = before;
       }
     }
@@ -168,7 +170,7 @@ export class LruList {
     if (last === inactive) last = next[last]!;
     let n = this.#rotation;
     let before = n;
-    for (let i = 0; i < this.#target;) {
+    for (let i = 0; i < SCANS;) {
       if (n === inactive) {
         n = prev[n]!;
         continue;
@@ -195,7 +197,7 @@ export class LruList {
         this.#move(n, LOCAL_FREE, local);
         if (++got === wanted) break;
       }
-      if (++scanned === this.#target) break;
+      if (++scanned === SCANS) break;
       n = before;
     }
     if (got > 0) return;

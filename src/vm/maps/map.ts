@@ -129,6 +129,7 @@ export abstract class VmMap {
   }
   /** BPF_MAP_UPDATE_ELEM: 0 or -errno. `flags`: 0 any, 1 must not exist, 2 must exist. */
   update(key: Uint8Array, value: Uint8Array, flags = 0): number {
+    if (this.lockless(flags)) return EINVAL;
     return this.updateAt(this.key(key), this.value(value), flags);
   }
   /** BPF_MAP_DELETE_ELEM: 0 or -errno. */
@@ -176,8 +177,12 @@ export abstract class VmMap {
   }
   protected badFlags(flags: number): number {
     if ((flags & ~BPF_F_LOCK) >>> 0 > BPF_EXIST) return EINVAL;
-    // Only values with a bpf_spin_lock can be updated under it, and only BTF shows that they have one.
-    return (flags & BPF_F_LOCK) !== 0 && this.spec.btfValueTypeId === 0 ? EINVAL : 0;
+    return this.lockless(flags) ? EINVAL : 0;
+  }
+
+  /** Only values with a bpf_spin_lock can be updated under it, and only BTF shows that they have one. */
+  protected lockless(flags: number): boolean {
+    return (flags & BPF_F_LOCK) !== 0 && this.spec.btfValueTypeId === 0;
   }
 
   /** The kernel refuses this operation for the type. */
