@@ -9,6 +9,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, transform } from "esbuild";
+import { leanAcorn } from "./lean-acorn.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
@@ -21,6 +22,7 @@ const common = {
   platform: "node",
   target: "node20.19",
   external: ["koffi"],
+  plugins: [leanAcorn],
   define: { BPFKIT_VERSION: JSON.stringify(version) },
   legalComments: "none",
   logLevel: "warning",

@@ -80,13 +80,15 @@ export function prepareModule(text: string, file: string): PreparedModule {
     if (n.type === "MetaProperty" && nameOf(n["meta"]) === "import") usesImportMeta = true;
     eachChild(node, walk);
   };
-  walk(program);
+  // Each declaration has the word once; what has it more often may have `import(…)` or `import.meta`.
+  const declarations = (program["body"] as AnyNode[]).filter((s) => s.type === "ImportDeclaration").length;
+  if (text.split("import").length - 1 > declarations) walk(program);
   specifiers.sort((a, b) => a.start - b.start);
 
   let code = blanked.code;
   for (const { start, end } of unused)
     code = code.slice(0, start) + code.slice(start, end).replace(/[^\r\n]/g, " ") + code.slice(end);
-  const names = [...new Scopes(parsed.node).top.keys()].filter((name) => !dropped.has(name));
+  const names = Scopes.names(parsed.node).filter((name) => !dropped.has(name));
   const needsLoader = usesImportMeta || specifiers.some((s) => s.dynamic);
   return { code, names, specifiers, usesImportMeta, script: needsLoader ? undefined : scriptForm(code, program, used) };
 }

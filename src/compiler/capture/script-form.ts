@@ -90,7 +90,7 @@ export function scriptForm(code: string, program: AnyNode, used: ReadonlySet<str
       }
     }
   }
-  if (awaits(program)) return undefined;
+  if (code.includes("await") && awaits(program)) return undefined;
   // A module's namespace lists its names in this order.
   exports.sort((a, b) => (a.name < b.name ? -1 : 1));
   return { module: MODULE, edits, imports, exports };

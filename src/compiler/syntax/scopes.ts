@@ -36,10 +36,16 @@ export class Scopes {
   readonly #around = new Map<Ast, Scope>();
   readonly #assignments: { target: Ast & { name: string }; scope: Scope }[] = [];
 
-  constructor(program: acorn.Program) {
+  /** Module-level names alone, which needs no look into functions. */
+  static names(program: acorn.Program): string[] {
+    return [...new Scopes(program, false).top.keys()];
+  }
+
+  constructor(program: acorn.Program, inside = true) {
     const top: Scope = { parent: undefined, isFunction: true, names: new Map() };
     this.top = top.names;
     this.#hoist(program as unknown as AnyNode, top, top);
+    if (!inside) return;
     for (const statement of program.body) this.#visit(statement as unknown as AnyNode, top);
     for (const { target, scope } of this.#assignments) lookup(scope, target.name)?.assigned.push(target);
   }
