@@ -87,6 +87,7 @@ export function regNotNull(r: RegState): boolean {
   switch (baseType(r.type)) {
     case PTR_TO_SOCKET:
     case PTR_TO_TCP_SOCK:
+    case PTR_TO_XDP_SOCK:
     case PTR_TO_MAP_VALUE:
     case PTR_TO_MAP_KEY:
     case PTR_TO_SOCK_COMMON:

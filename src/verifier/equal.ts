@@ -164,7 +164,7 @@ function stackSafe(env: Env, old: FuncState, cur: FuncState, m: IdMap, exact: nu
   for (let spi = 0; spi < n; spi++) {
     const o = old.stack[spi]!;
     const c = spi < cur.stack.length ? cur.stack[spi]! : null;
-    if (exact === EXACT && (c === null || o.types !== c.types)) {
+    if (exact !== NOT_EXACT && (c === null || o.types !== c.types)) {
       // Bytes are compared one by one, each only after the ones before it passed the checks below.
       return false;
     }

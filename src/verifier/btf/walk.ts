@@ -50,7 +50,7 @@ export function structWalk(env: Env, btf: Btf, start: BtfType, offIn: number, si
   let off = offIn;
   again: for (;;) {
     if (t.kind === "typedef" || t.kind === "const" || t.kind === "volatile" || t.kind === "restrict" || t.kind === "type_tag") t = skipModifiers(btf, t.type);
-    const name = t.name;
+    const name = t.name === "" ? "(anon)" : t.name;
     if (!isStruct(t)) reject(env, EINVAL, `Type '${name}' is not a struct\n`);
     if (t.kind === "union" && t.members.length !== 1) out.flag |= PTR_UNTRUSTED;
     if (off + size > t.size) {

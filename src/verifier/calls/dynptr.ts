@@ -190,6 +190,8 @@ export function processDynptrFunc(env: Env, regno: number, insnIdx: number, argT
   if (spi < 0) throw new VerifierReject(-spi);
   env.liveStack.markRead(r.frameno, env.insnIdx, spi);
   env.liveStack.markRead(r.frameno, env.insnIdx, spi - 1);
+  env.scratchSlot(spi);
+  env.scratchSlot(spi - 1);
 }
 
 /** The register that knows an initialised dynptr: the argument itself or its first stack slot. */
