@@ -310,7 +310,7 @@ function progSpec(
   const funcs: FuncInfo[] = code.funcs.map((f, i) => ({
     insn: f.insn,
     name: f.name,
-    typeId: i === 0 ? btf.program(f.name) : btf.subprogram(f.name, []),
+    typeId: i === 0 ? btf.program(f.name) : btf.subprogram(f.name, module.paramNames.get(f.name) ?? []),
   }));
   const refs: InsnRef[] = code.refs.map((r) => {
     switch (r.kind) {

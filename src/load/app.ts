@@ -1,7 +1,7 @@
 /** What a probe module's `export default` gets: its own maps, globals and programs, alive, by handle. */
 import { BpfkitError } from "../core/errors.ts";
 import type { GlobalHandle } from "../probe/globals.ts";
-import type { Histogram, MapHandle, PerfEventArray, RingBuf } from "../probe/map-types.ts";
+import type { Histogram, MapHandle, PerfEventArray, RingBuf, UserRingBuf } from "../probe/map-types.ts";
 import type { AnyProgram } from "../probe/program-types.ts";
 import type { Infer, Schema } from "../probe/schema-types.ts";
 import type { Collection } from "./collection.ts";
@@ -11,7 +11,7 @@ import { type Kallsyms, kallsyms } from "./kallsyms.ts";
 import type { KvMap, PerCpuMap } from "./map.ts";
 import type { StackTraceMap } from "./map-kinds.ts";
 import type { Program } from "./program.ts";
-import type { EventReader } from "./ring/index.ts";
+import type { EventReader, SampleWriter } from "./ring/index.ts";
 import { Symbolizer } from "./symbolize.ts";
 
 type KeyOf<M> = M extends { readonly key: infer K extends Schema } ? Infer<K> : unknown;
@@ -71,6 +71,11 @@ export class App {
       if (this.signal.aborted) reader.end();
     }
     return reader as EventReader<Infer<V>>;
+  }
+
+  /** A writer of samples that programs take with `handle.drain(…)`. Linux 6.1. */
+  sender<V extends Schema>(handle: UserRingBuf<V>): SampleWriter<Infer<V>> {
+    return this.collection.sender(this.#name(handle));
   }
 
   /** A hash, array, LRU or LPM map. */

@@ -1,7 +1,7 @@
 /** Everything that one module or object defines, alive in the kernel. */
 import { BpfkitError } from "../core/errors.ts";
 import { lostCounterName } from "../elf/data-maps.ts";
-import type { EventReader } from "./ring/index.ts";
+import type { EventReader, SampleWriter } from "./ring/index.ts";
 import type { Schema } from "../probe/schema-types.ts";
 import type { VariableSpec } from "../elf/spec.ts";
 import type { Owned } from "../syscall/fd.ts";
@@ -9,7 +9,7 @@ import type { Kernel } from "../syscall/kernel.ts";
 import { type DataSection, GlobalVariable } from "./global.ts";
 import type { Link } from "./link.ts";
 import { type BpfMap, KvMap, PerCpuMap } from "./map.ts";
-import { FdMap, PerfEventMap, RingBufMap, StackTraceMap } from "./map-kinds.ts";
+import { FdMap, PerfEventMap, RingBufMap, StackTraceMap, UserRingBufMap } from "./map-kinds.ts";
 import type { AttachOptions, Program } from "./program.ts";
 
 /** A map that is made into its typed object when it is first asked for. */
@@ -123,6 +123,11 @@ export class Collection {
     const reader = map instanceof RingBufMap && lost !== undefined ? map.open({ lost }) : map.open();
     this.#parts.owned.own(reader);
     return reader as EventReader<T>;
+  }
+
+  /** Opens a writer of a user ring buffer: `send(sample)`. Throws code "NO_MAP" or "MAP_TYPE". */
+  sender<T = unknown>(name: string): SampleWriter<T> {
+    return this.#parts.owned.own((this.#as(name, UserRingBufMap, "a user ring buffer with a schema") as UserRingBufMap<T>).open());
   }
 
   #as<T extends BpfMap>(name: string, type: abstract new (...args: never[]) => T, what: string): T {

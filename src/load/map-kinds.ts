@@ -10,7 +10,7 @@ import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { onlineCpus, possibleCpus } from "../syscall/cpus.ts";
 import { type Decode, type Encode, codecOf } from "./codec.ts";
 import { BpfMap, KvMap, type MapFacts, type MapSchemas, PerCpuMap, sized } from "./map.ts";
-import { type EventReader, openPerfBuffer, openRingBuffer } from "./ring/index.ts";
+import { type EventReader, SampleWriter, openPerfBuffer, openRingBuffer } from "./ring/index.ts";
 
 const LITTLE = hostEndian === "little";
 
@@ -155,6 +155,21 @@ export class RingBufMap<V = unknown> extends BpfMap {
   }
 }
 
+/** BPF_MAP_TYPE_USER_RINGBUF: samples for programs. Linux 6.1. */
+export class UserRingBufMap<V = unknown> extends BpfMap {
+  readonly #schema: Schema;
+  constructor(kernel: Kernel, fd: Fd, facts: MapFacts, schemas: MapSchemas) {
+    super(kernel, fd, facts);
+    if (schemas.value === undefined)
+      throw new BpfkitError("SCHEMA", `map ${facts.name}: its samples need a schema, which the object does not give`);
+    this.#schema = schemas.value;
+  }
+  /** A writer of samples; one at a time. */
+  open(): SampleWriter<V> {
+    return new SampleWriter<V>(this.kernel, this.fd, this.maxEntries, this.#schema, this.name);
+  }
+}
+
 /** BPF_MAP_TYPE_PERF_EVENT_ARRAY: a buffer for each CPU. */
 export class PerfEventMap<V = unknown> extends BpfMap {
   readonly #schema: Schema | undefined;
@@ -210,6 +225,7 @@ export function mapObject(kernel: Kernel, fd: Fd, facts: MapFacts, schemas: MapS
     case BPF_MAP_TYPE.BLOOM_FILTER:
       return new BloomMap(kernel, fd, facts, schemas);
     case BPF_MAP_TYPE.USER_RINGBUF:
+      return schemas.value === undefined ? new BpfMap(kernel, fd, facts) : new UserRingBufMap(kernel, fd, facts, schemas);
     case BPF_MAP_TYPE.STRUCT_OPS:
     case BPF_MAP_TYPE.ARENA:
       return new BpfMap(kernel, fd, facts);

@@ -165,13 +165,13 @@ export class LocalBtf {
     return this.builder.add({ kind: "func", name, type: this.#ctxProto, linkage: "global" });
   }
 
-  /** The FUNC of a subprogram or callback; every argument is a `u64`. */
+  /** The FUNC of a subprogram or callback; every argument is a `u64`, but for `ctx`. */
   subprogram(name: string, params: readonly string[]): number {
     const u64 = this.#int("unsigned long long", 8, false);
     const type = this.builder.add({
       kind: "func_proto",
       type: u64,
-      params: params.map((p) => ({ name: p, type: u64 })),
+      params: params.map((p) => ({ name: p, type: p === "ctx" ? this.pointer(0) : u64 })),
     });
     return this.builder.add({ kind: "func", name, type, linkage: "static" });
   }

@@ -214,7 +214,7 @@ export function drain(fn: Fn, map: MapUse, node: Ast, at: Ast): Val {
   const size = sizeOf(type);
   let taken: Inst | undefined;
   outline(fn, {
-    params: [{ type: "ptr", space: "unknown" }],
+    params: [{ name: "sample", type: "ptr", space: "unknown" }],
     nodes: [callback.node],
     label: undefined,
     loop: false,
@@ -229,6 +229,7 @@ export function drain(fn: Fn, map: MapUse, node: Ast, at: Ast): Val {
       fn.b.br("eq", r, 0, whole, short);
       fn.b.at(whole);
       const given = callback.node.params.length > 0 ? [fn.settle(sample, at)] : [];
+      fn.nothingIsFalse = true;
       fn.returns.give(fn, fn.lowering.call(fn, callback, given, at), at);
       // A sample that is too short is skipped.
       fn.b.at(short);

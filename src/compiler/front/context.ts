@@ -89,6 +89,8 @@ export class Fn {
   readonly #pending: (() => void)[] = [];
   /** Of the function that `b` builds. */
   frame = new Frame();
+  /** The next function that is called may return a boolean on some paths and nothing, which is false, on others. */
+  nothingIsFalse = false;
   /** The last statement left the block: nothing after it runs. */
   ended = false;
   /** The program's context. */

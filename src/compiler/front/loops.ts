@@ -347,7 +347,7 @@ function kernelLoop(fn: Fn, node: ForOfStatement, left: VariableDeclaration, to:
     fn.b.at(end);
   }
   outline(fn, {
-    params: [{ type: "int", space: "unknown" }],
+    params: [{ name: "index", type: "int", space: "unknown" }],
     nodes: [node.body],
     label,
     loop: true,
@@ -425,9 +425,9 @@ export function forEachEntry(
   });
   outline(fn, {
     params: [
-      { type: "ptr", space: "map" },
-      { type: "ptr", space: "map-value" },
-      { type: "ptr", space: "map-value" },
+      { name: "map", type: "ptr", space: "map" },
+      { name: "key", type: "ptr", space: "map-value" },
+      { name: "value", type: "ptr", space: "map-value" },
     ],
     nodes,
     label,

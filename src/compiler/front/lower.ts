@@ -113,6 +113,8 @@ function returnsOf(body: BlockStatement): Ast[] {
 }
 
 function inlineBody(fn: Fn, node: FunctionNode): Val {
+  const { nothingIsFalse } = fn;
+  fn.nothingIsFalse = false;
   if (node.body.type !== "BlockStatement") {
     const v = fn.expr(node.body);
     return v.k === "string" || v.k === "opt" ? v : fn.settle(v, node.body);
@@ -133,7 +135,7 @@ function inlineBody(fn: Fn, node: FunctionNode): Val {
     statements(fn, body as Stmt[]);
     return result;
   }
-  const joined = new JoinedReturn(fn, node);
+  const joined = new JoinedReturn(fn, node, nothingIsFalse);
   fn.returns = joined.target;
   fn.ended = false;
   statements(fn, body as Stmt[]);
@@ -155,7 +157,10 @@ class JoinedReturn {
   #failed = false;
   readonly #facts;
 
-  constructor(fn: Fn, node: FunctionNode) {
+  readonly #nothingIsFalse: boolean;
+
+  constructor(fn: Fn, node: FunctionNode, nothingIsFalse: boolean) {
+    this.#nothingIsFalse = nothingIsFalse;
     this.#fn = fn;
     this.#node = node;
     this.#end = fn.b.block("return");
@@ -234,7 +239,7 @@ class JoinedReturn {
       return this.#nullable || this.#empty ? { k: "opt", ptr: base, inner, what: "the result" } : inner;
     }
     if (this.#type === undefined) return UNDEFINED;
-    if (this.#empty) {
+    if (this.#empty && !(this.#nothingIsFalse && this.#type.k === "bool")) {
       return this.#fn.report("BPF1016", this.#node, { first: describe(this.#first ?? NOTHING), second: "undefined" });
     }
     const pointer = this.#type.k === "ptr" && this.#type.space === "kernel";

@@ -254,6 +254,7 @@ function forEach(fn: Fn, map: MapUse, node: Ast): Val {
       ? ERROR
       : fn.report("BPF2006", node, { expected: "a function", found: describe(callback) });
   forEachEntry(fn, map.handle, map.seen, [callback.node], undefined, false, node, (key, value) => {
+    fn.nothingIsFalse = true;
     const v = fn.lowering.call(
       fn,
       callback,

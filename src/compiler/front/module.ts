@@ -50,6 +50,8 @@ export class ModuleContext {
   readonly scratch = new Map<string, { readonly map: string; size: number; readonly slot: Slot }>();
   /** Subprograms of the program being compiled. */
   subprogs: Func[] = [];
+  /** Names of the arguments of subprograms and callbacks, for BTF. */
+  readonly paramNames = new Map<string, readonly string[]>();
   /** Calls of each function in the program being compiled, and the subprograms made of it. */
   readonly calls = new Map<FunctionNode, number>();
   readonly subprograms = new Map<FunctionNode, Map<string, Subprogram>>();

@@ -14,6 +14,7 @@ import type { Sym, Val } from "./value.ts";
 import { NOTHING } from "./value.ts";
 
 export interface CallbackParam {
+  readonly name: string;
   readonly type: Type;
   readonly space: Space;
 }
@@ -63,6 +64,7 @@ export function outline(fn: Fn, o: Outlined): void {
   const inner = new FuncBuilder(name, "callback");
   const params = o.params.map((p) => inner.param(p.type, p.space));
   const context = inner.param("ptr", "unknown");
+  fn.module.paramNames.set(name, [...o.params.map((p) => p.name), "context"]);
   inner.span = outer.span;
   const outside = fn.enter(inner);
   const { saved } = outside;

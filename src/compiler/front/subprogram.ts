@@ -113,6 +113,12 @@ function compileSubprogram(
   inner.span = callee.source.span(callee.node);
   inner.func.span = inner.span;
   const ctx = inner.param("ptr", "ctx");
+  const named = args.flatMap((a, i) => {
+    const p = callee.node.params[i];
+    const plain = p?.type === "AssignmentPattern" ? p.left : p;
+    return a.k === "scalar" ? [plain?.type === "Identifier" ? plain.name : `arg${i}`] : [];
+  });
+  fn.module.paramNames.set(name, ["ctx", ...named]);
   const inside = args.map((a): Val => {
     if (a.k !== "scalar") return a;
     const kernel = a.type.k === "ptr" && a.type.space === "kernel";

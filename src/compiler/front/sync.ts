@@ -80,6 +80,7 @@ export function startTimer(fn: Fn, map: MapUse, args: readonly Ast[], node: Ast)
   const name = fn.module.unique(`${fn.program.name}__timer`);
   const inner = new FuncBuilder(name, "callback");
   inner.span = b.span;
+  fn.module.paramNames.set(name, ["map", "key", "value"]);
   inner.param("ptr", "map");
   const at = (base: PlaceVal["base"], t: PlaceVal["type"], readonly: boolean): PlaceVal => ({
     k: "place",

@@ -1,3 +1,4 @@
 export * from "./perfbuf.ts";
 export * from "./reader.ts";
 export * from "./ringbuf.ts";
+export * from "./user-ringbuf.ts";

@@ -80,3 +80,48 @@ lock *(u64 *)(r1 +0) += r2
 goto pc-7`,
   );
 });
+
+test("a program drains what user space sends, in order, and may stop", () => {
+  requires({ ...needs, kernel: "6.1" });
+  using c = loaded(`import { char, global, hash, struct, u32, u64, userRingbuf, xdp } from "bpfkit";
+const Command = struct({ key: u32, by: u64, what: char(8) });
+export const commands = userRingbuf(Command, { size: 4096 });
+export const totals = hash(u32, u64);
+export const taken = global(u32, 0);
+export const p = xdp(() => {
+  let sum = 0;
+  const n = commands.drain((c) => {
+    if (c.what === "stop") return true;
+    totals.add(c.key, c.by);
+    sum += c.by;
+  });
+  taken.value = u32(n);
+  return sum === 60 ? 2 : 1;
+});`);
+  const sender = c.sender<{ key: number; by: bigint; what: string }>("commands");
+  for (const [key, by] of [
+    [1, 10n],
+    [2, 20n],
+    [1, 30n],
+  ] as const)
+    assert.ok(sender.send({ key, by, what: "add" }));
+  assert.ok(sender.send({ key: 0, by: 0n, what: "stop" }));
+  assert.ok(sender.send({ key: 9, by: 9n, what: "add" }));
+  assert.is(c.prog("p").testRun(packet).returnValue, 2);
+  assert.equal(c.map("totals").get(1), 40n);
+  assert.equal(c.map("totals").get(2), 20n);
+  assert.is(c.map("totals").get(9), undefined);
+  assert.is(c.variable<number>("taken").value, 4);
+  // Many rounds, over the end of the buffer; it is full when the program does not come.
+  let sent = 0;
+  while (sender.send({ key: 3, by: 1n, what: "add" })) sent++;
+  // 32 bytes each, of which one from before is still there.
+  assert.is(sent, 4096 / 32 - 1);
+  for (let i = 0; i < 300; i++) {
+    c.prog("p").testRun(packet);
+    assert.ok(sender.send({ key: 3, by: 1n, what: "add" }));
+    sent++;
+  }
+  c.prog("p").testRun(packet);
+  assert.is(c.map("totals").get(3), BigInt(sent));
+});
