@@ -155,7 +155,7 @@ export function testRun(
   const ctx = input.ctx?.slice();
   const result = progTestRun(kernel, fd, {
     ...(ctx === undefined ? {} : { ctx, ctxOut: type !== BPF_PROG_TYPE.SYSCALL }),
-    ...(input.data === undefined ? {} : { data: input.data, dataOutSize: input.data.length + 512 }),
+    ...(input.data === undefined ? {} : { data: input.data, dataOutSize: input.data.length + 8192 }),
     ...(input.repeat === undefined ? {} : { repeat: input.repeat }),
   });
   return { ...result, ctx: type === BPF_PROG_TYPE.SYSCALL ? (ctx ?? new Uint8Array(0)) : result.ctx };

@@ -6,11 +6,14 @@ export function csumAdd(a: number, b: number): number {
   return (sum > 0xffff_ffff ? sum - 0xffff_ffff : sum) >>> 0;
 }
 
-/** csum_partial: the 32-bit sum over `size` bytes (a multiple of 4), starting from `seed`. */
+/** csum_partial: the 32-bit sum over `size` bytes, starting from `seed`; a short last word counts as filled up with zeros. */
 export function csumPartial(view: DataView, at: number, size: number, seed: number): number {
   let sum = seed >>> 0;
-  for (let i = 0; i < size; i += 4) sum = csumAdd(sum, view.getUint32(at + i, true));
-  return sum;
+  let i = 0;
+  for (; i + 4 <= size; i += 4) sum = csumAdd(sum, view.getUint32(at + i, true));
+  let last = 0;
+  for (let k = 0; i + k < size; k++) last |= view.getUint8(at + i + k) << (8 * k);
+  return csumAdd(sum, last);
 }
 
 /** csum_from32to16. */

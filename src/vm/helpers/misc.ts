@@ -158,7 +158,6 @@ export const MISC_HELPERS: HelperTable = {
   csum_diff: (run) => {
     const fromSize = run.lo(2) >>> 0;
     const toSize = run.lo(4) >>> 0;
-    if (((fromSize | toSize) & 3) !== 0) return run.ret(EINVAL);
     const { view } = run.memory;
     const seed = run.lo(5) >>> 0;
     const from = fromSize === 0 ? 0 : run.readable(1, fromSize);
@@ -169,12 +168,13 @@ export const MISC_HELPERS: HelperTable = {
     }
     if (toSize > 0) return run.retU32(from32to16(csumPartial(view, to, toSize, seed)));
     if (fromSize > 0) return run.retU32(from32to16(~csumPartial(view, from, fromSize, ~seed)));
-    return run.retU32(seed);
+    return run.retU32(from32to16(seed));
   },
   strtol: (run) => {
     const size = run.lo(2) >>> 0;
     const parsed = parseInteger(run.memory.bytes(run.readable(1, size, "text"), size), run.u64(3));
     const to = run.writable(4, 8, "result");
+    run.memory.view.setBigUint64(to, 0n, true);
     if (typeof parsed === "number") return run.ret(parsed);
     const value = parsed.negative ? -parsed.value : parsed.value;
     if (BigInt.asIntN(64, value) !== value) return run.ret(-ERRNO.ERANGE);
@@ -185,6 +185,7 @@ export const MISC_HELPERS: HelperTable = {
     const size = run.lo(2) >>> 0;
     const parsed = parseInteger(run.memory.bytes(run.readable(1, size, "text"), size), run.u64(3));
     const to = run.writable(4, 8, "result");
+    run.memory.view.setBigUint64(to, 0n, true);
     if (typeof parsed === "number") return run.ret(parsed);
     if (parsed.negative) return run.ret(EINVAL);
     run.memory.view.setBigUint64(to, parsed.value, true);

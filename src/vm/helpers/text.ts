@@ -78,17 +78,19 @@ export function formatText(
       const next = String.fromCharCode(at(i + 1));
       if ((next === "k" || next === "u") && at(i + 2) === 0x73) {
         if (!ends(i + 3)) return EINVAL;
-        out += pad(readString(arg, next) ?? "", width, flags);
+        out += readString(arg, next) ?? "";
         i += 2;
       } else if ((next === "i" || next === "I") && (at(i + 2) === 0x34 || at(i + 2) === 0x36)) {
         const size = at(i + 2) === 0x34 ? 4 : 16;
-        out += pad(ipText(readBytes(arg, size) ?? new Uint8Array(size), next === "I"), width, flags);
+        out += ipText(readBytes(arg, size) ?? new Uint8Array(size), next === "I");
         i += 2;
       } else if (ends(i + 1) || "KxsSB".includes(next)) {
         // The kernel hashes %p and names symbols; here both are the address.
         if (!ends(i + 1)) i++;
         out += pad(arg.toString(16).padStart(16, "0"), width, flags);
       } else return EINVAL;
+      // vsnprintf takes every letter and digit behind %p for a part of it.
+      while (isDigit(at(i + 1)) || /[A-Za-z]/.test(String.fromCharCode(at(i + 1)))) i++;
       continue;
     }
     if (spec === "s") {
