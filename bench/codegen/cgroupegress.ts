@@ -1,6 +1,17 @@
 import { be32, cgroupSkb, hash, packed, percpuHash, struct, u16, u32, u64, u8 } from "bpfkit";
 
-const Ipv4 = packed({ versionLength: u8, tos: u8, length: u16, id: u16, fragment: u16, ttl: u8, protocol: u8, checksum: u16, source: be32, destination: be32 });
+const Ipv4 = packed({
+  versionLength: u8,
+  tos: u8,
+  length: u16,
+  id: u16,
+  fragment: u16,
+  ttl: u8,
+  protocol: u8,
+  checksum: u16,
+  source: be32,
+  destination: be32,
+});
 const Total = struct({ packets: u64, bytes: u64 });
 export const denied = hash(u32, u64, { maxEntries: 256 });
 export const totals = percpuHash(u32, Total, { maxEntries: 1024 });

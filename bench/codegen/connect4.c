@@ -23,20 +23,20 @@ int connect(struct bpf_sock_addr *ctx)
 		return 0;
 	if (ctx->protocol != IPPROTO_TCP)
 		return 1;
-	key.address = ctx->user_ip4;
+	key.address = bpf_ntohl(ctx->user_ip4);
 	key.port = ctx->user_port;
 	to = bpf_map_lookup_elem(&services, &key);
 	e = bpf_ringbuf_reserve(&connects, sizeof(*e), 0);
 	if (e) {
 		e->pid = bpf_get_current_pid_tgid() >> 32;
 		e->uid = uid;
-		e->address = ctx->user_ip4;
-		e->port = ctx->user_port;
+		e->address = key.address;
+		e->port = key.port;
 		e->rewritten = !!to;
 		bpf_ringbuf_submit(e, 0);
 	}
 	if (to) {
-		ctx->user_ip4 = to->address;
+		ctx->user_ip4 = bpf_htonl(to->address);
 		ctx->user_port = to->port;
 	}
 	return 1;

@@ -10,8 +10,9 @@ export const connect = cgroupSockAddr("connect4", (ctx, bpf) => {
   const uid = bpf.uid();
   if (deniedUid.value !== 0xffff_ffff && uid === deniedUid.value) return 0;
   if (ctx.protocol !== 6) return 1;
-  const to = services.get({ address: ctx.user_ip4, port: ctx.user_port });
-  connects.emit({ pid: bpf.pid(), uid, address: ctx.user_ip4, port: ctx.user_port, rewritten: to ? 1 : 0 });
+  const wanted = { address: ctx.user_ip4, port: ctx.user_port };
+  const to = services.get(wanted);
+  connects.emit({ pid: bpf.pid(), uid, address: wanted.address, port: wanted.port, rewritten: to ? 1 : 0 });
   if (to) {
     ctx.user_ip4 = to.address;
     ctx.user_port = to.port;

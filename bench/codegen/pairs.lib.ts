@@ -60,7 +60,16 @@ export function headers(): string {
 
 /** The command that compiles NAME.c to `out`. */
 export function clang(name: string, out: string): readonly [file: string, args: readonly string[]] {
-  const options = ["-O2", "-mcpu=v3", "-g", "-target", "bpf", "-D__TARGET_ARCH_x86", "-Wall", "-Wno-missing-declarations"];
+  const options = [
+    "-O2",
+    "-mcpu=v3",
+    "-g",
+    "-target",
+    "bpf",
+    "-D__TARGET_ARCH_x86",
+    "-Wall",
+    "-Wno-missing-declarations",
+  ];
   return ["clang-19", [...options, "-I", headers(), "-c", join(import.meta.dirname, `${name}.c`), "-o", out]];
 }
 

@@ -1,6 +1,17 @@
 import { be16, be32, packed, socketFilter, hash, struct, u16, u32, u64, u8 } from "bpfkit";
 
-const Ipv4 = packed({ versionLength: u8, tos: u8, length: be16, id: be16, fragment: be16, ttl: u8, protocol: u8, checksum: u16, source: be32, destination: be32 });
+const Ipv4 = packed({
+  versionLength: u8,
+  tos: u8,
+  length: be16,
+  id: be16,
+  fragment: be16,
+  ttl: u8,
+  protocol: u8,
+  checksum: u16,
+  source: be32,
+  destination: be32,
+});
 const Type = packed({ type: be16 });
 const Ports = packed({ source: be16, destination: be16 });
 const Peer = struct({ source: u32, protocol: u32 });

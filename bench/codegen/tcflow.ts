@@ -1,8 +1,29 @@
 import { TC, array, be16, be32, hash, packed, struct, tc, u16, u32, u64, u8 } from "bpfkit";
 
 const Ethernet = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
-const Ipv4 = packed({ versionLength: u8, tos: u8, length: be16, id: be16, fragment: be16, ttl: u8, protocol: u8, checksum: u16, source: be32, destination: be32 });
-const Tcp = packed({ source: be16, destination: be16, seq: be32, ack: be32, offset: u8, flags: u8, window: be16, checksum: u16, urgent: u16 });
+const Ipv4 = packed({
+  versionLength: u8,
+  tos: u8,
+  length: be16,
+  id: be16,
+  fragment: be16,
+  ttl: u8,
+  protocol: u8,
+  checksum: u16,
+  source: be32,
+  destination: be32,
+});
+const Tcp = packed({
+  source: be16,
+  destination: be16,
+  seq: be32,
+  ack: be32,
+  offset: u8,
+  flags: u8,
+  window: be16,
+  checksum: u16,
+  urgent: u16,
+});
 const Flow = struct({ source: u32, destination: u32, sport: u16, dport: u16 });
 const Stat = struct({ packets: u64, bytes: u64, syn: u32, fin: u32, rst: u32, maximum: u32 });
 export const flows = hash(Flow, Stat, { maxEntries: 1024 });

@@ -1,7 +1,18 @@
 import { TC, array, be16, hash, packed, tc, u16, u32, u8 } from "bpfkit";
 
 const Ethernet = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
-const Ipv4 = packed({ versionLength: u8, tos: u8, length: be16, id: be16, fragment: be16, ttl: u8, protocol: u8, checksum: u16, source: u32, destination: u32 });
+const Ipv4 = packed({
+  versionLength: u8,
+  tos: u8,
+  length: be16,
+  id: be16,
+  fragment: be16,
+  ttl: u8,
+  protocol: u8,
+  checksum: u16,
+  source: u32,
+  destination: u32,
+});
 const Ports = packed({ source: be16, destination: be16 });
 export const classes = hash(u16, u32, { maxEntries: 64 });
 

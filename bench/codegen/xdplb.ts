@@ -1,10 +1,21 @@
-import { XDP, array, arrayMap, be16, config, packed, struct, u16, u32, u64, u8, xdp } from "bpfkit";
+import { XDP, arrayMap, be16, bytes, config, packed, struct, u16, u32, u64, u8, xdp } from "bpfkit";
 
-const Ethernet = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
+const Ethernet = packed({ destination: bytes(6), source: bytes(6), type: be16 });
 // Addresses, ports and checksum are taken as they lie in the packet: hashing and RFC 1624 work in either byte order.
-const Ipv4 = packed({ versionLength: u8, tos: u8, length: be16, id: be16, fragment: be16, ttl: u8, protocol: u8, checksum: u16, source: u32, destination: u32 });
+const Ipv4 = packed({
+  versionLength: u8,
+  tos: u8,
+  length: be16,
+  id: be16,
+  fragment: be16,
+  ttl: u8,
+  protocol: u8,
+  checksum: u16,
+  source: u32,
+  destination: u32,
+});
 const Ports = packed({ source: u16, destination: u16 });
-const Backend = struct({ address: u32, mac: array(u8, 6), packets: u64 });
+const Backend = struct({ address: u32, mac: bytes(6), packets: u64 });
 export const backends = arrayMap(Backend, 4);
 export const service = config(u32, 0x6400_000a);
 

@@ -6,8 +6,12 @@ struct vlan {
 struct ports {
 	__be16 source, dest;
 };
+union address {
+	__be32 v4;
+	u8 v6[16];
+};
 struct flow {
-	u8 source[16], destination[16];
+	union address source, destination;
 	u16 sport, dport;
 	u8 protocol, family;
 	u16 vlan;
@@ -50,8 +54,8 @@ int parse(struct xdp_md *ctx)
 			return XDP_DROP;
 		flow.family = 4;
 		flow.protocol = ip->protocol;
-		__builtin_memcpy(flow.source, &ip->saddr, 4);
-		__builtin_memcpy(flow.destination, &ip->daddr, 4);
+		flow.source.v4 = ip->saddr;
+		flow.destination.v4 = ip->daddr;
 		at += ip->ihl * 4;
 	} else if (type == bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr *ip = at;
@@ -60,8 +64,8 @@ int parse(struct xdp_md *ctx)
 			return XDP_DROP;
 		flow.family = 6;
 		flow.protocol = ip->nexthdr;
-		__builtin_memcpy(flow.source, &ip->saddr, 16);
-		__builtin_memcpy(flow.destination, &ip->daddr, 16);
+		__builtin_memcpy(flow.source.v6, &ip->saddr, 16);
+		__builtin_memcpy(flow.destination.v6, &ip->daddr, 16);
 		at = ip + 1;
 	} else {
 		return XDP_PASS;

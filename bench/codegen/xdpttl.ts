@@ -1,7 +1,18 @@
 import { XDP, array, be16, global, packed, u16, u32, u64, u8, xdp } from "bpfkit";
 
 const Ethernet = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
-const Ipv4 = packed({ versionLength: u8, tos: u8, length: be16, id: be16, fragment: be16, ttl: u8, protocol: u8, checksum: be16, source: u32, destination: u32 });
+const Ipv4 = packed({
+  versionLength: u8,
+  tos: u8,
+  length: be16,
+  id: be16,
+  fragment: be16,
+  ttl: u8,
+  protocol: u8,
+  checksum: be16,
+  source: u32,
+  destination: u32,
+});
 export const expired = global(u64, 0);
 
 export const hop = xdp((ctx) => {

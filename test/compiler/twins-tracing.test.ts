@@ -119,7 +119,7 @@ test("execargs", async () => {
   );
 });
 test("exitsnoop", async () => {
-  same(await both("exitsnoop", () => shell(`${PROGRAMS}`), samples("exits", ofChild, ["at"])), 4);
+  same(await both("exitsnoop", () => shell(PROGRAMS), samples("exits", ofChild, ["at"])), 4);
 });
 test("opensnoop", async () => {
   const mine = (s: Sample, did: { comm: string }): boolean => s["comm"] === did.comm;
@@ -218,7 +218,10 @@ test("offcputime", async () => {
       .toArray()
       .filter(([k]) => k["tgid"] === did.pid);
     const slept = mine.reduce((n, [, v]) => n + Number(v["delta"]), 0);
-    return [[...new Set(mine.map(([k, v]) => `${k["pid"]} ${v["comm"]}`))].sort(), Math.round(slept / 40_000)];
+    return [
+      [...new Set(mine.map(([k, v]) => JSON.stringify([k["pid"], v["comm"]])))].sort(),
+      Math.round(slept / 40_000),
+    ];
   };
   const work = (): Promise<Load> => shell("read x < /dev/zero & exec sleep 0.2");
   same(await both("offcputime", work, look), 1);
@@ -226,7 +229,7 @@ test("offcputime", async () => {
 test("profile", async () => {
   const look = (c: Collection, did: Load): number =>
     c
-      .map<Sample, number>("counts")
+      .map<Sample, bigint>("counts")
       .toArray()
       .filter(([k]) => k["pid"] === did.pid)
       .reduce((n, [, v]) => n + Number(v), 0);

@@ -20,15 +20,14 @@ export function mapContents(c: Collection, without: readonly string[] = []): Rec
   for (const name of [...c.mapNames].sort()) {
     if (/[.](data|rodata|bss)/.test(name)) continue;
     const map = c.anyMap(name);
-    if (map instanceof KvMap) {
-      out[name] = map
-        .toArray()
-        .map((e) => JSON.stringify(plain(e, without)))
-        .sort();
-    } else if (map instanceof PerCpuMap) {
-      // Which CPU counted is chance: only sums compare.
-      out[name] = [...map.entries()].map(([k, v]) => JSON.stringify(plain([k, sum(v)], without))).sort();
-    }
+    const entries: [unknown, unknown][] =
+      map instanceof PerCpuMap
+        ? // Which CPU counted is chance: only sums compare.
+          [...map.entries()].map(([k, v]) => [k, sum(v)])
+        : map instanceof KvMap
+          ? map.toArray()
+          : [];
+    out[name] = entries.map((e) => JSON.stringify(plain(e, without))).sort();
   }
   return out;
 }
