@@ -16,6 +16,7 @@ import {
   PTR_TO_MAP_KEY,
   PTR_TO_MAP_VALUE,
   PTR_TO_MEM,
+  PTR_UNTRUSTED,
   PTR_TO_PACKET,
   PTR_TO_PACKET_META,
   PTR_TO_STACK,
@@ -257,6 +258,8 @@ export function adjustPtrMinMaxVals(env: Env, insnIdx: number, ptrReg: RegState,
   if (ptrReg.type & PTR_MAYBE_NULL) {
     reject(env, EACCES, `R${dstRegno} pointer arithmetic on ${regTypeStr(ptrReg.type)} prohibited, null-check it first\n`);
   }
+  // Untrusted memory is read by probing loads: its offsets do not matter.
+  if (baseType(ptrReg.type) === PTR_TO_MEM && (ptrReg.type & PTR_UNTRUSTED) !== 0) return;
   if (!typeAllowed(ptrReg.type, off, known, op)) {
     reject(env, EACCES, `R${dstRegno} pointer arithmetic on ${regTypeStr(ptrReg.type)} prohibited\n`);
   }

@@ -109,10 +109,6 @@ export function assignScalarIdBeforeMov(env: Env, r: RegState): void {
   if (r.id === 0 && (r.maskLo | r.maskHi) !== 0) r.id = env.newId();
 }
 
-/** Would assignScalarIdBeforeMov change `r`? */
-const wantsId = (r: RegState): boolean =>
-  r.type === SCALAR_VALUE && ((r.id & BPF_ADD_CONST) !== 0 || (r.id === 0 && (r.maskLo | r.maskHi) !== 0));
-
 function saveRegister(f: FuncState, spi: number, r: RegState, size: number): void {
   const s = f.slotForWrite(spi);
   s.reg.copyFrom(r);
@@ -248,7 +244,7 @@ function readFixed(env: Env, f: FuncState, off: number, size: number, dstRegno: 
   const slot = -off - 1;
   const spi = slot >> 3;
   let flags = stackAccessFlags(f.frameno, spi);
-  let s = f.stack[spi]!;
+  const s = f.stack[spi]!;
   env.scratchSlot(spi);
   checkFastcallContract(env, env.frame, env.insnIdx, off);
   env.liveStack.markRead(f.frameno, env.insnIdx, spi);
@@ -265,11 +261,7 @@ function readFixed(env: Env, f: FuncState, off: number, size: number, dstRegno: 
       if (dstRegno < 0) return;
       const dst = env.regs[dstRegno]!;
       if (size <= spillSize && (off & 7) === 0) {
-        if (env.bpfCapable && size === 4 && spillSize === 4 && fls64(r.umaxLo, r.umaxHi) <= 32 && wantsId(r)) {
-          s = f.slotForWrite(spi);
-          assignScalarIdBeforeMov(env, s.reg);
-        }
-        dst.copyFrom(s.reg);
+        dst.copyFrom(r);
         if (fls64(r.umaxLo, r.umaxHi) > size * 8) {
           dst.id = 0;
           dst.off = 0;
@@ -290,13 +282,8 @@ function readFixed(env: Env, f: FuncState, off: number, size: number, dstRegno: 
           flags = 0;
         }
       }
-    } else if (dstRegno >= 0) {
-      if (env.bpfCapable && wantsId(r)) {
-        s = f.slotForWrite(spi);
-        assignScalarIdBeforeMov(env, s.reg);
-      }
-      env.regs[dstRegno]!.copyFrom(s.reg);
-    } else if (isPointerValue(env, r)) reject(env, EACCES, `leaking pointer from stack off ${off}\n`);
+    } else if (dstRegno >= 0) env.regs[dstRegno]!.copyFrom(r);
+    else if (isPointerValue(env, r)) reject(env, EACCES, `leaking pointer from stack off ${off}\n`);
   } else {
     for (let i = 0; i < size; i++) {
       const t = slotByte(s.types, (slot - i) & 7);

@@ -212,16 +212,15 @@ function memReturn(env: Env, meta: KfuncMeta, r0: RegState, pointee: BtfType): v
   r0.type = c.PTR_TO_MEM | (meta.r0Rdonly ? c.MEM_RDONLY : 0);
   r0.memSize = meta.r0Size;
   if (meta.refObjId !== 0) r0.refObjId = meta.refObjId;
-  if (meta.has(k.KF_RCU_PROTECTED)) r0.type |= c.MEM_RCU;
 }
 
 function btfReturn(env: Env, meta: KfuncMeta, r0: RegState, pointee: BtfType): void {
-  const iterRcu = meta.has(k.KF_ITER_NEXT) && (iterRegType(env, meta) & c.MEM_RCU) !== 0;
   markRegKnownZero(r0);
   r0.btf = meta.fn.btf;
   r0.btfId = pointee.id;
   if (meta.name === "bpf_get_kmem_cache") r0.type = c.PTR_TO_BTF_ID | c.PTR_UNTRUSTED;
-  else r0.type = c.PTR_TO_BTF_ID | (meta.has(k.KF_RCU_PROTECTED) || iterRcu ? c.MEM_RCU : c.PTR_TRUSTED);
+  else r0.type = c.PTR_TO_BTF_ID;
+  if (meta.has(k.KF_ITER_NEXT)) r0.type |= (iterRegType(env, meta) & c.MEM_RCU) !== 0 ? c.MEM_RCU : c.PTR_TRUSTED;
 }
 
 function pointerReturn(env: Env, insnIdx: number, meta: KfuncMeta, target: number): void {
