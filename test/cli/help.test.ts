@@ -6,7 +6,16 @@ import { bpfkit, root } from "./bpfkit.ts";
 const test = suite("cli help");
 
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
-  run: ["--duration SECONDS", "--set NAME=VALUE", "--device NAME", "--cgroup DIR", "--json", "--no-cache", "--verbose", "Exit codes"],
+  run: [
+    "--duration SECONDS",
+    "--set NAME=VALUE",
+    "--device NAME",
+    "--cgroup DIR",
+    "--json",
+    "--no-cache",
+    "--verbose",
+    "Exit codes",
+  ],
   compile: ["--output FILE.o", "--btf FILE", "--explain", "--json"],
   disasm: ["--program NAME", "--btf FILE", "--no-source", "--json"],
   asm: ["--output OUT", "--section NAME", "--big-endian", "--json"],
@@ -27,7 +36,10 @@ for (const [name, options] of Object.entries(COMMANDS)) {
     assert.equal([code, stderr], [0, ""]);
     assert.match(stdout, new RegExp(`^usage: bpfkit ${name} `, "m"));
     for (const option of options) assert.ok(stdout.includes(option), `${option} is missing in\n${stdout}`);
-    assert.ok(stdout.split("\n").every((line) => line.length <= 120), "a line is too long");
+    assert.ok(
+      stdout.split("\n").every((line) => line.length <= 120),
+      "a line is too long",
+    );
     assert.is((await bpfkit([name, "-h"])).stdout, stdout);
   });
 }

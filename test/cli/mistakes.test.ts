@@ -9,8 +9,10 @@ const test = suite("cli mistakes");
 
 const FILES: Readonly<Record<string, string>> = {
   "none.ts": "export const x = 1;\n",
-  "syntax.ts": 'import { tracepoint } from "bpfkit";\nexport const a = tracepoint("sched:sched_switch", () => {\n  const = 5;\n});\n',
-  "field.ts": 'import { tracepoint } from "bpfkit";\nexport const a = tracepoint("sched:sched_switch", (ctx, bpf) => {\n  bpf.printk("%d", ctx.nosuch);\n});\n',
+  "syntax.ts":
+    'import { tracepoint } from "bpfkit";\nexport const a = tracepoint("sched:sched_switch", () => {\n  const = 5;\n});\n',
+  "field.ts":
+    'import { tracepoint } from "bpfkit";\nexport const a = tracepoint("sched:sched_switch", (ctx, bpf) => {\n  bpf.printk("%d", ctx.nosuch);\n});\n',
   "missing.ts": 'import { x } from "./nothing.ts";\nexport const y = x;\n',
   "package.ts": 'import { x } from "no-such-package-at-all";\nexport const y = x;\n',
   "name.ts": 'import { tracepiont } from "bpfkit";\nexport const y = tracepiont;\n',
@@ -18,8 +20,10 @@ const FILES: Readonly<Record<string, string>> = {
   "main.ts":
     'import { tracepoint } from "bpfkit";\nexport const a = tracepoint("sched:sched_switch", () => {});\nexport default async () => {\n  await null;\n  throw new RangeError("in my main");\n};\n',
   "tracepoint.ts": 'import { tracepoint } from "bpfkit";\nexport const a = tracepoint("sched:no_such", () => {});\n',
-  "symbol.ts": 'import { uprobe } from "bpfkit";\nexport const a = uprobe({ binary: "sh", symbol: "no_such_function" }, () => {});\n',
-  "binary.ts": 'import { uprobe } from "bpfkit";\nexport const a = uprobe({ binary: "no-such-binary", symbol: "f" }, () => {});\n',
+  "symbol.ts":
+    'import { uprobe } from "bpfkit";\nexport const a = uprobe({ binary: "sh", symbol: "no_such_function" }, () => {});\n',
+  "binary.ts":
+    'import { uprobe } from "bpfkit";\nexport const a = uprobe({ binary: "no-such-binary", symbol: "f" }, () => {});\n',
   "packets.ts": 'import { XDP, xdp } from "bpfkit";\nexport const a = xdp(() => XDP.PASS);\n',
   "settings.ts":
     'import { char, config, enumOf, tracepoint, u8 } from "bpfkit";\nexport const small = config(u8, 1);\nexport const mode = config(enumOf({ OFF: 0, ON: 1 }), 0);\nexport const name = config(char(8), "none");\nexport const a = tracepoint("sched:sched_switch", (_ctx, bpf) => {\n  if (small.value === 7 && mode.value === 1 && name.value === "12") bpf.printk("x");\n});\n',
@@ -51,7 +55,8 @@ test("wrong arguments: exit code 2, what was expected, and how to get help", asy
   await fails(["run", file, "--duratio", "5"], 2, /--duratio: no such option; did you mean --duration\?/);
   await fails(["run", file, "--json=yes"], 2, /--json takes no value/);
   await fails(["run", file, "--duration"], 2, /--duration needs a value: SECONDS/);
-  for (const bad of ["abc", "0", "-1", "", "1e999"]) await fails(["run", file, `--duration=${bad}`], 2, /expected a number of seconds/);
+  for (const bad of ["abc", "0", "-1", "", "1e999"])
+    await fails(["run", file, `--duration=${bad}`], 2, /expected a number of seconds/);
   await fails(["run", file, "--duration", "1", "-d", "2"], 2, /--duration is given twice/);
   await fails(["run", file, "--set", "x"], 2, /--set x: expected NAME=VALUE/);
   await fails(["run", file, "--", "no-such-command-at-all"], 2, /no-such-command-at-all: there is no such command/);
@@ -64,9 +69,17 @@ test("files that are not there or not what they should be: exit code 1 and the f
   await fails(["compile", "nosuch.ts"], 1, /^error: nosuch\.ts does not exist\n$/);
   await fails(["compile", "folder.ts"], 1, /folder\.ts/);
   await fails(["compile", "/etc/passwd"], 1, /passwd: expected a TypeScript or JavaScript file/);
-  await fails(["compile", "-o", "/no/such/dir/x.o", example("runqlat")], 1, /\/no\/such\/dir\/x\.o: there is no such directory/);
+  await fails(
+    ["compile", "-o", "/no/such/dir/x.o", example("runqlat")],
+    1,
+    /\/no\/such\/dir\/x\.o: there is no such directory/,
+  );
   await fails(["disasm", "garbage.o"], 1, /garbage\.o/);
-  await fails(["disasm", example("runqlat"), "-p", "nosuch"], 1, /has no program "nosuch"; it has onSwitch, onWakeup, onWakeupNew/);
+  await fails(
+    ["disasm", example("runqlat"), "-p", "nosuch"],
+    1,
+    /has no program "nosuch"; it has onSwitch, onWakeup, onWakeupNew/,
+  );
   await fails(["asm", "nosuch.s"], 1, /nosuch\.s: there is no such file/);
   await fails(["asm", "bad.s"], 1, /bad\.s:2:1\n/);
   await fails(["compile", "--btf", "/etc/passwd", example("runqlat")], 1, /passwd/);
@@ -75,7 +88,11 @@ test("files that are not there or not what they should be: exit code 1 and the f
 test("mistakes in the program: exit code 1, the line, and the place in it", async () => {
   await fails(["compile", "none.ts"], 1, /none\.ts exports no program/);
   await fails(["compile", "syntax.ts"], 1, /syntax\.ts:3:9\n.*\n3 \|   const = 5;\n +\| +\^/);
-  await fails(["compile", "field.ts"], 1, /no field 'nosuch'[^]*field\.ts:3:24\n.*\n3 \|   bpf\.printk\("%d", ctx\.nosuch\);\n +\| +\^{6}/);
+  await fails(
+    ["compile", "field.ts"],
+    1,
+    /no field 'nosuch'[^]*field\.ts:3:24\n.*\n3 \|   bpf\.printk\("%d", ctx\.nosuch\);\n +\| +\^{6}/,
+  );
   await fails(["compile", "missing.ts"], 1, /nothing\.ts, which missing\.ts imports, does not exist/);
   await fails(["compile", "package.ts"], 1, /"no-such-package-at-all" that package\.ts imports cannot be found/);
   await fails(["compile", "name.ts"], 1, /exports nothing named 'tracepiont'/);
@@ -124,7 +141,11 @@ test("--set takes what the schema takes, and says what that is", async () => {
 test("--json reports errors as JSON", async () => {
   const { code, stdout, stderr } = await run(["compile", "--json", "field.ts"]);
   assert.equal([code, stdout], [1, ""]);
-  const report = JSON.parse(stderr) as { error: string; message: string; diagnostics: { code: string; labels: { span: { file: string } }[] }[] };
+  const report = JSON.parse(stderr) as {
+    error: string;
+    message: string;
+    diagnostics: { code: string; labels: { span: { file: string } }[] }[];
+  };
   assert.match(report.message, /nosuch/);
   assert.match(report.diagnostics[0]?.labels[0]?.span.file ?? "", /field\.ts$/);
 });
