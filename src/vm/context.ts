@@ -1,6 +1,6 @@
 /** Contexts and packets, made the way BPF_PROG_TEST_RUN makes them. */
 import { ArgumentError } from "../core/errors.ts";
-import { BPF_PROG_TYPE, CTX_LAYOUTS } from "../uapi/index.ts";
+import { BPF_PROG_TYPE, ctxLayout } from "../uapi/index.ts";
 import { syncPacket } from "./helpers/packet.ts";
 import { type Block, READ, WRITE } from "./memory.ts";
 import type { Packet, Run } from "./run.ts";
@@ -92,7 +92,7 @@ function packetOf(input: RunInput, limit: number): Uint8Array {
 }
 
 function layoutSize(name: string): number {
-  return CTX_LAYOUTS.find((row) => row.name === name)!.size;
+  return ctxLayout(name)!.size;
 }
 
 function given(input: RunInput, name: string): Uint8Array | undefined {

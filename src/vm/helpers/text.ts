@@ -99,7 +99,6 @@ export function formatText(
       continue;
     }
     if (spec === "c") {
-      if (!ends(i + 1)) return EINVAL;
       out += pad(String.fromCharCode(Number(arg & 0xffn)), width, flags.replaceAll("0", ""));
       continue;
     }
