@@ -105,7 +105,7 @@ export const CTX_KINDS: readonly CtxKindRow[] = [
 ];
 
 /** Layouts of the context structs and of the structs their fields point to. */
-export const CTX_LAYOUTS: readonly CtxRow[] = [
+const layouts = (): readonly CtxRow[] => [
   {
     name: "__sk_buff", size: 192, since: "4.1",
     fields: [
@@ -380,6 +380,13 @@ export const CTX_LAYOUTS: readonly CtxRow[] = [
   },
 ];
 
+let rows: readonly CtxRow[] | undefined;
+// Made when first asked for: tracepoints need none.
+const ctxLayouts = (): readonly CtxRow[] => (rows ??= layouts());
+
+/** Every context struct. */
+export const CTX_LAYOUTS: readonly CtxRow[] = /* @__PURE__ */ ctxLayouts();
+
 /** Access rules on 6.18 of the program types whose context is a struct. */
 export const CTX_ACCESS: readonly CtxAccessRow[] = [
   { progType: "SOCKET_FILTER", struct: "__sk_buff", read: ["len", "pkt_type", "mark", "queue_mapping", "protocol", "vlan_present", "vlan_tci", "vlan_proto", "priority", "ingress_ifindex", "ifindex", "tc_index", "cb", "hash", "napi_id", "gso_segs", "sk", "gso_size"], write: ["cb"], narrow: ["len", "pkt_type", "mark", "queue_mapping", "protocol", "vlan_present", "vlan_tci", "vlan_proto", "priority", "ingress_ifindex", "ifindex", "tc_index", "cb", "hash", "napi_id", "gso_segs", "gso_size"] },
@@ -443,7 +450,7 @@ export const RETURN_RANGES: readonly ReturnRangeRow[] = [
 
 /** Layout of the context struct `name` ("xdp_md"), or undefined. */
 export function ctxLayout(name: string): CtxRow | undefined {
-  return CTX_LAYOUTS.find((row) => row.name === name);
+  return ctxLayouts().find((row) => row.name === name);
 }
 
 /** Kind and struct of a program type's context; undefined for UNSPEC. */

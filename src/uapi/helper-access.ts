@@ -5,7 +5,7 @@
  * net/core/filter.c. Exact releases: "allow some trace helpers for all prog types" (6.16),
  * "allow helper bpf_get_[ns_]current_pid_tgid() for all prog types" (6.10), bpf_get_netns_cookie for skb programs (6.15).
  */
-import { HELPERS } from "./helpers.ts";
+import { BPF_FUNC, helperById, type HelperName } from "./helpers.ts";
 import type { AttachTypeName } from "./attach-types.ts";
 import type { HelperArg, HelperLater, HelperLimit, HelperRet, HelperRow } from "./helper-types.ts";
 import type { ProgTypeName } from "./prog-types.ts";
@@ -68,18 +68,10 @@ export const HELPER_LATER: readonly HelperLater[] = [
   { helper: "get_attach_cookie", progTypes: ["TRACING"], attachTypes: ["TRACE_RAW_TP"], since: "6.10", exact: true },
 ];
 
-// Built at the first look-up: a bundle that never looks a helper up drops the table.
-let byName: ReadonlyMap<string, HelperRow> | undefined;
-
-/** The row of helper `id` (from 1), or undefined when the kernel has no such helper. */
-export function helperById(id: number): HelperRow | undefined {
-  return HELPERS[id - 1];
-}
-
 /** The row of the helper called `name`, with or without `bpf_`; undefined when there is none. */
 export function helperByName(name: string): HelperRow | undefined {
-  byName ??= new Map(HELPERS.map((row) => [row.name, row]));
-  return byName.get(name) ?? (name.startsWith("bpf_") ? byName.get(name.slice(4)) : undefined);
+  const plain = Object.hasOwn(BPF_FUNC, name) || !name.startsWith("bpf_") ? name : name.slice(4);
+  return Object.hasOwn(BPF_FUNC, plain) ? helperById(BPF_FUNC[plain as HelperName]) : undefined;
 }
 
 /**

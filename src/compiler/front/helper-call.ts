@@ -1,6 +1,6 @@
 /** Helpers by their kernel names: `bpf.ktimeGetNs()`, arguments checked by the kernel's prototypes. */
-import type { AttachTypeName, HelperArg, HelperRow, ProgTypeName } from "../../uapi/index.ts";
-import { HELPERS, helperProto } from "../../uapi/index.ts";
+import type { AttachTypeName, HelperArg, HelperName, HelperRow, ProgTypeName } from "../../uapi/index.ts";
+import { BPF_FUNC, helperById, helperProto } from "../../uapi/index.ts";
 import type { ArgMem, Inst } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
 import type { Fn } from "./context.ts";
@@ -15,15 +15,16 @@ import { S64, U64, fromSchema, intType, sizeOf } from "./types.ts";
 import type { PlaceVal, Val } from "./value.ts";
 import { ERROR, NOTHING } from "./value.ts";
 
-let byCamel: Map<string, HelperRow> | undefined;
+let byCamel: Map<string, HelperName> | undefined;
 
-function table(): Map<string, HelperRow> {
-  byCamel ??= new Map(HELPERS.map((h) => [h.name.replace(/_(\w)/g, (_, c: string) => c.toUpperCase()), h]));
+function table(): Map<string, HelperName> {
+  byCamel ??= new Map(Object.keys(BPF_FUNC).map((name) => [name.replace(/_(\w)/g, (_, c: string) => c.toUpperCase()), name as HelperName]));
   return byCamel;
 }
 /** The helper that `bpf.name` calls. */
 export function helperFor(name: string): HelperRow | undefined {
-  return table().get(name);
+  const own = table().get(name);
+  return own === undefined ? undefined : helperById(BPF_FUNC[own]);
 }
 export function helperNames(): Iterable<string> {
   return table().keys();

@@ -1,6 +1,6 @@
 /** Kernel functions by name: `bpf.taskFromPid(1)` calls `bpf_task_from_pid`, typed by the kernel's BTF. */
 import type { KfuncRow } from "../../uapi/index.ts";
-import { KFUNCS, kfuncByName } from "../../uapi/index.ts";
+import { kfuncByName, kfuncs } from "../../uapi/index.ts";
 import type { Inst } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
 import type { Fn } from "./context.ts";
@@ -19,7 +19,7 @@ function camel(name: string): string {
   return name.replace(/^bpf_/, "").replace(/_(\w)/g, (_, c: string) => c.toUpperCase());
 }
 function table(): Map<string, KfuncRow> {
-  byCamel ??= new Map(KFUNCS.map((k) => [camel(k.name), k]));
+  byCamel ??= new Map(kfuncs().map((k) => [camel(k.name), k]));
   return byCamel;
 }
 export function kfuncNames(): Iterable<string> {
