@@ -1,7 +1,7 @@
 /** The entry: one program, everything BPF_PROG_LOAD would be given, and the kernel's verdict. */
 import { BPF_JCOND, BPF_JMP } from "../asm/opcode.ts";
 import { checkBtfInfo, checkBtfInfoEarly } from "./btf-info.ts";
-import { checkAttachBtfId } from "./calls/index.ts";
+import { checkAttachBtfId, checkFixups } from "./calls/index.ts";
 import type { ProgLoad } from "./capture.ts";
 import { checkCfg, computePostorder, markFastcallPatterns, removeFastcallSpills } from "./cfg.ts";
 import { Env } from "./env.ts";
@@ -125,6 +125,7 @@ function run(env: Env): void {
   doCheckSubprogs(env);
   removeFastcallSpills(env);
   checkMaxStackDepth(env);
+  checkFixups(env);
   addRewriteStack(env);
 }
 
