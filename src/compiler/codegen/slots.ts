@@ -3,10 +3,9 @@
  * from a first mention to a last one that paths connect; a `START` says that what was before is dead.
  */
 import { ArgumentError } from "../../core/errors.ts";
-import { positions } from "./liveness.ts";
-import type { LFunc, LInst } from "./lir.ts";
 import { BPF_DW, BPF_MEM, BPF_STX } from "../../asm/opcode.ts";
-import { START } from "./lir.ts";
+import { positions } from "./liveness.ts";
+import { ADD64_IMM, EFFECTS, IS_CALL, type LBlock, type LFunc, START } from "./lir.ts";
 
 export interface StackLayout {
   /** Offset from the frame pointer (negative) by slot index; 0 for one that is never used. */
@@ -56,6 +55,41 @@ export function layoutSlots(f: LFunc, pinned: ReadonlySet<number>): StackLayout 
   return { offsets, size: Math.ceil(size / 8) * 8 };
 }
 
+/** A place where an object is touched, or (`start`) where what it held before is dead. */
+interface Mention {
+  readonly slot: number;
+  readonly start: boolean;
+  /** Nothing that was in the object before is wanted any more. */
+  readonly kills: boolean;
+}
+
+/** The mentions of a block in order. A call touches what its arguments point to: spills may lie before it. */
+function mentionsOf(f: LFunc, b: LBlock): Mention[] {
+  const out: Mention[] = [];
+  let addresses: Mention[] = [];
+  for (const i of b.insts) {
+    if (i.slot >= 0) {
+      const start = i.opcode === START;
+      const kills = start || (i.opcode === STORE && i.off === 0 && f.slots[i.slot]!.size === 8);
+      const mention = { slot: i.slot, start, kills };
+      out.push(mention);
+      if (i.opcode === ADD64_IMM) addresses.push(mention);
+    }
+    if (addresses.length > 0 && (EFFECTS[i.opcode]! & IS_CALL) !== 0) {
+      out.push(...addresses);
+      addresses = [];
+    }
+  }
+  return out;
+}
+
+/** From the objects alive behind `m` to those alive before it. */
+function liveBefore(live: Uint32Array, m: Mention): void {
+  const bit = 1 << (m.slot & 31);
+  if (m.kills) live[m.slot >>> 5]! &= ~bit;
+  else live[m.slot >>> 5]! |= bit;
+}
+
 /** n × n: whether two slots are alive at once; undefined when all are. */
 function interference(f: LFunc, pinned: ReadonlySet<number>, mentioned: Uint8Array): Uint8Array | undefined {
   const n = f.slots.length;
@@ -68,9 +102,7 @@ function interference(f: LFunc, pinned: ReadonlySet<number>, mentioned: Uint8Arr
   const laterOut = new Uint32Array(blocks * words);
   const before = new Uint32Array(blocks * words);
   const beforeOut = new Uint32Array(blocks * words);
-  const kills = (i: LInst): boolean =>
-    i.opcode === START || (i.opcode === STORE && i.off === 0 && f.slots[i.slot]!.size === 8);
-  const reads = (i: LInst): boolean => i.opcode !== START && !(i.opcode === STORE && kills(i));
+  const mentions = f.blocks.map((b) => mentionsOf(f, b));
   for (let changed = true; changed;) {
     changed = false;
     for (let k = blocks - 1; k >= 0; k--) {
@@ -79,12 +111,7 @@ function interference(f: LFunc, pinned: ReadonlySet<number>, mentioned: Uint8Arr
       const live = new Uint32Array(words);
       for (const s of b.succs) for (let w = 0; w < words; w++) live[w]! |= later[at[s.id]! * words + w]!;
       for (let w = 0; w < words; w++) laterOut[base + w] = live[w]!;
-      for (let j = b.insts.length - 1; j >= 0; j--) {
-        const i = b.insts[j]!;
-        if (i.slot < 0) continue;
-        if (kills(i)) live[i.slot >>> 5]! &= ~(1 << (i.slot & 31));
-        if (reads(i)) live[i.slot >>> 5]! |= 1 << (i.slot & 31);
-      }
+      for (let j = mentions[k]!.length - 1; j >= 0; j--) liveBefore(live, mentions[k]![j]!);
       for (let w = 0; w < words; w++) {
         if (later[base + w] !== live[w]) {
           later[base + w] = live[w]!;
@@ -99,7 +126,7 @@ function interference(f: LFunc, pinned: ReadonlySet<number>, mentioned: Uint8Arr
       const b = f.blocks[k]!;
       const base = k * words;
       const seen = before.slice(base, base + words);
-      for (const i of b.insts) if (i.slot >= 0 && i.opcode !== START) seen[i.slot >>> 5]! |= 1 << (i.slot & 31);
+      for (const m of mentions[k]!) if (!m.start) seen[m.slot >>> 5]! |= 1 << (m.slot & 31);
       for (let w = 0; w < words; w++) beforeOut[base + w] = seen[w]!;
       for (const s of b.succs) {
         for (let w = 0; w < words; w++) {
@@ -124,24 +151,21 @@ function interference(f: LFunc, pinned: ReadonlySet<number>, mentioned: Uint8Arr
     }
   };
   for (let k = 0; k < blocks; k++) {
-    const b = f.blocks[k]!;
     const base = k * words;
-    // Forward sets per instruction, then backward with the live ones.
+    // Forward sets per mention, then backward with the live ones.
     const seenAt: Uint32Array[] = [];
     const seen = before.slice(base, base + words);
-    const mentions = b.insts.filter((i) => i.slot >= 0);
-    for (const i of mentions) {
+    for (const m of mentions[k]!) {
       seenAt.push(seen.slice());
-      if (i.opcode !== START) seen[i.slot >>> 5]! |= 1 << (i.slot & 31);
+      if (!m.start) seen[m.slot >>> 5]! |= 1 << (m.slot & 31);
     }
     const live = laterOut.slice(base, base + words);
-    for (let j = mentions.length - 1; j >= 0; j--) {
-      const i = mentions[j]!;
+    for (let j = mentions[k]!.length - 1; j >= 0; j--) {
+      const m = mentions[k]![j]!;
       // At a mention the slot is in use, whatever is alive across it conflicts.
-      if (i.opcode !== START) pair(i.slot, live, seenAt[j]!);
-      if (kills(i)) live[i.slot >>> 5]! &= ~(1 << (i.slot & 31));
-      if (reads(i)) live[i.slot >>> 5]! |= 1 << (i.slot & 31);
-      if (i.opcode !== START) pair(i.slot, live, seenAt[j]!);
+      if (!m.start) pair(m.slot, live, seenAt[j]!);
+      liveBefore(live, m);
+      if (!m.start) pair(m.slot, live, seenAt[j]!);
     }
   }
   for (const p of pinned) {
