@@ -1,5 +1,6 @@
 /** Prototypes of helpers as the verifier asks for them: numbers instead of the tables' names (bpf_func_proto). */
-import { helperAllowed, helperById, helperProto } from "../../uapi/helper-access.ts";
+import { helperAllowed, helperProto } from "../../uapi/helper-access.ts";
+import { helperById } from "../../uapi/helpers.ts";
 import type { ArgType, HelperRow, RetType, TypeFlag } from "../../uapi/helper-types.ts";
 import * as c from "../constants.ts";
 import type { Env } from "../env.ts";
