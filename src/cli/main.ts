@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   disasm: async () => (await import("./commands/disasm.ts")).disasmCommand,
   asm: async () => (await import("./commands/asm.ts")).asmCommand,
   types: async () => (await import("./commands/types.ts")).typesCommand,
+  verify: async () => (await import("./commands/verify.ts")).verifyCommand,
 };
 
 async function overview(): Promise<string> {

@@ -1,0 +1,1 @@
+export { type CauseStep, type ExplainOptions, type Explanation, explain } from "./explain.ts";

@@ -1,0 +1,2 @@
+export { foldedStacks } from "./folded.ts";
+export { type LineCost, lineCosts } from "./lines.ts";
