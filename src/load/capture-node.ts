@@ -1,7 +1,7 @@
 /** What capturing needs of Node: files, source maps, and the inspector (which sees into closures). */
 import { readFileSync } from "node:fs";
 import type * as nodeInspector from "node:inspector";
-import * as nodeModule from "node:module";
+import { findSourceMap } from "node:module";
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import type {
@@ -25,7 +25,7 @@ export function nodeCaptureHost(modules: ReadonlyMap<string, LoadedModule> = new
     module: (url) => modules.get(url),
     modules: () => modules.values(),
     readText,
-    sourceMap: (url) => nodeModule.findSourceMap(url)?.payload,
+    sourceMap: (url) => findSourceMap(url)?.payload,
     displayPath,
     get inspector(): Inspector | undefined {
       if (inspector === null) inspector = connect();

@@ -1,6 +1,5 @@
 /** `bpfkit run`: loads, attaches and prints. */
 import { existsSync } from "node:fs";
-import { constants } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { BpfkitError } from "../../core/errors.ts";
 import type { App } from "../../load/app.ts";
@@ -76,7 +75,7 @@ async function untilDone(app: App, module: ModuleFile, compiled: Startable, { en
   const stop = (): void => end.abort();
   const interrupt = (signal: NodeJS.Signals): void => {
     // Whoever asks twice has a main function that does not end by itself; the kernel detaches then.
-    if (end.signal.aborted) process.exit(128 + constants.signals[signal]);
+    if (end.signal.aborted) process.exit(128 + signalNumber(signal));
     stop();
   };
   process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
@@ -106,6 +105,10 @@ async function untilDone(app: App, module: ModuleFile, compiled: Startable, { en
   return code;
 }
 
+function signalNumber(name: NodeJS.Signals): number {
+  return process.getBuiltinModule("node:os").constants.signals[name];
+}
+
 async function runChild([file = "", ...args]: readonly string[], signal: AbortSignal): Promise<number> {
   const { spawn } = await import("node:child_process");
   return new Promise((resolve, reject) => {
@@ -115,7 +118,7 @@ async function runChild([file = "", ...args]: readonly string[], signal: AbortSi
     child.on("error", (error: NodeJS.ErrnoException) => reject(new BpfkitError("COMMAND", `${file} cannot be run: ${error.message}`, { cause: error })));
     child.on("exit", (code, name) => {
       signal.removeEventListener("abort", kill);
-      resolve(name === null ? (code ?? 0) : 128 + constants.signals[name]);
+      resolve(name === null ? (code ?? 0) : 128 + signalNumber(name));
     });
   });
 }
