@@ -25,6 +25,8 @@ export interface LoadTarget {
   readonly pageSize?: number;
   /** nr_cpu_ids. Default: what the verifier assumes. */
   readonly possibleCpus?: number;
+  /** Kernel types that the programs were compiled with: where they are `vmlinux`, a name means that one type. */
+  readonly madeFor?: Btf | undefined;
   /** Contents of a data section's entry instead of the spec's (constants that were set). */
   readonly data?: (map: MapSpec) => Uint8Array | undefined;
 }
@@ -163,7 +165,12 @@ export class LoadMaker {
   #localBtf(): Btf {
     const { btf, name } = this.#spec;
     if (btf === undefined) throw new BpfkitError("SPEC", `${name}: its programs have CO-RE relocations but it has no BTF`);
-    return (this.#local ??= Btf.parse(btf, { what: `${name} BTF` }));
+    if (this.#local === undefined) {
+      this.#local = Btf.parse(btf, { what: `${name} BTF` });
+      const { vmlinux, madeFor } = this.#target;
+      if (vmlinux !== null && madeFor === vmlinux) resolverOf(vmlinux).madeFrom(this.#local);
+    }
+    return this.#local;
   }
 
   #kernelTypes(prog: ProgSpec): TargetTypes {

@@ -24,6 +24,7 @@ import { KernelBtf, kernelBtf } from "./kernel-btf.ts";
 import { loadProgram, type ProgContext } from "./load-prog.ts";
 import type { BpfMap, MapSchemas } from "./map.ts";
 import { mapObject } from "./map-kinds.ts";
+import { captureProgram } from "./prog-capture.ts";
 import { Program } from "./program.ts";
 
 export interface LoadOptions {
@@ -47,6 +48,8 @@ export interface LoadOptions {
   readonly madeFor?: Btf;
   /** Directory in a mounted bpffs for maps that are pinned by name. */
   readonly pinDirectory?: string;
+  /** Gets each program's load before it is tried, as the JSON that `bpfkit verify` reads (docs/verifier.md). */
+  readonly capture?: (program: string, capture: Record<string, unknown>) => void;
   /** 1 or 2: keep the verifier's log of accepted programs too (`collection.logs`). */
   readonly logLevel?: 0 | 1 | 2;
 }
@@ -219,8 +222,18 @@ class Loader {
       localBtf: () => this.#local(btf),
       note: (text) => this.#note(text),
     };
+    this.#options.capture?.(prog.name, this.#capture(prog, spec, btf));
     const fd = this.#owned.own(loadProgram(prog, context));
     this.#progs.set(prog.name, new Program(this.#kernel, prog, fd));
+  }
+
+  #capture(prog: ProgSpec, spec: CollectionSpec, btf: CollectionBtf): Record<string, unknown> {
+    return captureProgram(prog, spec, {
+      kernel: this.#kernel,
+      kernelBtf: () => this.#targetBtf(),
+      madeFor: this.#options.madeFor,
+      data: (map) => this.#data(map, btf),
+    });
   }
 
   #mapFd(name: string): number {

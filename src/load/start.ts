@@ -8,7 +8,7 @@ import type { Kernel } from "../syscall/kernel.ts";
 import { App, type AppOptions } from "./app.ts";
 import { attachHandle } from "./attach-handle.ts";
 import type { VariableValue } from "./create-map.ts";
-import { load } from "./load.ts";
+import { type LoadOptions, load } from "./load.ts";
 import type { AttachOptions } from "./program.ts";
 
 export interface StartOptions extends AppOptions {
@@ -18,6 +18,8 @@ export interface StartOptions extends AppOptions {
   readonly btf?: Btf;
   /** Values of `config()` constants and `global()` variables by name. */
   readonly config?: Readonly<Record<string, VariableValue>>;
+  /** As in `LoadOptions`. */
+  readonly capture?: LoadOptions["capture"];
   /** Interface of xdp and tc programs, cgroup of cgroup programs. */
   readonly attach?: AttachOptions;
   /** @internal modules that bpfkit loaded itself */
@@ -40,6 +42,7 @@ export function startCompiled(compiled: Startable, options: StartOptions = {}): 
     ...(compiled.madeFor === undefined ? {} : { madeFor: compiled.madeFor }),
     ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
     ...(options.config === undefined ? {} : { config: options.config }),
+    ...(options.capture === undefined ? {} : { capture: options.capture }),
   });
   try {
     for (const [name, handle] of compiled.programs) {

@@ -150,7 +150,7 @@ async function subjectsOf(path: string, host: Host, btfPath: string | undefined,
     return [{ file: path, name: load.name, load, prog: undefined, error: undefined, poisoned: new Map(), sources: new Map() }];
   }
   const collection = await specOfFile(path, host, { btf: btfPath });
-  const maker = new LoadMaker(collection, { vmlinux: btf(), ...cpus() });
+  const maker = new LoadMaker(collection, { vmlinux: btf(), ...(path.endsWith(".o") ? {} : { madeFor: btf() ?? undefined }), ...cpus() });
   return collection.progs
     .filter((p) => p.autoload)
     .map((prog): Subject => {
