@@ -6,7 +6,9 @@ import type { Kernel } from "../syscall/kernel.ts";
 import { realKernel } from "../syscall/kernel-real.ts";
 import { type TracepointFormat, tracepointFormat } from "../syscall/tracefs.ts";
 import { nodeCaptureHost } from "./capture-node.ts";
+import { NotSupportedError } from "../core/errors.ts";
 import { kernelBtf } from "./kernel-btf.ts";
+import { tracepointFormatOfBtf } from "./tracepoint-btf.ts";
 
 export interface CompileModuleOptions {
   /** Of the collection; names its `.rodata` and `.data` maps. */
@@ -29,7 +31,10 @@ export interface CompiledModule extends CompileResult {
  *
  * @throws DiagnosticError code "COMPILE" with every error of the module
  */
-export function compileModule(exports: Readonly<Record<string, unknown>>, options: CompileModuleOptions): CompiledModule {
+export function compileModule(
+  exports: Readonly<Record<string, unknown>>,
+  options: CompileModuleOptions,
+): CompiledModule {
   return compileWith(exports, options, createCapture(nodeCaptureHost(options.modules)));
 }
 
@@ -50,7 +55,7 @@ export function compileWith(
       return (madeFor ??= options.btf ?? kernelBtf(kernel).vmlinux);
     },
     tracepointFormat: (name) => {
-      const format = tracepointFormatOf(kernel, name);
+      const format = readableFormat(kernel, name, () => (madeFor ??= options.btf ?? kernelBtf(kernel).vmlinux));
       onFormat(name, format);
       return format;
     },
@@ -64,4 +69,17 @@ export function compileWith(
 export function tracepointFormatOf(kernel: Kernel, name: string): TracepointFormat {
   const [category = "", event = ""] = name.split(":");
   return tracepointFormat(kernel, category, event);
+}
+
+/** From tracefs where it can be read, else from the kernel's types as far as they say it. */
+function readableFormat(kernel: Kernel, name: string, btf: () => Btf): TracepointFormat {
+  try {
+    return tracepointFormatOf(kernel, name);
+  } catch (error) {
+    if (!(error instanceof NotSupportedError)) throw error;
+    const [category = "", event = ""] = name.split(":");
+    const format = tracepointFormatOfBtf(btf(), category, event);
+    if (format === undefined) throw error;
+    return format;
+  }
 }

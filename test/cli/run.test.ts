@@ -175,7 +175,7 @@ test("what works without: compile, disasm, asm, types give a user what they give
   const outputs = async (uid: number | undefined): Promise<unknown[]> => {
     const as = uid === undefined ? {} : { uid };
     const results = [
-      await bpfkit(["compile", "--explain", "-o", "/dev/null", example("exitsnoop")], as),
+      await bpfkit(["compile", "--explain", "-o", "/dev/null", example("execsnoop")], as),
       await bpfkit(["disasm", example("runqlat")], as),
       await bpfkit(["asm", "-"], { input: "r0 = 1\nexit\n", ...as }),
     ];

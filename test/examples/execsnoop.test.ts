@@ -122,7 +122,14 @@ test("agrees with bpftrace's one-liner", async () => {
     'BEGIN { printf("ready\\n"); } tracepoint:syscalls:sys_enter_execve { printf("%d ", pid); join(args->argv); }';
   const other = new Running(
     "unshare",
-    ["-m", "sh", "-c", 'mount -t tracefs none /sys/kernel/tracing && exec bpftrace -e "$1"', "sh", program],
+    [
+      "-m",
+      "sh",
+      "-c",
+      'mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing; exec bpftrace -e "$1"',
+      "sh",
+      program,
+    ],
     {
       env: { ...process.env, BPFTRACE_MAX_STRLEN: "200" },
     },

@@ -75,7 +75,14 @@ test("as many waits as bpftrace sees switches to tasks that had to wait", async 
     END { clear(@q); }`;
   const other = new Running(
     "unshare",
-    ["-m", "sh", "-c", 'mount -t tracefs none /sys/kernel/tracing && exec bpftrace -e "$1"', "sh", program],
+    [
+      "-m",
+      "sh",
+      "-c",
+      'mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing; exec bpftrace -e "$1"',
+      "sh",
+      program,
+    ],
     {},
   );
   await other.until("stdout", /ready/);

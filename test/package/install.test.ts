@@ -83,8 +83,8 @@ for (const version of (process.env["NODE_VERSIONS"] ?? "").split(/\s+/).filter((
       writeFileSync(join(project, "use.mjs"), USE);
       const home = join(project, `node-${version}`);
       mkdirSync(home);
-      writeFileSync(join(home, "package.json"), "{}\n");
-      sh("npm", ["install", "--no-audit", "--no-fund", "--allow-scripts=node", `node@${version}`], { cwd: home });
+      writeFileSync(join(home, "package.json"), '{ "allowScripts": { "node": true } }\n');
+      sh("npm", ["install", "--no-audit", "--no-fund", `node@${version}`], { cwd: home });
       const node = join(home, "node_modules/node/bin/node");
       assert.match(sh(node, ["--version"]), new RegExp(`^v${version}\\.`));
       works({ node });
