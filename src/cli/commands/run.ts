@@ -9,6 +9,7 @@ import { startCompiled, type Startable } from "../../load/start.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
 import type { Command, Host } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
+import { writeOutput } from "../input.ts";
 import { type ModuleFile, moduleOfFile } from "../module-of-file.ts";
 import { requirePrivilege } from "../privilege.ts";
 
@@ -25,6 +26,7 @@ const spec = {
     { name: "device", value: "NAME", help: "network interface of xdp and tc programs" },
     { name: "cgroup", value: "DIR", help: "cgroup v2 directory of cgroup programs" },
     { name: "json", help: "one JSON object a line instead of tables" },
+    { name: "capture", value: "FILE.json", help: "write what the kernel is given for each program: for bug reports, and for bpfkit verify" },
     { name: "no-cache", help: "compile anew, and keep nothing for the next start" },
     { name: "verbose", short: "v", help: "say what was attached, and what this kernel lacks" },
   ],
@@ -51,7 +53,7 @@ export const runCommand: Command = {
     const { compiled, keep } = found === undefined ? (await import("../compile-file.ts")).compileFile(module, cache) : { compiled: found };
     const end = new AbortController();
     const json = args.flags.has("json");
-    using app = startCompiled(compiled, { signal: end.signal, json, args: args.rest ?? [], config, attach: attachOptions(args) });
+    using app = startCompiled(compiled, { signal: end.signal, json, args: args.rest ?? [], config, attach: attachOptions(args), ...captureOption(args) });
     if (app.collection.links.length === 0 && typeof module.exports["default"] !== "function") {
       throw new UsageError("nothing is attached: xdp and tc programs need --device NAME, cgroup programs --cgroup DIR", spec);
     }
@@ -134,6 +136,19 @@ function attachOptions(args: ParsedArgs): { device?: string; cgroup?: string } {
   const device = args.value("device");
   const cgroup = args.value("cgroup");
   return { ...(device === undefined ? {} : { device }), ...(cgroup === undefined ? {} : { cgroup }) };
+}
+
+/** The captures so far are in the file before the kernel has a program: a rejection leaves them there. */
+function captureOption(args: ParsedArgs): { capture?: (program: string, capture: Record<string, unknown>) => void } {
+  const path = args.value("capture");
+  if (path === undefined) return {};
+  const all: Record<string, unknown>[] = [];
+  return {
+    capture: (_program, capture) => {
+      all.push(capture);
+      writeOutput(path, `${JSON.stringify(all.length === 1 ? capture : all)}\n`);
+    },
+  };
 }
 
 function describe(app: App): void {

@@ -145,9 +145,11 @@ function explained(subject: Subject): Diagnostic | undefined {
 /** Every program of a file. What cannot be made (a missing kernel symbol, no kernel types) is an error of that program alone. */
 async function subjectsOf(path: string, host: Host, btfPath: string | undefined, btf: () => Btf | null): Promise<Subject[]> {
   if (path.endsWith(".json")) {
-    const { load, notes } = progLoadFromJson(readInput(path).toString("utf8"), { what: path, vmlinuxBtf: btf(), ...cpus() });
-    for (const note of notes) process.stderr.write(`note: ${path}: ${note}\n`);
-    return [{ file: path, name: load.name, load, prog: undefined, error: undefined, poisoned: new Map(), sources: new Map() }];
+    return capturesOf(path).map((json): Subject => {
+      const { load, notes } = progLoadFromJson(json, { what: path, vmlinuxBtf: btf(), ...cpus() });
+      for (const note of notes) process.stderr.write(`note: ${path}: ${load.name}: ${note}\n`);
+      return { file: path, name: load.name, load, prog: undefined, error: undefined, poisoned: new Map(), sources: new Map() };
+    });
   }
   const collection = await specOfFile(path, host, { btf: btfPath });
   const maker = new LoadMaker(collection, { vmlinux: btf(), ...(path.endsWith(".o") ? {} : { madeFor: btf() ?? undefined }), ...cpus() });
@@ -163,6 +165,17 @@ async function subjectsOf(path: string, host: Host, btfPath: string | undefined,
         return { ...common, load: undefined, poisoned: new Map(), error };
       }
     });
+}
+
+/** A file has one capture, or a list of them. */
+function capturesOf(path: string): readonly unknown[] {
+  try {
+    const json: unknown = JSON.parse(readInput(path).toString("utf8"));
+    return Array.isArray(json) ? json : [json];
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new BpfkitError("FILE", `${path}: not JSON: ${error.message}`, { cause: error });
+  }
 }
 
 /** Kernel types from a file, else the running kernel's; null where it has none. */
