@@ -9,6 +9,7 @@ import { FAULT } from "./fault.ts";
 import { HELPERS_BY_ID, type Helper } from "./helpers/index.ts";
 import { type Image, makeImage } from "./image.ts";
 import { Interp } from "./interp.ts";
+import { type Compiled, compileImage } from "./jit/jit.ts";
 import { KFUNCS } from "./kfuncs.ts";
 import { type Block, FUNC_BASE, READ, VmMemory } from "./memory.ts";
 import { ArrayMap, ArrayOfMaps, HashOfMaps, ProgArrayMap, type VmMap, createVmMap } from "./maps/index.ts";
@@ -24,6 +25,8 @@ export interface VmOptions {
   readonly mocks?: Readonly<Record<string, Mock>>;
   /** Types to relocate CO-RE accesses against. */
   readonly btf?: Btf;
+  /** Default "interp": everything checked. "jit" checks bounds of memory and the budget only. */
+  readonly engine?: "interp" | "jit";
   /** Instructions that one run may execute. Default 100,000,000. */
   readonly budget?: number;
   /** Stack bytes that were never written: reading them is a fault in instructions ("insns", the default), in helpers too ("strict"), or never ("allow"). */
@@ -40,7 +43,7 @@ export interface RunResult {
   /** The packet afterwards; empty without one. */
   readonly data: Uint8Array;
   readonly ctx: Uint8Array;
-  /** Instructions executed. */
+  /** Instructions executed; 0 by the JIT, which does not count them. */
   readonly executed: number;
 }
 
@@ -61,6 +64,7 @@ export class Vm {
   readonly world: World;
   readonly spec: CollectionSpec;
   readonly budget: number;
+  readonly engine: "interp" | "jit";
   readonly helpers: readonly (Helper | undefined)[];
   readonly uninit: UninitRule;
   /** What `bpf_get_attach_cookie` gives. */
@@ -68,6 +72,7 @@ export class Vm {
   readonly mapList: VmMap[] = [];
   readonly #maps = new Map<string, VmMap>();
   readonly #images = new Map<string, Image>();
+  readonly #compiled = new Map<Image, Compiled>();
   readonly #mocks: Readonly<Record<string, Mock>>;
   readonly #btf: Btf | undefined;
   readonly #ksyms: Readonly<Record<string, number>>;
@@ -78,6 +83,7 @@ export class Vm {
     this.spec = spec;
     this.world = options.world instanceof World ? options.world : new World(options.world);
     this.budget = options.budget ?? DEFAULT_BUDGET;
+    this.engine = options.engine ?? "interp";
     this.uninit = options.uninit ?? "insns";
     this.#mocks = options.mocks ?? {};
     this.#btf = options.btf;
@@ -174,6 +180,16 @@ export class Vm {
     return { ...prog, insns, coreRelos: [] };
   }
 
+  /** The program's WebAssembly, compiled when first asked for. */
+  compiled(image: Image): Compiled {
+    let compiled = this.#compiled.get(image);
+    if (compiled === undefined) {
+      compiled = compileImage(this, image, NULL_READS.has(image.spec.type));
+      this.#compiled.set(image, compiled);
+    }
+    return compiled;
+  }
+
   /**
    * Runs a program once.
    *
@@ -182,11 +198,24 @@ export class Vm {
    */
   run(name: string, input: RunInput = {}): RunResult {
     const image = this.image(name);
+    if (this.engine === "jit") return this.#runCompiled(image, input);
     const run = this.#interp(image);
     const prepared = prepare(run, image.spec.type, input);
     try {
       run.run(this.budget);
       return this.#result(run, prepared.ctx, run.executed);
+    } finally {
+      release(run, prepared);
+    }
+  }
+
+  #runCompiled(image: Image, input: RunInput): RunResult {
+    const run = this.compiled(image).start();
+    run.uninit = this.uninit;
+    const prepared = prepare(run, image.spec.type, input);
+    try {
+      run.run(this.budget);
+      return this.#result(run, prepared.ctx, 0);
     } finally {
       release(run, prepared);
     }

@@ -8,7 +8,7 @@ import { Random } from "./random.ts";
 import { CTX_SIZE, TABLE, VALUES, VALUE_SIZE, randomProgram } from "./random-programs.ts";
 
 const test = suite("vm differential");
-const RUNS = Number(process.env["FUZZ_RUNS"] ?? 1500);
+const RUNS = Number(process.env["FUZZ_RUNS"] ?? 400);
 const SEED = Number(process.env["FUZZ_SEED"] ?? 1);
 
 const hex = (bytes: Uint8Array | number | undefined): string =>
@@ -39,7 +39,9 @@ test(
           continue;
         }
         accepted++;
-        const vms = [new Vm(collectionOf([prog], [VALUES, TABLE]))];
+        const vms = (["interp", "jit"] as const).map(
+          (engine) => new Vm(collectionOf([prog], [VALUES, TABLE]), { engine }),
+        );
         for (let k = 0; k < 3; k++) {
           const ctx = new Uint8Array(CTX_SIZE);
           const view = new DataView(ctx.buffer);
@@ -49,7 +51,7 @@ test(
           const expected = testRun(fd, prog.type, { ctx });
           for (const vm of vms) {
             const explain = (what: string): string =>
-              `seed ${seed}, ${what}\n${disassemble(withFds(prog, fds)).toString()}`;
+              `seed ${seed}, ${vm.engine}, ${what}\n${disassemble(withFds(prog, fds)).toString()}`;
             vm.map(VALUES.name).update(new Uint8Array(4), value);
             let got: ReturnType<Vm["run"]>;
             try {

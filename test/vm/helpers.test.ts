@@ -4,14 +4,14 @@ import type { Insn } from "../../src/asm/index.ts";
 import type { MapSpec, ProgSpec } from "../../src/elf/spec.ts";
 import { bpf } from "../../src/syscall/index.ts";
 import { BPF_F, BPF_FUNC, BPF_MAP_TYPE, BPF_PROG_TYPE } from "../../src/uapi/index.ts";
-import { Vm, collectionOf } from "../../src/vm/index.ts";
+import { Vm, type VmOptions, collectionOf } from "../../src/vm/index.ts";
 import { assert, suite } from "../harness.ts";
 import { requires } from "../kernel.ts";
 import { createMap, kernel, kernelUpdate, mapSpec, mustLoad, progSpec, testRun } from "./kernel-run.ts";
 import { Random } from "./random.ts";
 
 const test = suite("vm helpers");
-const ROUNDS = Math.ceil(Number(process.env["FUZZ_RUNS"] ?? 300));
+const ROUNDS = Math.ceil(Number(process.env["FUZZ_RUNS"] ?? 120));
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 const { XDP, SCHED_CLS, SOCKET_FILTER, SYSCALL } = BPF_PROG_TYPE;
 
@@ -55,7 +55,7 @@ function compare(prog: ProgSpec, inputs: readonly Input[], maps: readonly MapSpe
     for (const map of Object.values(fds)) kernel.close(map);
   }
 }
-const ENGINES: readonly object[] = [{}];
+const ENGINES: readonly VmOptions[] = [{}, { engine: "jit" }];
 
 const randomBytes = (r: Random, size: number): Uint8Array => new Uint8Array(size).map(() => r.below(256));
 const packets = (r: Random, count: number, min = 54): Input[] =>

@@ -2,7 +2,7 @@
 import * as b from "../../src/asm/index.ts";
 import type { AluOp, Insn, JmpOp } from "../../src/asm/index.ts";
 import { BPF_PROG_TYPE } from "../../src/uapi/index.ts";
-import { runProgram } from "../../src/vm/index.ts";
+import { Vm, type VmOptions, collectionOf } from "../../src/vm/index.ts";
 import { assert, suite } from "../harness.ts";
 import { requires } from "../kernel.ts";
 import { kernel, mustLoad, progSpec, testRun } from "./kernel-run.ts";
@@ -40,6 +40,7 @@ function check(pieces: readonly { name: string; insns: readonly Insn[] }[], rand
   insns.push(b.mov64Reg(0, 2), b.exit());
   const prog = progSpec("isa", BPF_PROG_TYPE.SYSCALL, insns);
   const fd = mustLoad(prog);
+  const vms = ENGINES.map((engine) => new Vm(collectionOf([prog]), engine));
   try {
     for (let k = 0; k < operands; k++) {
       const ctx = new Uint8Array(16 + pieces.length * 8);
@@ -47,8 +48,8 @@ function check(pieces: readonly { name: string; insns: readonly Insn[] }[], rand
       view.setBigUint64(0, random.u64(), true);
       view.setBigUint64(8, random.u64(), true);
       const expected = testRun(fd, prog.type, { ctx });
-      for (const engine of ENGINES) {
-        const got = runProgram(prog, { ctx, ...engine });
+      for (const vm of vms) {
+        const got = vm.run(prog.name, { ctx });
         const a = new DataView(expected.ctx.buffer);
         const g = new DataView(got.ctx.buffer);
         pieces.forEach((piece, i) => {
@@ -56,7 +57,7 @@ function check(pieces: readonly { name: string; insns: readonly Insn[] }[], rand
           assert.is(
             have,
             want,
-            `${JSON.stringify(engine)} ${piece.name} of 0x${view.getBigUint64(0, true).toString(16)}, 0x${view.getBigUint64(8, true).toString(16)}: 0x${have.toString(16)}, the kernel says 0x${want.toString(16)}`,
+            `${vm.engine} ${piece.name} of 0x${view.getBigUint64(0, true).toString(16)}, 0x${view.getBigUint64(8, true).toString(16)}: 0x${have.toString(16)}, the kernel says 0x${want.toString(16)}`,
           );
         });
         assert.is(got.returnValue, expected.returnValue);
@@ -66,7 +67,7 @@ function check(pieces: readonly { name: string; insns: readonly Insn[] }[], rand
     kernel.close(fd);
   }
 }
-const ENGINES: readonly object[] = [{}];
+const ENGINES: readonly VmOptions[] = [{}, { engine: "jit" }];
 
 test("arithmetic", () => {
   requires(needs);

@@ -1,0 +1,182 @@
+/** Running compiled programs: the module's imports, and a run for helpers to work on. */
+import { FAULT, VmFault } from "../fault.ts";
+import { loadPacketWord } from "../helpers/packet.ts";
+import type { Image } from "../image.ts";
+import { FRAME_SIZE, FRAME_STRIDE, LOW, MAP_BASE, READ, WRITE } from "../memory.ts";
+import { type Callback, Run } from "../run.ts";
+import type { Vm } from "../vm.ts";
+import { IMPORTS, STACK_LIMIT } from "./emit.ts";
+import { translate } from "./translate.ts";
+
+const MAX_FUEL = 0x7fff_ffff;
+
+/**
+ * A run of compiled code. Checked are the bounds of the VM's memory as a whole and the budget: what
+ * the verifier would refuse is found by the interpreter.
+ */
+export class JitRun extends Run {
+  override readonly checked = false;
+  #compiled: Compiled;
+  #slot = 0;
+
+  constructor(vm: Vm, compiled: Compiled) {
+    super(vm, compiled.image);
+    this.#compiled = compiled;
+    this.setReg(10, this.memory.stackBase + FRAME_SIZE);
+  }
+
+  override get insn(): number {
+    return this.#slot;
+  }
+  /** Says where the program is, for faults. */
+  at(slot: number): this {
+    this.#slot = slot;
+    return this;
+  }
+
+  override call(callback: Callback): void {
+    const frame = this.lo(10);
+    const next = frame + FRAME_STRIDE;
+    if (next > STACK_LIMIT(this.memory.stackBase)) throw this.tooDeep();
+    const call = this.#compiled.entry(callback.slot);
+    let previous: number | undefined;
+    while (callback.next(previous)) {
+      this.setReg(10, next);
+      this.#compiled.sync();
+      call();
+      previous = this.lo(0);
+    }
+    this.setReg(10, frame);
+  }
+
+  tooDeep(): VmFault {
+    return this.fault(FAULT.CALL_DEPTH, "the call stack of 8 frames is too deep: a program may nest 7 calls");
+  }
+
+  /** Runs the program to its end. @throws VmFault */
+  run(budget: number): void {
+    this.#compiled.fuel.value = Math.min(budget, MAX_FUEL);
+    this.#enter(this.#compiled);
+    this.checkLeaks();
+  }
+
+  /** Goes on as another program, with what fuel is left. True when there is one to go on as. */
+  tail(slot: number): boolean {
+    this.at(slot).helper(12);
+    const target = this.tailTarget;
+    if (target === undefined) return false;
+    this.tailTarget = undefined;
+    const from = this.#compiled;
+    const to = this.vm.compiled(target);
+    to.fuel.value = from.fuel.value;
+    this.setReg(1, this.ctx);
+    this.image = target;
+    this.#compiled = to;
+    this.#enter(to);
+    this.#compiled = from;
+    this.image = from.image;
+    from.fuel.value = to.fuel.value;
+    return true;
+  }
+
+  #enter(compiled: Compiled): void {
+    const before = compiled.current;
+    compiled.current = this;
+    compiled.sync();
+    try {
+      compiled.entry(0)();
+    } catch (error) {
+      if (error instanceof VmFault) throw error;
+      if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) {
+        throw this.fault(FAULT.OUT_OF_BOUNDS, `an access outside the memory: ${error.message}`);
+      }
+      throw error;
+    } finally {
+      compiled.current = before;
+    }
+  }
+}
+
+/** A program's WebAssembly. */
+export class Compiled {
+  readonly image: Image;
+  readonly fuel = new WebAssembly.Global({ value: "i32", mutable: true }, 0);
+  current: JitRun | undefined;
+  readonly #vm: Vm;
+  readonly #span = new WebAssembly.Global({ value: "i64", mutable: true }, 0n);
+  readonly #entries = new Map<number, () => void>();
+  #top = 0;
+
+  constructor(vm: Vm, image: Image, nullReads: boolean) {
+    this.#vm = vm;
+    this.image = image;
+    const { memory } = vm;
+    const bytes = translate({
+      image,
+      nullReads,
+      stackEnd: STACK_LIMIT(memory.stackBase),
+      mapAt: (offset) => vm.mapAt(offset),
+    });
+    const run = (): JitRun => this.current!;
+    const imports: Record<keyof typeof IMPORTS, (...args: number[]) => unknown> = {
+      fault: (slot, lo, hi, size, write) => {
+        throw run()
+          .at(slot!)
+          .badAccess(lo! >>> 0, hi!, size!, write === 1 ? WRITE : READ, 0);
+      },
+      budget: (slot) => {
+        throw run().at(slot!).fault(FAULT.BUDGET, "more instructions were executed than the budget allows", {
+          help: "end the loop, or raise the budget",
+        });
+      },
+      depth: (slot) => {
+        throw run().at(slot!).tooDeep();
+      },
+      helper: (id, slot) => {
+        run().at(slot!).helper(id!);
+        this.sync();
+      },
+      kfunc: (slot) => {
+        vm.kfunc(run().at(slot!), image.kfuncs.get(slot!));
+        this.sync();
+      },
+      tail: (slot) => (run().tail(slot!) ? 1 : 0),
+      packet: (offset, size, slot) => (loadPacketWord(run().at(slot!), offset!, size!) ? 1 : 0),
+      lookup: (map, key) => vm.mapAt((map! >>> 0) - MAP_BASE)!.lookupAt(key!),
+      update: (map, key, value, flags) => {
+        const result = vm.mapAt((map! >>> 0) - MAP_BASE)!.updateAt(key!, value!, flags!);
+        this.sync();
+        return result;
+      },
+      illegal: (slot) => {
+        throw run().at(slot!).fault(FAULT.ILLEGAL, `there is no instruction to run at ${slot}`);
+      },
+    };
+    const module = new WebAssembly.Module(bytes);
+    const instance = new WebAssembly.Instance(module, {
+      vm: { ...imports, memory: memory.memory, fuel: this.fuel, span: this.#span },
+    });
+    for (const start of image.functions) this.#entries.set(start, instance.exports[`f${start}`] as () => void);
+  }
+
+  entry(slot: number): () => void {
+    return this.#entries.get(slot)!;
+  }
+
+  /** Tells the code how far the memory reaches: helpers may have made more of it. */
+  sync(): void {
+    const { top } = this.#vm.memory;
+    if (top === this.#top) return;
+    this.#top = top;
+    this.#span.value = BigInt(top - LOW - 8);
+  }
+
+  start(): JitRun {
+    return new JitRun(this.#vm, this);
+  }
+}
+
+/** Translates, compiles and links a program. */
+export function compileImage(vm: Vm, image: Image, nullReads: boolean): Compiled {
+  return new Compiled(vm, image, nullReads);
+}
