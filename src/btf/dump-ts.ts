@@ -1,9 +1,10 @@
 /** BTF as TypeScript: the `vmlinux.d.ts` that tells an editor what the running kernel has. */
-import { DecodeError } from "../core/errors.ts";
+import { ArgumentError, DecodeError } from "../core/errors.ts";
 import type { Btf } from "./btf.ts";
 import { CNames } from "./dump-names.ts";
 import { BTF_KIND } from "./kinds.ts";
 import { resolve, resolveId } from "./layout.ts";
+import { RENAMED_FIELDS } from "./renamed-fields.ts";
 import { TextSink } from "./text-sink.ts";
 import { tracepointFieldType, type TracepointField } from "./tracepoint-field.ts";
 import type { BtfFuncProto, BtfStruct } from "./types.ts";
@@ -13,6 +14,11 @@ export interface DumpTsOptions {
   readonly tracepoints?: Readonly<Record<string, readonly TracepointField[]>>;
   /** Kernel functions whose arguments are to be typed (for kprobe and fentry); none when not given. */
   readonly functions?: readonly string[];
+  /**
+   * Only these structs and unions, with those they contain; a pointer to another one is typed loosely, and
+   * tracepoints, functions and hooks are left out.
+   */
+  readonly only?: readonly string[];
   /** The module whose interfaces are filled in; "bpfkit" when not given. */
   readonly module?: string;
 }
@@ -56,6 +62,7 @@ class TsDump {
   readonly #taken = new Set(RESERVED);
   /** Lines of members that may still be printed: anonymous types that share each other can expand without end. */
   #lines: number;
+  #partial = false;
 
   constructor(btf: Btf) {
     this.#btf = btf;
@@ -65,32 +72,30 @@ class TsDump {
 
   dump(options: DumpTsOptions): string {
     const module = options.module ?? "bpfkit";
-    const tags = this.#nameInterfaces();
+    const wanted = options.only === undefined ? undefined : this.#closure(options.only);
+    this.#partial = wanted !== undefined;
+    const tags = this.#nameInterfaces(wanted);
     this.#out.add(
-      `// Types of this kernel, written by \`bpfkit types\` from its BTF. Do not edit.\nimport type { CString, Pointer } from "${module}";\n\n`,
+      `// Types of this kernel, written by \`bpfkit types\` from its BTF. Do not edit.\nimport type { CString, ${this.#partial ? "Loose, " : ""}Pointer } from "${module}";\n\n`,
     );
     for (const [id, name] of this.#interfaces) {
       const struct = this.#btf.decode(id);
       if (struct.kind !== "struct" && struct.kind !== "union") continue;
-      this.#out.add(`export interface ${name} {\n${this.#members(struct, "  ", 0)}}\n`);
+      this.#out.add(`export interface ${name} {\n${this.#members(struct, "  ", 0)}${this.#renamed(struct)}}\n`);
     }
     this.#out.add("\n");
     this.#group(
       "AllKernelStructs",
       tags.map(([tag, name]) => `${property(tag)}: ${name};`),
     );
-    this.#group("AllTracepoints", this.#tracepoints(options.tracepoints ?? {}));
-    this.#functionGroups(options.functions ?? []);
+    const groups = ["KernelStructs"];
+    if (!this.#partial) {
+      this.#group("AllTracepoints", this.#tracepoints(options.tracepoints ?? {}));
+      this.#functionGroups(options.functions ?? []);
+      groups.push("Tracepoints", "TpBtf", "KernelFunctions", "LsmHooks", "IterTargets", "Kfuncs");
+    }
     this.#out.add(`declare module "${module}" {\n`);
-    for (const name of [
-      "KernelStructs",
-      "Tracepoints",
-      "TpBtf",
-      "KernelFunctions",
-      "LsmHooks",
-      "IterTargets",
-      "Kfuncs",
-    ]) {
+    for (const name of groups) {
       this.#out.add(`  interface ${name} extends All${name} {}\n`);
     }
     this.#out.add("}\n");
@@ -104,14 +109,14 @@ class TsDump {
   }
 
   /** Gives named structs and unions, and typedefs of anonymous ones, an interface name; returns [C tag, interface]. */
-  #nameInterfaces(): [string, string][] {
+  #nameInterfaces(wanted: ReadonlySet<number> | undefined): [string, string][] {
     const btf = this.#btf;
     const tags: [string, string][] = [];
     const typedefs: [number, number][] = [];
     for (let id = 1; id < btf.typeCount; id++) {
       const kind = btf.kindOf(id);
       if (kind === K.STRUCT || kind === K.UNION) {
-        if (btf.nameOf(id) === "") continue;
+        if (btf.nameOf(id) === "" || wanted?.has(id) === false) continue;
         const tag = this.#names.of(id);
         const name = this.#claim(tag);
         this.#interfaces.set(id, name);
@@ -119,7 +124,8 @@ class TsDump {
       } else if (kind === K.TYPEDEF) {
         const target = resolveId(btf, id);
         const targetKind = btf.kindOf(target);
-        if ((targetKind === K.STRUCT || targetKind === K.UNION) && btf.nameOf(target) === "")
+        const anonymous = (targetKind === K.STRUCT || targetKind === K.UNION) && btf.nameOf(target) === "";
+        if (anonymous && wanted?.has(target) !== false)
           typedefs.push([id, target]);
       }
     }
@@ -127,6 +133,42 @@ class TsDump {
       if (!this.#interfaces.has(target)) this.#interfaces.set(target, this.#claim(this.#names.of(id)));
     }
     return tags;
+  }
+
+  /** Ids of the structs and unions of these names, and of those inside them. */
+  #closure(names: readonly string[]): Set<number> {
+    const btf = this.#btf;
+    const found = new Set<number>();
+    const add = (id: number): void => {
+      const type = resolve(btf, id);
+      if (type.kind === "array") return add(type.type);
+      if ((type.kind !== "struct" && type.kind !== "union") || found.has(type.id)) return;
+      found.add(type.id);
+      for (const member of type.members) add(member.type);
+    };
+    for (const name of names) {
+      const ids = btf.findIds(name.replace(/^(?:struct|union) /, ""));
+      const before = found.size;
+      for (const id of ids) add(id);
+      if (found.size === before && !ids.some((id) => found.has(resolveId(btf, id))))
+        throw new ArgumentError("only", `${btf.what} has no struct or union called ${JSON.stringify(name)}`);
+    }
+    return found;
+  }
+
+  /** Names that a field of this struct has in other kernels. */
+  #renamed(struct: BtfStruct): string {
+    let text = "";
+    for (const [tag, names] of RENAMED_FIELDS) {
+      if (tag !== struct.name) continue;
+      const present = struct.members.find((m) => names.includes(m.name));
+      if (present === undefined) continue;
+      for (const name of names) {
+        if (!struct.members.some((m) => m.name === name))
+          text += `  /** In other kernels: \`x.${names.join(" ?? x.")}\`. */\n  ${name}?: ${this.#type(present.type, "  ", 0)};\n`;
+      }
+    }
+    return text;
   }
 
   #claim(name: string): string {
@@ -185,6 +227,7 @@ class TsDump {
   #structType(struct: BtfStruct, indent: string, depth: number): string {
     const name = this.#interfaces.get(struct.id);
     if (name !== undefined) return name;
+    if (this.#partial && struct.name !== "") return "Loose";
     if (depth >= MAX_NESTING) return "Pointer";
     return `{\n${this.#members(struct, `${indent}  `, depth + 1)}${indent}}`;
   }

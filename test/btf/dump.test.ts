@@ -234,7 +234,9 @@ export const onSwitch = tpBtf("sched_switch", (ctx) => {
   const preempt: boolean = ctx.preempt;
   // @ts-expect-error
   ctx.next.no_such_field;
-  return void [chain, comm, preempt];
+  // Whichever name this kernel has.
+  const state: number = ctx.prev.state ?? ctx.prev.__state;
+  return void [chain, comm, preempt, state];
 });
 export const onExit = tracepoint("sched:sched_process_exit", (ctx) => {
   const pid: number = ctx.pid;
@@ -268,4 +270,24 @@ tpBtf("no_such_tracepoint", () => {});
     assert.equal(own, []);
     assert.is(run.status, 0, run.stdout.slice(0, 2000));
   });
+});
+
+test("TypeScript: only some structs, with those inside them; fields that other kernels call otherwise", () => {
+  const btf = vmlinux();
+  const text = dumpTs(btf, { only: ["task_struct"] });
+  assert.ok(text.length < dumpTs(btf).length / 10, `${text.length} characters`);
+  assert.match(text, /^export interface task_struct \{$/m);
+  // Contained by value, reached by a pointer, reached by a pointer to itself.
+  assert.match(text, /^export interface sched_entity \{$/m);
+  assert.match(text, /^  mm: Loose;$/m);
+  assert.not.match(text, /^export interface mm_struct/m);
+  assert.match(text, /^  real_parent: task_struct;$/m);
+  assert.match(text, /^  interface KernelStructs extends AllKernelStructs \{\}$/m);
+  assert.not.match(text, "AllTpBtf");
+  const state = btf.findByName("task_struct", "struct")?.members.some((m) => m.name === "__state") === true;
+  assert.match(text, state ? /^  state\?: number;$/m : /^  __state\?: number;$/m);
+  assert.throws(
+    () => dumpTs(btf, { only: ["no_such_struct"] }),
+    (e: unknown) => /no struct or union called "no_such_struct"/.test((e as Error).message),
+  );
 });

@@ -21,7 +21,7 @@ export const typesCommand: Command = {
       { name: "output", short: "o", value: "FILE", help: 'where to write (default: vmlinux.d.ts; with --c vmlinux.h); "-" is standard output' },
       { name: "btf", value: "FILE", help: "the types of this BTF file instead of the running kernel's" },
       { name: "c", help: "a C header (vmlinux.h) instead of TypeScript" },
-      { name: "only", value: "NAME", repeat: true, help: "with --c: only this type and what it needs (may be repeated)" },
+      { name: "only", value: "NAME", repeat: true, help: "only this struct and those inside it (may be repeated)" },
     ],
     details: "Put the file beside your probes (or in tsconfig's include): a wrong field is then a TypeScript error.\nTracepoint layouts come from tracefs, which only root can read; without it their fields are typed loosely.",
   },
@@ -34,8 +34,11 @@ export const typesCommand: Command = {
       writeOutput(output, dumpC(btf, only === undefined ? {} : { only }));
       return EXIT.OK;
     }
-    if (only !== undefined) throw new BpfkitError("ARGUMENT", "--only goes with --c: vmlinux.d.ts is cheap for the editor as a whole (0.6 s)");
-    writeOutput(output, dumpTs(btf, { tracepoints: args.value("btf") === undefined ? tracepoints() : {} }));
+    const text =
+      only === undefined
+        ? dumpTs(btf, { tracepoints: args.value("btf") === undefined ? tracepoints() : {} })
+        : dumpTs(btf, { only });
+    writeOutput(output, text);
     if (output !== "-") process.stderr.write(`wrote ${output}\n`);
     return EXIT.OK;
   },
