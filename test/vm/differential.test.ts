@@ -51,7 +51,7 @@ test(
           const expected = testRun(fd, prog.type, { ctx });
           for (const vm of vms) {
             const explain = (what: string): string =>
-              `seed ${seed}, ${vm.engine}, ${what}\n${disassemble(withFds(prog, fds)).toString()}`;
+              `seed ${seed}, ${vm.engine}, ${what}\n${disassemble(withFds(prog, fds))}`;
             vm.map(VALUES.name).update(new Uint8Array(4), value);
             let got: ReturnType<Vm["run"]>;
             try {

@@ -257,7 +257,7 @@ test("strtol, strtoul and strncmp", () => {
           " 010",
           "08",
         ])
-      : Array.from({ length: 1 + r.below(12) }, () => r.pick([...alphabet])).join("");
+      : Array.from({ length: 1 + r.below(12) }, () => r.pick(alphabet.split(""))).join("");
     const data = new Uint8Array(32);
     data.set(new TextEncoder().encode(text));
     const name = r.pick(["strtol", "strtoul"] as const);

@@ -79,7 +79,7 @@ class Maker {
       case 4: {
         const op = r.pick(ALU);
         const wide = r.chance(60);
-        const imm = /sh$/.test(op) ? r.below(wide ? 64 : 32) : r.s32() || 3;
+        const imm = op.endsWith("sh") ? r.below(wide ? 64 : 32) : r.s32() || 3;
         this.emit((wide ? b.alu64Imm : b.alu32Imm)(op, dst, imm));
         break;
       }

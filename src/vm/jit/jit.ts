@@ -5,7 +5,7 @@ import type { Image } from "../image.ts";
 import { FRAME_SIZE, FRAME_STRIDE, LOW, MAP_BASE, READ, WRITE } from "../memory.ts";
 import { type Callback, Run } from "../run.ts";
 import type { Vm } from "../vm.ts";
-import { IMPORTS, STACK_LIMIT } from "./emit.ts";
+import { type IMPORTS, STACK_LIMIT } from "./emit.ts";
 import { translate } from "./translate.ts";
 
 const MAX_FUEL = 0x7fff_ffff;
