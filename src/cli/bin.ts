@@ -87,4 +87,6 @@ function saveCache(): void {
 }
 
 const { main } = load("main") as { main: (argv: string[], host: Host) => Promise<void> };
-void main(process.argv.slice(2), { build: BPFKIT_BUNDLE_HASH, saveCache, importModule: (to) => import(to) });
+void main(process.argv.slice(2), { build: BPFKIT_BUNDLE_HASH, saveCache, importModule: (to) => import(to) }).finally(() => {
+  if (partial) saveCache();
+});

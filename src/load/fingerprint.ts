@@ -1,6 +1,15 @@
 /** A text that changes whenever a captured value changes: what the compile cache compares. */
+import * as probe from "../probe/index.ts";
 
 const MAX_DEPTH = 12;
+
+let names: Map<unknown, string> | undefined;
+
+/** Name of what bpfkit itself exports (`u32`, …): most schemas are made of these, and walking them takes 1 ms, cold. */
+function ownName(value: unknown): string | undefined {
+  names ??= new Map(Object.entries(probe).map(([name, own]) => [own, `@${name}`]));
+  return names.get(value);
+}
 
 /** Undefined when the value cannot be told from another one (class instances, proxies, very deep objects): do not cache. */
 export function fingerprint(value: unknown): string | undefined {
@@ -24,6 +33,8 @@ export function fingerprint(value: unknown): string | undefined {
       default:
     }
     if (v === null) return "null";
+    const name = ownName(v);
+    if (name !== undefined) return name;
     const object = v as object;
     const before = seen.get(object);
     if (before !== undefined) return `#${before}`;
