@@ -28,10 +28,16 @@ const BPF_MAP_TYPE_ARRAY = 2;
 const BPF_MAP_TYPE_CGROUP_STORAGE = 19;
 const BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE = 21;
 const BPF_MAP_TYPE_ARENA = 33;
+const BPF_MAP_TYPE_DEVMAP = 14;
+const BPF_MAP_TYPE_DEVMAP_HASH = 25;
+const BPF_F_RDONLY_PROG = 1 << 7;
 
 /** Addresses in the log are of no machine: one page apart, in the kernel's half. */
 const MAP_BASE = 0xffff_8881_0000_0000n;
 const VALUE_BASE = 0xffff_c900_0000_0000n;
+
+/** The kernel makes these read-only for programs: a lookup points at what it keeps of the device. */
+const isDevmap = (type: number): boolean => type === BPF_MAP_TYPE_DEVMAP || type === BPF_MAP_TYPE_DEVMAP_HASH;
 
 /** A map as the verifier uses it. */
 export function makeMap(map: LoadMap, index: number, vmlinux: Btf | null): VMap {
@@ -44,7 +50,7 @@ export function makeMap(map: LoadMap, index: number, vmlinux: Btf | null): VMap 
     keySize: map.keySize,
     valueSize: map.valueSize,
     maxEntries: map.maxEntries,
-    flags: map.flags,
+    flags: isDevmap(map.type) ? map.flags | BPF_F_RDONLY_PROG : map.flags,
     extra: map.extra,
     btf: map.btf,
     btfKeyTypeId: map.btfKeyTypeId,

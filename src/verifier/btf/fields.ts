@@ -10,9 +10,25 @@ const BTF_FIELDS_MAX = 11;
 const GRAPH_ROOT = f.BPF_LIST_HEAD | f.BPF_RB_ROOT;
 
 const MAP_FIELDS =
-  f.BPF_SPIN_LOCK | f.BPF_RES_SPIN_LOCK | f.BPF_TIMER | f.BPF_KPTR | f.BPF_LIST_HEAD | f.BPF_RB_ROOT | f.BPF_REFCOUNT | f.BPF_WORKQUEUE | f.BPF_UPTR | f.BPF_TASK_WORK;
+  f.BPF_SPIN_LOCK |
+  f.BPF_RES_SPIN_LOCK |
+  f.BPF_TIMER |
+  f.BPF_KPTR |
+  f.BPF_LIST_HEAD |
+  f.BPF_RB_ROOT |
+  f.BPF_REFCOUNT |
+  f.BPF_WORKQUEUE |
+  f.BPF_UPTR |
+  f.BPF_TASK_WORK;
 const OBJECT_FIELDS =
-  f.BPF_SPIN_LOCK | f.BPF_RES_SPIN_LOCK | f.BPF_LIST_HEAD | f.BPF_LIST_NODE | f.BPF_RB_ROOT | f.BPF_RB_NODE | f.BPF_REFCOUNT | f.BPF_KPTR;
+  f.BPF_SPIN_LOCK |
+  f.BPF_RES_SPIN_LOCK |
+  f.BPF_LIST_HEAD |
+  f.BPF_LIST_NODE |
+  f.BPF_RB_ROOT |
+  f.BPF_RB_NODE |
+  f.BPF_REFCOUNT |
+  f.BPF_KPTR;
 
 /** Fields found by the name of their struct: type, size, alignment, and whether a value has only one. */
 const NAMED: Readonly<Record<string, { type: number; size: number; align: number; unique: boolean }>> = {
@@ -29,7 +45,15 @@ const NAMED: Readonly<Record<string, { type: number; size: number; align: number
 };
 
 /** Structs whose presence makes an allocated type one with special fields. */
-const OBJECT_MARKS = new Set(["bpf_spin_lock", "bpf_res_spin_lock", "bpf_list_head", "bpf_list_node", "bpf_rb_root", "bpf_rb_node", "bpf_refcount"]);
+const OBJECT_MARKS = new Set([
+  "bpf_spin_lock",
+  "bpf_res_spin_lock",
+  "bpf_list_head",
+  "bpf_list_node",
+  "bpf_rb_root",
+  "bpf_rb_node",
+  "bpf_refcount",
+]);
 
 interface Found {
   type: number;
@@ -121,7 +145,12 @@ class Finder {
     const tag = this.type(t.type);
     if (tag.kind !== "type_tag") return null;
     if (this.type(tag.type).kind === "type_tag") bad();
-    const type = { kptr_untrusted: f.BPF_KPTR_UNREF, kptr: f.BPF_KPTR_REF, percpu_kptr: f.BPF_KPTR_PERCPU, uptr: f.BPF_UPTR }[tag.name];
+    const type = {
+      kptr_untrusted: f.BPF_KPTR_UNREF,
+      kptr: f.BPF_KPTR_REF,
+      percpu_kptr: f.BPF_KPTR_PERCPU,
+      uptr: f.BPF_UPTR,
+    }[tag.name];
     if (type === undefined) bad();
     if ((type! & this.mask) === 0) return null;
     const target = skipModifiers(this.btf, tag.type);
@@ -132,7 +161,8 @@ class Finder {
   #contains(found: Found, tagged: number, component: number): void {
     const tags = declTags(this.btf, tagged, component, "contains:");
     const [struct, node] = [tags[0]?.slice(0, tags[0].indexOf(":")), tags[0]?.slice(tags[0].indexOf(":") + 1)];
-    if (tags.length !== 1 || !tags[0]!.includes(":") || struct === undefined || node === undefined || node === "") bad();
+    if (tags.length !== 1 || !tags[0]!.includes(":") || struct === undefined || node === undefined || node === "")
+      bad();
     found.typeId = this.btf.findId(struct!, "struct");
     found.node = node!;
     if (found.typeId === 0) bad();
@@ -167,7 +197,10 @@ function toField(btf: Btf, vmlinux: Btf | null, x: Found): BtfField {
   }
   if ((x.type & GRAPH_ROOT) !== 0) {
     const nodeType = x.type === f.BPF_LIST_HEAD ? "bpf_list_node" : "bpf_rb_node";
-    return { ...base, graphRoot: { btf, valueBtfId: x.typeId, nodeOffset: nodeOffset(btf, x.typeId, x.node, nodeType), valueRec: null } };
+    return {
+      ...base,
+      graphRoot: { btf, valueBtfId: x.typeId, nodeOffset: nodeOffset(btf, x.typeId, x.node, nodeType), valueRec: null },
+    };
   }
   return base;
 }
@@ -248,7 +281,8 @@ export function structRecord(btf: Btf, vmlinux: Btf | null, id: number): BtfReco
 
 function linkRoots(btf: Btf, vmlinux: Btf | null, rec: BtfRecord): void {
   for (const field of rec.fields) {
-    if (field.graphRoot !== undefined) field.graphRoot.valueRec = structRecord(btf, vmlinux, field.graphRoot.valueBtfId);
+    if (field.graphRoot !== undefined)
+      field.graphRoot.valueRec = structRecord(btf, vmlinux, field.graphRoot.valueBtfId);
   }
 }
 

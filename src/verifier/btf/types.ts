@@ -12,8 +12,16 @@ export function typeById(btf: Btf, id: number): BtfType | undefined {
 }
 
 /** btf_type_is_modifier: const, volatile, restrict, typedef, type tag. */
-export function isModifier(t: BtfType): t is Extract<BtfType, { kind: "const" | "volatile" | "restrict" | "typedef" | "type_tag" }> {
-  return t.kind === "const" || t.kind === "volatile" || t.kind === "restrict" || t.kind === "typedef" || t.kind === "type_tag";
+export function isModifier(
+  t: BtfType,
+): t is Extract<BtfType, { kind: "const" | "volatile" | "restrict" | "typedef" | "type_tag" }> {
+  return (
+    t.kind === "const" ||
+    t.kind === "volatile" ||
+    t.kind === "restrict" ||
+    t.kind === "typedef" ||
+    t.kind === "type_tag"
+  );
 }
 
 /** btf_type_skip_modifiers: the type behind typedefs and modifiers of `id`. */
@@ -52,7 +60,8 @@ export function btfTypeName(btf: Btf, id: number): string {
 }
 
 /** The BTF of a kernel or of one of its modules, as opposed to a program's. */
-export const isKernelBtf = (env: Env, btf: Btf | null): boolean => btf !== null && (btf === env.vmlinuxBtf || btf.base !== undefined);
+export const isKernelBtf = (env: Env, btf: Btf | null): boolean =>
+  btf !== null && (btf === env.vmlinuxBtf || btf.base !== undefined);
 
 /** btf_types_are_same */
 export function sameType(a: Btf, aId: number, b: Btf, bId: number): boolean {
@@ -106,7 +115,8 @@ export function resolveSize(btf: Btf, id: number): Resolved | undefined {
 }
 
 /** Does `param` end in `suffix` ("__sz")? btf_param_match_suffix */
-export const hasSuffix = (param: BtfParam, suffix: string): boolean => param.name.length > suffix.length - 1 && param.name.endsWith(suffix);
+export const hasSuffix = (param: BtfParam, suffix: string): boolean =>
+  param.name.length > suffix.length - 1 && param.name.endsWith(suffix);
 
 /** btf_type_resolve_func_ptr: the prototype that a pointer to a function has. */
 export function resolveFuncPtr(btf: Btf, id: number): BtfFuncProto | undefined {

@@ -45,11 +45,26 @@ function pointerTag(btf: Btf, id: number): number {
  * btf_struct_walk: what [off, off + size) of struct `start` is. Rejects (with text) what no single member holds.
  * `out.flag` comes in with the flags so far.
  */
-export function structWalk(env: Env, btf: Btf, start: BtfType, offIn: number, size: number, out: Walk, flex: boolean): void {
+export function structWalk(
+  env: Env,
+  btf: Btf,
+  start: BtfType,
+  offIn: number,
+  size: number,
+  out: Walk,
+  flex: boolean,
+): void {
   let t = start;
   let off = offIn;
   again: for (;;) {
-    if (t.kind === "typedef" || t.kind === "const" || t.kind === "volatile" || t.kind === "restrict" || t.kind === "type_tag") t = skipModifiers(btf, t.type);
+    if (
+      t.kind === "typedef" ||
+      t.kind === "const" ||
+      t.kind === "volatile" ||
+      t.kind === "restrict" ||
+      t.kind === "type_tag"
+    )
+      t = skipModifiers(btf, t.type);
     const name = t.name === "" ? "(anon)" : t.name;
     if (!isStruct(t)) reject(env, EINVAL, `Type '${name}' is not a struct\n`);
     if (t.kind === "union" && t.members.length !== 1) out.flag |= PTR_UNTRUSTED;
@@ -100,7 +115,11 @@ export function structWalk(env: Env, btf: Btf, start: BtfType, offIn: number, si
       }
       if (mtype.kind === "ptr") {
         if (msize !== size || off !== moff) {
-          reject(env, EACCES, `cannot access ptr member ${member.name} with moff ${moff} in struct ${name} with off ${off} size ${size}\n`);
+          reject(
+            env,
+            EACCES,
+            `cannot access ptr member ${member.name} with moff ${moff} in struct ${name} with off ${off} size ${size}\n`,
+          );
         }
         const pointee = skipModifiers(btf, mtype.type);
         if (isStruct(pointee)) {
@@ -114,7 +133,11 @@ export function structWalk(env: Env, btf: Btf, start: BtfType, offIn: number, si
         return;
       }
       if (off + size > trueEnd && (out.flag & PTR_UNTRUSTED) === 0) {
-        reject(env, EACCES, `access beyond the end of member ${member.name} (mend:${trueEnd}) in struct ${name} with off ${off} size ${size}\n`);
+        reject(
+          env,
+          EACCES,
+          `access beyond the end of member ${member.name} (mend:${trueEnd}) in struct ${name} with off ${off} size ${size}\n`,
+        );
       }
       out.kind = WALK_SCALAR;
       return;
@@ -124,7 +147,15 @@ export function structWalk(env: Env, btf: Btf, start: BtfType, offIn: number, si
 }
 
 /** btf_struct_ids_match: is the pointer btf/id + off to a `needId`, or (not strict) to a struct that begins with one? */
-export function structIdsMatch(env: Env, btf: Btf, idIn: number, offIn: number, needBtf: Btf, needId: number, strict: boolean): boolean {
+export function structIdsMatch(
+  env: Env,
+  btf: Btf,
+  idIn: number,
+  offIn: number,
+  needBtf: Btf,
+  needId: number,
+  strict: boolean,
+): boolean {
   if (offIn === 0 && sameType(btf, idIn, needBtf, needId)) return true;
   if (strict) return false;
   let id = idIn;

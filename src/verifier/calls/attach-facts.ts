@@ -60,14 +60,20 @@ const ERROR_INJECTION: ReadonlySet<string> = new Set([
   "bpf_modify_return_test_tp",
   "update_socket_protocol",
 ]);
-const NON_SLEEPABLE: ReadonlySet<string> = new Set(["__filemap_add_folio", "should_fail_alloc_page", "should_failslab"]);
+const NON_SLEEPABLE: ReadonlySet<string> = new Set([
+  "__filemap_add_folio",
+  "should_fail_alloc_page",
+  "should_failslab",
+]);
 
 const isSyscall = (name: string): boolean => /^__(x64|ia32|arm64|s390x?|riscv)_(compat_)?sys_/.test(name);
 
 /** May a fmod_ret program attach to the function? */
-export const isModifiable = (name: string): boolean => name.startsWith("security_") || isSyscall(name) || ERROR_INJECTION.has(name);
+export const isModifiable = (name: string): boolean =>
+  name.startsWith("security_") || isSyscall(name) || ERROR_INJECTION.has(name);
 /** May a sleepable fentry, fexit or fmod_ret program attach to the function? */
-export const isSleepableFunc = (name: string): boolean => !NON_SLEEPABLE.has(name) && (isSyscall(name) || ERROR_INJECTION.has(name));
+export const isSleepableFunc = (name: string): boolean =>
+  !NON_SLEEPABLE.has(name) && (isSyscall(name) || ERROR_INJECTION.has(name));
 
 /** Functions that no tracing program may attach to (btf_id_deny). */
 export const DENIED: ReadonlySet<string> = new Set([

@@ -17,7 +17,14 @@ const TRACE_PREFIX = "btf_trace_";
 const ITER_PREFIX = "bpf_iter_";
 const MAX_ERRNO = 4095;
 
-function setTarget(env: Env, btf: Btf, btfId: number, proto: BtfFuncProto | null, name: string, retvalRange: readonly [number, number] | null = null): void {
+function setTarget(
+  env: Env,
+  btf: Btf,
+  btfId: number,
+  proto: BtfFuncProto | null,
+  name: string,
+  retvalRange: readonly [number, number] | null = null,
+): void {
   env.attach = { btf, btfId, protoId: proto?.id ?? 0, name, retvalRange };
 }
 
@@ -72,9 +79,11 @@ function checkStructOps(env: Env): void {
   const member = t.members[idx];
   if (member === undefined) return reject(env, c.EINVAL, `attach to invalid member idx ${idx} of struct ${t.name}\n`);
   const proto = resolveFuncPtr(btf, member.type);
-  if (proto === undefined) return reject(env, c.EINVAL, `attach to invalid member ${member.name}(@idx ${idx}) of struct ${t.name}\n`);
+  if (proto === undefined)
+    return reject(env, c.EINVAL, `attach to invalid member ${member.name}(@idx ${idx}) of struct ${t.name}\n`);
   const supported = STRUCT_OPS_MEMBERS[t.name];
-  const unsupported = (errno: number): never => reject(env, errno, `attach to unsupported member ${member.name} of struct ${t.name}\n`);
+  const unsupported = (errno: number): never =>
+    reject(env, errno, `attach to unsupported member ${member.name} of struct ${t.name}\n`);
   if (supported !== undefined && !supported.has(member.name)) unsupported(c.ENOTSUPP);
   if (t.name === "bpf_dummy_ops" && env.sleepable && member.name !== "test_sleepable") unsupported(c.EINVAL);
   facts.structOps = t.name;
@@ -85,7 +94,8 @@ function checkStructOps(env: Env): void {
 function rawTracepoint(env: Env, btf: Btf, id: number): void {
   const t = typeById(btf, id)!;
   if (t.kind !== "typedef") return reject(env, c.EINVAL, `attach_btf_id ${id} is not a typedef\n`);
-  if (!t.name.startsWith(TRACE_PREFIX)) reject(env, c.EINVAL, `attach_btf_id ${id} points to wrong type name ${t.name}\n`);
+  if (!t.name.startsWith(TRACE_PREFIX))
+    reject(env, c.EINVAL, `attach_btf_id ${id} points to wrong type name ${t.name}\n`);
   const name = t.name.slice(TRACE_PREFIX.length);
   const proto = protoOf(btf, btf.findId(`__bpf_trace_${name}`, "func")) ?? resolveFuncPtr(btf, t.id);
   if (proto === undefined) throw new VerifierReject(c.EINVAL);
@@ -103,7 +113,14 @@ function iterator(env: Env, btf: Btf, id: number): void {
     const regType = target[param.name];
     const p = skipModifiers(btf, param.type);
     if (regType === undefined || p.kind !== "ptr") return;
-    factsOf(env).ctxArgs.push({ offset: 8 * i, regType, btf, btfId: skipModifiers(btf, p.type).id, refcounted: false, refObjId: 0 });
+    factsOf(env).ctxArgs.push({
+      offset: 8 * i,
+      regType,
+      btf,
+      btfId: skipModifiers(btf, p.type).id,
+      refcounted: false,
+      refObjId: 0,
+    });
   });
   setTarget(env, btf, id, proto, t.name);
 }
@@ -117,7 +134,8 @@ function lsmHook(env: Env, btf: Btf, id: number, proto: BtfFuncProto, name: stri
   if (!factsOf(env).gpl) reject(env, c.EINVAL, "LSM programs must have a GPL compatible license\n");
   if (DISABLED_LSM_HOOKS.has(name)) reject(env, c.EINVAL, `attach_btf_id ${id} points to disabled hook ${name}\n`);
   if (!name.startsWith("bpf_lsm_")) reject(env, c.EINVAL, `attach_btf_id ${id} points to wrong type name ${name}\n`);
-  const range: readonly [number, number] | null = proto.type === 0 ? null : BOOL_LSM_HOOKS.has(name) ? [0, 1] : [-MAX_ERRNO, 0];
+  const range: readonly [number, number] | null =
+    proto.type === 0 ? null : BOOL_LSM_HOOKS.has(name) ? [0, 1] : [-MAX_ERRNO, 0];
   setTarget(env, btf, id, proto, name, range);
 }
 
@@ -128,7 +146,11 @@ function functionTarget(env: Env, btf: Btf, id: number): void {
   const { name } = t;
   const at = env.expectedAttachType;
   if ((at === A.TRACE_FEXIT || at === A.MODIFY_RETURN) && (resolveSize(btf, proto.type)?.size ?? 0) > 8) {
-    reject(env, c.EOPNOTSUPP, `Attach to function ${name} with a >8 byte return value is not supported for this attach type\n`);
+    reject(
+      env,
+      c.EOPNOTSUPP,
+      `Attach to function ${name} with a >8 byte return value is not supported for this attach type\n`,
+    );
   }
   if (env.sleepable) checkSleepable(env, name);
   else if (at === A.MODIFY_RETURN && !isModifiable(name)) reject(env, c.EINVAL, `${name}() is not modifiable\n`);
@@ -153,12 +175,19 @@ function programTarget(env: Env): void {
   const func = target.funcs.find((f) => f.btfId === id);
   if (func === undefined) return reject(env, c.EINVAL, `Subprog ${t.name} doesn't exist\n`);
   if (ext && (func.unreliable || !func.global)) reject(env, c.EINVAL, "Cannot replace static functions\n");
-  if (env.load.progType !== P.TRACING && target.progType === env.load.progType) reject(env, c.EINVAL, "Cannot recursively attach\n");
+  if (env.load.progType !== P.TRACING && target.progType === env.load.progType)
+    reject(env, c.EINVAL, "Cannot recursively attach\n");
   const traces = target.expectedAttachType === A.TRACE_FENTRY || target.expectedAttachType === A.TRACE_FEXIT;
   if (ext && target.progType === P.TRACING && traces) reject(env, c.EINVAL, "Cannot extend fentry/fexit\n");
   const at = env.expectedAttachType;
   if (!ext && at !== A.TRACE_FENTRY && at !== A.TRACE_FEXIT) {
-    reject(env, c.EINVAL, at === A.MODIFY_RETURN ? "can't modify return codes of BPF programs\n" : "Only FENTRY/FEXIT progs are attachable to another BPF prog\n");
+    reject(
+      env,
+      c.EINVAL,
+      at === A.MODIFY_RETURN
+        ? "can't modify return codes of BPF programs\n"
+        : "Only FENTRY/FEXIT progs are attachable to another BPF prog\n",
+    );
   }
   if (env.sleepable) reject(env, c.EINVAL, `${t.name} is not sleepable\n`);
   const proto = protoOf(target.btf, id);
@@ -192,7 +221,8 @@ export function checkAttachBtfId(env: Env): void {
     return;
   }
   const btf = env.vmlinuxBtf;
-  if (btf === null) return reject(env, c.EINVAL, "FENTRY/FEXIT program can only be attached to another program annotated with BTF\n");
+  if (btf === null)
+    return reject(env, c.EINVAL, "FENTRY/FEXIT program can only be attached to another program annotated with BTF\n");
   const t = typeById(btf, id);
   if (t === undefined) reject(env, c.EINVAL, `attach_btf_id ${id} is invalid\n`);
   if (t!.name === "") reject(env, c.EINVAL, `attach_btf_id ${id} doesn't have a name\n`);

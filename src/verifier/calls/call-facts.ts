@@ -3,7 +3,15 @@ import { BPF_PSEUDO_KFUNC_CALL } from "../../asm/opcode.ts";
 import { BPF_FUNC } from "../../uapi/helpers.ts";
 import type { Env } from "../env.ts";
 import * as a from "./arg-types.ts";
-import { KF_FASTCALL, KF_ITER_NEXT, KF_SLEEPABLE, TASK_WORK_API, WQ_SET_CALLBACK, kfuncAt, vmlinuxKfunc } from "./kfunc-ids.ts";
+import {
+  KF_FASTCALL,
+  KF_ITER_NEXT,
+  KF_SLEEPABLE,
+  TASK_WORK_API,
+  WQ_SET_CALLBACK,
+  kfuncAt,
+  vmlinuxKfunc,
+} from "./kfunc-ids.ts";
 import { funcIdName, helperFn } from "./protos.ts";
 
 const F = BPF_FUNC;
@@ -32,7 +40,8 @@ export function callSummary(env: Env, i: number): { numParams: number; fastcall:
 }
 
 export const isSyncCallbackCallingInsn = (env: Env, i: number): boolean =>
-  (isHelper(env, i) && SYNC_CALLBACK.has(env.imm[i]!)) || (isKfunc(env, i) && vmlinuxKfunc(env, i) === "bpf_rbtree_add_impl");
+  (isHelper(env, i) && SYNC_CALLBACK.has(env.imm[i]!)) ||
+  (isKfunc(env, i) && vmlinuxKfunc(env, i) === "bpf_rbtree_add_impl");
 
 export function isAsyncCallbackCallingInsn(env: Env, i: number): boolean {
   if (isHelper(env, i)) return env.imm[i] === F.timer_set_callback;
@@ -46,7 +55,8 @@ export function isIterNextInsn(env: Env, i: number): boolean {
   return k !== null && k.allowed && (k.flags & KF_ITER_NEXT) !== 0;
 }
 
-export const isBpfThrowInsn = (env: Env, i: number): boolean => isKfunc(env, i) && env.off[i] === 0 && vmlinuxKfunc(env, i) === "bpf_throw";
+export const isBpfThrowInsn = (env: Env, i: number): boolean =>
+  isKfunc(env, i) && env.off[i] === 0 && vmlinuxKfunc(env, i) === "bpf_throw";
 
 export function callChangesPktData(env: Env, i: number): boolean {
   if (isHelper(env, i)) return helperFn(env, env.imm[i]!)?.row.changesPacket === true;

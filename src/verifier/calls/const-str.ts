@@ -33,7 +33,8 @@ export function checkRegConstStr(env: Env, r: RegState, regno: number): void {
 }
 
 const isSpace = (ch: number): boolean => ch === 32 || (ch >= 9 && ch <= 13);
-const isPunct = (ch: number): boolean => (ch >= 33 && ch <= 47) || (ch >= 58 && ch <= 64) || (ch >= 91 && ch <= 96) || (ch >= 123 && ch <= 126);
+const isPunct = (ch: number): boolean =>
+  (ch >= 33 && ch <= 47) || (ch >= 58 && ch <= 64) || (ch >= 91 && ch <= 96) || (ch >= 123 && ch <= 126);
 const isPrint = (ch: number): boolean => ch >= 32 && ch <= 126;
 const isDigit = (ch: number, from: number): boolean => ch >= from && ch <= 57;
 const code = (s: string): number => s.charCodeAt(0);

@@ -166,12 +166,19 @@ function typeExpected(env: Env, r: RegState, argType: number): boolean {
 }
 
 /** process_dynptr_func: checks a dynptr argument; MEM_UNINIT ones are made here. */
-export function processDynptrFunc(env: Env, regno: number, insnIdx: number, argType: number, cloneRefObjId: number): void {
+export function processDynptrFunc(
+  env: Env,
+  regno: number,
+  insnIdx: number,
+  argType: number,
+  cloneRefObjId: number,
+): void {
   const r = env.regs[regno]!;
   if (r.type !== c.PTR_TO_STACK && r.type !== c.CONST_PTR_TO_DYNPTR) {
     reject(env, c.EINVAL, `arg#${regno - 1} expected pointer to stack or const struct bpf_dynptr\n`);
   }
-  if ((argType & (c.MEM_UNINIT | c.MEM_RDONLY)) === (c.MEM_UNINIT | c.MEM_RDONLY)) verifierBug(env, "misconfigured dynptr helper type flags");
+  if ((argType & (c.MEM_UNINIT | c.MEM_RDONLY)) === (c.MEM_UNINIT | c.MEM_RDONLY))
+    verifierBug(env, "misconfigured dynptr helper type flags");
   if (argType & c.MEM_UNINIT) {
     if (!validUninit(env, r)) reject(env, c.EINVAL, "Dynptr has to be an uninitialized dynptr\n");
     for (let i = 0; i < 16; i += 8) checkMemAccess(env, insnIdx, regno, i, BPF_DW, c.BPF_WRITE, -1, false, false);
@@ -183,7 +190,11 @@ export function processDynptrFunc(env: Env, regno: number, insnIdx: number, argT
   }
   if (!validInit(env, r)) reject(env, c.EINVAL, `Expected an initialized dynptr as arg #${regno - 1}\n`);
   if (!typeExpected(env, r, argType & ~c.MEM_RDONLY)) {
-    reject(env, c.EINVAL, `Expected a dynptr of type ${dynptrTypeStr(argToDynptrType(argType))} as arg #${regno - 1}\n`);
+    reject(
+      env,
+      c.EINVAL,
+      `Expected a dynptr of type ${dynptrTypeStr(argToDynptrType(argType))} as arg #${regno - 1}\n`,
+    );
   }
   if (r.type === c.CONST_PTR_TO_DYNPTR) return;
   const spi = dynptrSpi(env, r);
@@ -206,7 +217,8 @@ export function dynptrState(env: Env, r: RegState): RegState {
 export function checkDynptrRelease(env: Env, r: RegState, regno: number): void {
   if (r.type !== c.PTR_TO_STACK) reject(env, c.EINVAL, "cannot release unowned const bpf_dynptr\n");
   const spi = dynptrSpi(env, r);
-  if (spi < 0 || frameOf(env, r).stack[spi]!.reg.refObjId === 0) reject(env, c.EINVAL, `arg ${regno} is an unacquired reference\n`);
+  if (spi < 0 || frameOf(env, r).stack[spi]!.reg.refObjId === 0)
+    reject(env, c.EINVAL, `arg ${regno} is an unacquired reference\n`);
 }
 
 /** dynptr_get_type: by the fixed offset alone. */

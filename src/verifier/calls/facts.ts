@@ -42,12 +42,18 @@ export class CallFacts {
   }
 }
 
-const PROG_NAMES: Record<number, ProgTypeName> = Object.fromEntries(Object.entries(BPF_PROG_TYPE).map(([name, id]) => [id, name as ProgTypeName]));
-const ATTACH_NAMES: Record<number, AttachTypeName> = Object.fromEntries(Object.entries(BPF_ATTACH_TYPE).map(([name, id]) => [id, name as AttachTypeName]));
+const PROG_NAMES: Record<number, ProgTypeName> = Object.fromEntries(
+  Object.entries(BPF_PROG_TYPE).map(([name, id]) => [id, name as ProgTypeName]),
+);
+const ATTACH_NAMES: Record<number, AttachTypeName> = Object.fromEntries(
+  Object.entries(BPF_ATTACH_TYPE).map(([name, id]) => [id, name as AttachTypeName]),
+);
 
 /** license_is_gpl_compatible */
 export function isGplCompatible(license: string): boolean {
-  return ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"].includes(license);
+  return ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"].includes(
+    license,
+  );
 }
 
 const factsByEnv = new WeakMap<Env, CallFacts>();

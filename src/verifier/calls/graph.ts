@@ -58,21 +58,33 @@ function allocationLocked(env: Env, r: RegState): boolean {
 /** process_kf_arg_ptr_to_list_head, …_rbtree_root */
 export function processGraphRoot(env: Env, r: RegState, regno: number, headType: number): f.BtfField {
   const name = fieldTypeName(headType);
-  if (!r.isConst()) reject(env, c.EINVAL, `R${regno} doesn't have constant offset. ${name} has to be at the constant offset\n`);
+  if (!r.isConst())
+    reject(env, c.EINVAL, `R${regno} doesn't have constant offset. ${name} has to be at the constant offset\n`);
   const rec = regBtfRecord(env, r);
   const off = r.off + r.valLo;
   const field = f.recordFind(rec, off, headType);
   if (field === null) return reject(env, c.EINVAL, `${name} not found at offset=${off >>> 0}\n`);
-  if (!allocationLocked(env, r)) reject(env, c.EINVAL, `bpf_spin_lock at off=${rec!.spinLockOff} must be held for ${name}\n`);
+  if (!allocationLocked(env, r))
+    reject(env, c.EINVAL, `bpf_spin_lock at off=${rec!.spinLockOff} must be held for ${name}\n`);
   return field;
 }
 
 /** process_kf_arg_ptr_to_list_node, …_rbtree_node: `root` is the field of the list or tree. */
-export function processGraphNode(env: Env, r: RegState, regno: number, meta: KfuncMeta, headType: number, nodeType: number, root: f.BtfField | null): void {
+export function processGraphNode(
+  env: Env,
+  r: RegState,
+  regno: number,
+  meta: KfuncMeta,
+  headType: number,
+  nodeType: number,
+  root: f.BtfField | null,
+): void {
   const name = fieldTypeName(nodeType);
-  if (!r.isConst()) reject(env, c.EINVAL, `R${regno} doesn't have constant offset. ${name} has to be at the constant offset\n`);
+  if (!r.isConst())
+    reject(env, c.EINVAL, `R${regno} doesn't have constant offset. ${name} has to be at the constant offset\n`);
   const off = r.off + r.valLo;
-  if (f.recordFind(regBtfRecord(env, r), off, nodeType) === null) reject(env, c.EINVAL, `${name} not found at offset=${off >>> 0}\n`);
+  if (f.recordFind(regBtfRecord(env, r), off, nodeType) === null)
+    reject(env, c.EINVAL, `${name} not found at offset=${off >>> 0}\n`);
   if (root === null) {
     // rbtree_left and _right take a node alone, which tells of no tree.
     return verifierBug(env, `no root for ${name}`);
@@ -89,7 +101,8 @@ export function processGraphNode(env: Env, r: RegState, regno: number, meta: Kfu
   }
   meta.argBtf = r.btf;
   meta.argBtfId = r.btfId;
-  if (off !== g.nodeOffset) reject(env, c.EINVAL, `arg#1 offset=${off}, but expected ${name} at offset=${g.nodeOffset} in struct ${wanted}\n`);
+  if (off !== g.nodeOffset)
+    reject(env, c.EINVAL, `arg#1 offset=${off}, but expected ${name} at offset=${g.nodeOffset} in struct ${wanted}\n`);
 }
 
 /** set_rbtree_add_callback_state */

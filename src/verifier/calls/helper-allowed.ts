@@ -43,17 +43,21 @@ function skStorageTracingAllowed(env: Env, name: string): boolean {
 
 /** Helpers that a struct_ops lacks although others have them: setsockopt is not for a congestion control that goes. */
 const sockoptInRelease = (env: Env, fn: HelperFn): boolean =>
-  env.progType === P.STRUCT_OPS && env.attach?.name === "release" && (fn.row.name === "setsockopt" || fn.row.name === "getsockopt");
+  env.progType === P.STRUCT_OPS &&
+  env.attach?.name === "release" &&
+  (fn.row.name === "setsockopt" || fn.row.name === "getsockopt");
 
 /** Does this kind of program have the helper at all, given its attach target? */
 export const helperExistsHere = (env: Env, fn: HelperFn): boolean => !sockoptInRelease(env, fn);
 
 /** May this program call the helper, given its attach target? */
 export function helperAllowedHere(env: Env, fn: HelperFn): boolean {
-  const rule = fn.row.variants?.find((v) => v.progTypes.some((p) => P[p] === env.progType) && v.allowed !== undefined)?.allowed ?? fn.row.allowed;
+  const rule =
+    fn.row.variants?.find((v) => v.progTypes.some((p) => P[p] === env.progType) && v.allowed !== undefined)?.allowed ??
+    fn.row.allowed;
   if (rule === undefined) return true;
   const name = env.attach?.name ?? "";
   if (rule === "d_path") return dPathAllowed(env, name);
-  if (rule === "sk_storage tracing") return env.progType !== P.TRACING || skStorageTracingAllowed(env, name);
+  if (rule === "sk_storage tracing") return skStorageTracingAllowed(env, name);
   return SLEEPABLE_LSM_HOOKS.has(name);
 }

@@ -28,7 +28,8 @@ const EOPNOTSUPP_KEY = -1;
 const isPkt = (type: number): boolean => type === c.PTR_TO_PACKET || type === c.PTR_TO_PACKET_META;
 
 /** can_elide_value_nullness: a lookup with a known key cannot fail. */
-export const canElideNullness = (mapType: number): boolean => mapType === BPF_MAP_TYPE.ARRAY || mapType === BPF_MAP_TYPE.PERCPU_ARRAY;
+export const canElideNullness = (mapType: number): boolean =>
+  mapType === BPF_MAP_TYPE.ARRAY || mapType === BPF_MAP_TYPE.PERCPU_ARRAY;
 
 /** resolve_map_arg_type */
 function resolveMapArgType(env: Env, meta: CallMeta, argType: number): number {
@@ -68,7 +69,8 @@ function constantMapKey(env: Env, key: RegState, keySize: number): number {
 
 function noteRelease(env: Env, r: RegState, regno: number, argType: number, meta: CallMeta): void {
   if (c.baseType(argType) === a.ARG_PTR_TO_DYNPTR) checkDynptrRelease(env, r, regno);
-  else if (r.refObjId === 0 && !r.isNull()) reject(env, c.EINVAL, `R${regno} must be referenced when passed to release function\n`);
+  else if (r.refObjId === 0 && !r.isNull())
+    reject(env, c.EINVAL, `R${regno} must be referenced when passed to release function\n`);
   if (meta.releaseRegno !== 0) verifierBug(env, "more than one release argument");
   meta.releaseRegno = regno;
 }
@@ -84,7 +86,8 @@ export function checkFuncArg(env: Env, arg: number, meta: CallMeta, fn: HelperFn
     if (isPointerValue(env, r)) reject(env, c.EACCES, `R${regno} leaks addr into helper function\n`);
     return;
   }
-  if (isPkt(r.type) && !mayAccessDirectPktData(env, meta.pktAccess, c.BPF_READ)) reject(env, c.EACCES, "helper access to the packet is not allowed\n");
+  if (isPkt(r.type) && !mayAccessDirectPktData(env, meta.pktAccess, c.BPF_READ))
+    reject(env, c.EACCES, "helper access to the packet is not allowed\n");
   if (c.baseType(argType) === a.ARG_PTR_TO_MAP_VALUE) argType = resolveMapArgType(env, meta, argType);
   if (!(r.isNull() && c.typeMayBeNull(argType))) {
     const struct = fn.argStructs[arg];
@@ -97,18 +100,31 @@ export function checkFuncArg(env: Env, arg: number, meta: CallMeta, fn: HelperFn
   }
   if (argType & c.OBJ_RELEASE) noteRelease(env, r, regno, argType, meta);
   if (r.refObjId !== 0 && c.baseType(argType) !== a.ARG_KPTR_XCHG_DEST) {
-    if (meta.refObjId !== 0) reject(env, c.EACCES, `more than one arg with ref_obj_id R${regno} ${r.refObjId} ${meta.refObjId}`);
+    if (meta.refObjId !== 0)
+      reject(env, c.EACCES, `more than one arg with ref_obj_id R${regno} ${r.refObjId} ${meta.refObjId}`);
     meta.refObjId = r.refObjId;
   }
   checkByType(env, arg, argType, r, meta, fn, insnIdx);
 }
 
-function checkByType(env: Env, arg: number, argType: number, r: RegState, meta: CallMeta, fn: HelperFn, insnIdx: number): void {
+function checkByType(
+  env: Env,
+  arg: number,
+  argType: number,
+  r: RegState,
+  meta: CallMeta,
+  fn: HelperFn,
+  insnIdx: number,
+): void {
   const regno = arg + 1;
   switch (c.baseType(argType)) {
     case a.ARG_CONST_MAP_PTR:
       if (meta.map !== null && (meta.map !== r.map || meta.mapUid !== r.mapUid)) {
-        reject(env, c.EINVAL, `timer pointer in R1 map_uid=${meta.mapUid} doesn't match map pointer in R2 map_uid=${r.mapUid}\n`);
+        reject(
+          env,
+          c.EINVAL,
+          `timer pointer in R1 map_uid=${meta.mapUid} doesn't match map pointer in R2 map_uid=${r.mapUid}\n`,
+        );
       }
       meta.map = r.map;
       meta.mapUid = r.mapUid;
@@ -124,7 +140,14 @@ function checkByType(env: Env, arg: number, argType: number, r: RegState, meta: 
       if (c.typeMayBeNull(argType) && r.isNull()) return;
       if (meta.map === null) return verifierBug(env, "invalid map_ptr to access map->value");
       meta.rawMode = (argType & c.MEM_UNINIT) !== 0;
-      checkHelperMemAccess(env, regno, meta.map.valueSize, argType & c.MEM_WRITE ? c.BPF_WRITE : c.BPF_READ, false, meta);
+      checkHelperMemAccess(
+        env,
+        regno,
+        meta.map.valueSize,
+        argType & c.MEM_WRITE ? c.BPF_WRITE : c.BPF_READ,
+        false,
+        meta,
+      );
       return;
     case a.ARG_PTR_TO_PERCPU_BTF_ID:
       if (r.btfId === 0) reject(env, c.EACCES, `Helper has invalid btf_id in R${regno}\n`);

@@ -14,7 +14,15 @@ import { BPF_RES_SPIN_LOCK, BPF_SPIN_LOCK, BPF_KPTR_PERCPU, type VMap, recordHas
 import { checkMemAccess } from "../mem.ts";
 import { u64 } from "../num.ts";
 import { markChainPrecision } from "../precision.ts";
-import { acquireReference, changeRegs, checkResourceLeak, clearAllPktPointers, markRegInvalid, releaseReference, releaseReferenceNomark } from "../refs.ts";
+import {
+  acquireReference,
+  changeRegs,
+  checkResourceLeak,
+  clearAllPktPointers,
+  markRegInvalid,
+  releaseReference,
+  releaseReferenceNomark,
+} from "../refs.ts";
 import { type RegState, markRegKnownZero, markRegUnknown } from "../reg-state.ts";
 import { regBoundsSanity } from "../scalar/check.ts";
 import { regBoundsSync } from "../scalar/index.ts";
@@ -36,8 +44,23 @@ const BPF_F_RDONLY_PROG = 1 << 7;
 /** nr_cpu_ids - 1 when nothing says how many processors there are: what the log of bpf_get_smp_processor_id shows. */
 const DEFAULT_MAX_CPU = 8191;
 
-const PTR_CAST: ReadonlySet<number> = new Set([F.tcp_sock, F.sk_fullsock, F.skc_to_tcp_sock, F.skc_to_tcp6_sock, F.skc_to_udp6_sock, F.skc_to_mptcp_sock, F.skc_to_tcp_timewait_sock, F.skc_to_tcp_request_sock]);
-const ACQUIRE: ReadonlySet<number> = new Set([F.sk_lookup_tcp, F.sk_lookup_udp, F.skc_lookup_tcp, F.ringbuf_reserve, F.kptr_xchg]);
+const PTR_CAST: ReadonlySet<number> = new Set([
+  F.tcp_sock,
+  F.sk_fullsock,
+  F.skc_to_tcp_sock,
+  F.skc_to_tcp6_sock,
+  F.skc_to_udp6_sock,
+  F.skc_to_mptcp_sock,
+  F.skc_to_tcp_timewait_sock,
+  F.skc_to_tcp_request_sock,
+]);
+const ACQUIRE: ReadonlySet<number> = new Set([
+  F.sk_lookup_tcp,
+  F.sk_lookup_udp,
+  F.skc_lookup_tcp,
+  F.ringbuf_reserve,
+  F.kptr_xchg,
+]);
 const RECORDS_MAP: ReadonlySet<number> = new Set([
   F.tail_call,
   F.map_lookup_elem,
@@ -50,8 +73,19 @@ const RECORDS_MAP: ReadonlySet<number> = new Set([
   F.redirect_map,
   F.map_lookup_percpu_elem,
 ]);
-const WRITES_MAP: ReadonlySet<number> = new Set([F.map_delete_elem, F.map_update_elem, F.map_push_elem, F.map_pop_elem]);
-const BOUNDED_BY_SIZE: ReadonlySet<number> = new Set([F.get_stack, F.get_task_stack, F.probe_read_str, F.probe_read_kernel_str, F.probe_read_user_str]);
+const WRITES_MAP: ReadonlySet<number> = new Set([
+  F.map_delete_elem,
+  F.map_update_elem,
+  F.map_push_elem,
+  F.map_pop_elem,
+]);
+const BOUNDED_BY_SIZE: ReadonlySet<number> = new Set([
+  F.get_stack,
+  F.get_task_stack,
+  F.probe_read_str,
+  F.probe_read_kernel_str,
+  F.probe_read_user_str,
+]);
 
 const nameAndId = (id: number): string => `${funcIdName(id)}#${id}`;
 
@@ -63,8 +97,10 @@ function isAcquire(id: number, map: VMap | null): boolean {
 function findProto(env: Env, id: number): HelperFn {
   const fn = helperFn(env, id);
   if (fn === undefined) return reject(env, c.EINVAL, `invalid func ${nameAndId(id)}\n`);
-  if (fn === null || !helperExistsHere(env, fn)) return reject(env, c.EINVAL, `program of this type cannot use helper ${nameAndId(id)}\n`);
-  if (!factsOf(env).gpl && fn.gpl) reject(env, c.EINVAL, "cannot call GPL-restricted function from non-GPL compatible program\n");
+  if (fn === null || !helperExistsHere(env, fn))
+    return reject(env, c.EINVAL, `program of this type cannot use helper ${nameAndId(id)}\n`);
+  if (!factsOf(env).gpl && fn.gpl)
+    reject(env, c.EINVAL, "cannot call GPL-restricted function from non-GPL compatible program\n");
   if (!helperAllowedHere(env, fn)) reject(env, c.EINVAL, "helper call is not allowed in probe\n");
   if (!inSleepable(env) && fn.mightSleep) reject(env, c.EINVAL, "helper call might sleep in a non-sleepable prog\n");
   return fn;
@@ -73,7 +109,13 @@ function findProto(env: Env, id: number): HelperFn {
 function checkMaySleep(env: Env, id: number, fn: HelperFn): void {
   if (!fn.mightSleep) return;
   const st = env.state;
-  const where = st.activeRcuLock ? "rcu_read_lock region" : st.activePreemptLocks !== 0 ? "non-preemptible region" : st.activeIrqId !== 0 ? "IRQ-disabled region" : "";
+  const where = st.activeRcuLock
+    ? "rcu_read_lock region"
+    : st.activePreemptLocks !== 0
+      ? "non-preemptible region"
+      : st.activeIrqId !== 0
+        ? "IRQ-disabled region"
+        : "";
   if (where !== "") reject(env, c.EINVAL, `sleepable helper ${nameAndId(id)} in ${where}\n`);
 }
 
@@ -82,7 +124,8 @@ function recordFuncMap(env: Env, meta: CallMeta, insnIdx: number): void {
   if (!RECORDS_MAP.has(meta.funcId)) return;
   const { map } = meta;
   if (map === null) return verifierBug(env, "expected map for helper call");
-  if ((map.flags & BPF_F_RDONLY_PROG) !== 0 && WRITES_MAP.has(meta.funcId)) reject(env, c.EACCES, "write into map forbidden\n");
+  if ((map.flags & BPF_F_RDONLY_PROG) !== 0 && WRITES_MAP.has(meta.funcId))
+    reject(env, c.EACCES, "write into map forbidden\n");
   const aux = env.aux[insnIdx]!;
   if (aux.mapPtrState === null) aux.mapPtrState = { map, poison: false, unpriv: false };
   else if (aux.mapPtrState.map !== map) aux.mapPtrState = { map, poison: true, unpriv: false };
@@ -92,7 +135,8 @@ function recordFuncMap(env: Env, meta: CallMeta, insnIdx: number): void {
 function recordFuncKey(env: Env, meta: CallMeta): void {
   if (meta.funcId !== F.tail_call) return;
   const { map } = meta;
-  if (map === null || map.type !== BPF_MAP_TYPE.PROG_ARRAY) return reject(env, c.EINVAL, "expected prog array map for tail call");
+  if (map === null || map.type !== BPF_MAP_TYPE.PROG_ARRAY)
+    return reject(env, c.EINVAL, "expected prog array map for tail call");
   const key = env.regs[3]!;
   if (key.type !== c.SCALAR_VALUE || !key.isConst() || u64(key.valLo, key.valHi) >= map.maxEntries) return;
   markChainPrecision(env, 3);
@@ -192,7 +236,11 @@ function special(env: Env, insnIdx: number, meta: CallMeta, fn: HelperFn): boole
       }
       break;
     case F.set_retval:
-      if (env.progType === BPF_PROG_TYPE.LSM && env.expectedAttachType === BPF_ATTACH_TYPE.LSM_CGROUP && hookReturnsVoid(env)) {
+      if (
+        env.progType === BPF_PROG_TYPE.LSM &&
+        env.expectedAttachType === BPF_ATTACH_TYPE.LSM_CGROUP &&
+        hookReturnsVoid(env)
+      ) {
         reject(env, c.EINVAL, "BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!\n");
       }
       break;
@@ -281,7 +329,11 @@ function setReturn(env: Env, insnIdx: number, meta: CallMeta, fn: HelperFn): voi
     case a.RET_PTR_TO_MAP_VALUE: {
       const { map } = meta;
       if (map === null) return verifierBug(env, "unexpected null map_ptr");
-      const found = meta.funcId === F.map_lookup_elem && canElideNullness(map.type) && meta.constMapKey >= 0 && meta.constMapKey < map.maxEntries;
+      const found =
+        meta.funcId === F.map_lookup_elem &&
+        canElideNullness(map.type) &&
+        meta.constMapKey >= 0 &&
+        meta.constMapKey < map.maxEntries;
       if (found) flag &= ~c.PTR_MAYBE_NULL;
       pointer(c.PTR_TO_MAP_VALUE);
       r0.map = map;
@@ -385,7 +437,8 @@ export function checkHelperCall(env: Env, insnIdx: number): void {
   for (let i = 0; i < 5; i++) checkFuncArg(env, i, meta, fn, insnIdx);
   recordFuncMap(env, meta, insnIdx);
   recordFuncKey(env, meta);
-  for (let i = 0; i < meta.accessSize; i++) checkMemAccess(env, insnIdx, meta.regno, i, BPF_B, c.BPF_WRITE, -1, false, false);
+  for (let i = 0; i < meta.accessSize; i++)
+    checkMemAccess(env, insnIdx, meta.regno, i, BPF_B, c.BPF_WRITE, -1, false, false);
   if (meta.releaseRegno !== 0) release(env, meta, fn);
   if (special(env, insnIdx, meta, fn)) changesData = true;
   const { regs } = env;

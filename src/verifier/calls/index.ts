@@ -1,6 +1,16 @@
 export { addKfuncCall, kfuncSpinAllowed } from "./kfunc-ids.ts";
 export { btfCheckSubprogCall } from "./subprog-args.ts";
-export { callChangesPktData, callMightSleep, callSummary, helperName, isAsyncCallbackCallingInsn, isBpfThrowInsn, isIterNextInsn, isSyncCallbackCallingInsn, kfuncName } from "./call-facts.ts";
+export {
+  callChangesPktData,
+  callMightSleep,
+  callSummary,
+  helperName,
+  isAsyncCallbackCallingInsn,
+  isBpfThrowInsn,
+  isIterNextInsn,
+  isSyncCallbackCallingInsn,
+  kfuncName,
+} from "./call-facts.ts";
 export { checkAttachBtfId } from "./attach.ts";
 export { checkFixups } from "./fixups.ts";
 export { checkHelperCall } from "./helper-calls.ts";

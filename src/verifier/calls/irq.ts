@@ -36,13 +36,21 @@ function unmarkSlot(env: Env, r: RegState, kfuncClass: number): void {
   const { reg } = f.stack[spi]!;
   if (reg.irqKfuncClass !== kfuncClass) {
     const name = (cls: number): string => (cls === c.IRQ_LOCK_KFUNC ? "lock" : "native");
-    reject(env, c.EINVAL, `irq flag acquired by ${name(reg.irqKfuncClass)} kfuncs cannot be restored with ${name(kfuncClass)} kfuncs\n`);
+    reject(
+      env,
+      c.EINVAL,
+      `irq flag acquired by ${name(reg.irqKfuncClass)} kfuncs cannot be restored with ${name(kfuncClass)} kfuncs\n`,
+    );
   }
   const st = env.state;
   const err = releaseIrq(st, reg.refObjId);
   if (err === c.EACCES) {
     const by = st.refs.find((x) => x.type === c.REF_TYPE_IRQ && x.id === st.activeIrqId);
-    reject(env, err, `cannot restore irq state out of order, expected id=${st.activeIrqId} acquired at insn_idx=${by?.insnIdx ?? -1}\n`);
+    reject(
+      env,
+      err,
+      `cannot restore irq state out of order, expected id=${st.activeIrqId} acquired at insn_idx=${by?.insnIdx ?? -1}\n`,
+    );
   }
   if (err !== 0) throw new VerifierReject(err);
   const s = f.slotForWrite(spi);

@@ -103,8 +103,10 @@ export function processIterArg(env: Env, regno: number, insnIdx: number, meta: K
   const slots = t.size >>> 3;
   const what = iterTypeStr(btf, t.id);
   if (meta.has(KF_ITER_NEW)) {
-    if (!validUninit(env, r, slots)) reject(env, c.EINVAL, `expected uninitialized iter_${what} as arg #${regno - 1}\n`);
-    for (let i = 0; i < slots * 8; i += 8) checkMemAccess(env, insnIdx, regno, i, BPF_DW, c.BPF_WRITE, -1, false, false);
+    if (!validUninit(env, r, slots))
+      reject(env, c.EINVAL, `expected uninitialized iter_${what} as arg #${regno - 1}\n`);
+    for (let i = 0; i < slots * 8; i += 8)
+      checkMemAccess(env, insnIdx, regno, i, BPF_DW, c.BPF_WRITE, -1, false, false);
     markSlots(env, meta, r, insnIdx, t.id, slots);
     return;
   }
@@ -128,7 +130,8 @@ function iterOf(st: VerifierState, meta: KfuncMeta): RegState {
 }
 
 /** Flags of the iterator that `meta` stepped. */
-export const iterRegType = (env: Env, meta: KfuncMeta): number => env.state.frames[meta.iter.frameno]!.stack[meta.iter.spi]!.reg.type;
+export const iterRegType = (env: Env, meta: KfuncMeta): number =>
+  env.state.frames[meta.iter.frameno]!.stack[meta.iter.spi]!.reg.type;
 
 /** process_iter_next_call: one path goes on with the iterator drained and r0 NULL, another with one more element. */
 export function processIterNextCall(env: Env, insnIdx: number, meta: KfuncMeta): void {

@@ -1,7 +1,16 @@
 /** What a pointer parameter of a kernel function takes, read from its BTF and the suffix of its name (get_kfunc_ptr_arg_type). */
 import type { Btf } from "../../btf/btf.ts";
 import type { BtfParam, BtfType } from "../../btf/types.ts";
-import { hasSuffix, isScalar, isStruct, kindStr, resolveFuncPtr, sameType, skipModifiers, structId } from "../btf/types.ts";
+import {
+  hasSuffix,
+  isScalar,
+  isStruct,
+  kindStr,
+  resolveFuncPtr,
+  sameType,
+  skipModifiers,
+  structId,
+} from "../btf/types.ts";
 import * as c from "../constants.ts";
 import { type Env, reject } from "../env.ts";
 import { isProgCtxType } from "../global-funcs.ts";
@@ -44,10 +53,15 @@ const REG_STRUCTS: Readonly<Record<number, string>> = {
 export const regStruct = (type: number): string | undefined => REG_STRUCTS[c.baseType(type)];
 
 const isSized = (btf: Btf, param: BtfParam | undefined, r: RegState | undefined, suffix: string): boolean =>
-  param !== undefined && r?.type === c.SCALAR_VALUE && isScalar(skipModifiers(btf, param.type)) && hasSuffix(param, suffix);
+  param !== undefined &&
+  r?.type === c.SCALAR_VALUE &&
+  isScalar(skipModifiers(btf, param.type)) &&
+  hasSuffix(param, suffix);
 
-export const isMemSize = (btf: Btf, param: BtfParam | undefined, r: RegState | undefined): boolean => isSized(btf, param, r, "__sz");
-export const isConstMemSize = (btf: Btf, param: BtfParam | undefined, r: RegState | undefined): boolean => isSized(btf, param, r, "__szk");
+export const isMemSize = (btf: Btf, param: BtfParam | undefined, r: RegState | undefined): boolean =>
+  isSized(btf, param, r, "__sz");
+export const isConstMemSize = (btf: Btf, param: BtfParam | undefined, r: RegState | undefined): boolean =>
+  isSized(btf, param, r, "__szk");
 
 /** Does the parameter point to kernel struct `name`? __is_kfunc_ptr_arg_type */
 function pointsTo(env: Env, btf: Btf, param: BtfParam, name: string): boolean {
@@ -83,7 +97,8 @@ export function isScalarStruct(env: Env, btf: Btf, t: BtfType, rec: number): boo
   return true;
 }
 
-export const isProgAuxArg = (env: Env, btf: Btf, param: BtfParam): boolean => hasSuffix(param, "__prog") || pointsTo(env, btf, param, "bpf_prog_aux");
+export const isProgAuxArg = (env: Env, btf: Btf, param: BtfParam): boolean =>
+  hasSuffix(param, "__prog") || pointsTo(env, btf, param, "bpf_prog_aux");
 
 /** get_kfunc_ptr_arg_type of parameter `argno` (0 is r1). `refT` is what it points to, `ptrTarget` its id with modifiers. */
 export function kfuncPtrArgType(env: Env, meta: KfuncMeta, ptrTarget: number, refT: BtfType, argno: number): number {
@@ -111,13 +126,21 @@ export function kfuncPtrArgType(env: Env, meta: KfuncMeta, ptrTarget: number, re
   if (pointsTo(env, btf, param, "bpf_res_spin_lock")) return KfArg.RES_SPIN_LOCK;
   if (c.baseType(r.type) === c.PTR_TO_BTF_ID || regStruct(r.type) !== undefined) {
     if (!isStruct(refT)) {
-      reject(env, c.EINVAL, `kernel function ${meta.fn.name} args#${argno} pointer type ${kindStr(refT)} ${refT.name} is not supported\n`);
+      reject(
+        env,
+        c.EINVAL,
+        `kernel function ${meta.fn.name} args#${argno} pointer type ${kindStr(refT)} ${refT.name} is not supported\n`,
+      );
     }
     return KfArg.BTF_ID;
   }
   if (resolveFuncPtr(btf, param.type) !== undefined) return KfArg.CALLBACK;
   if (!isScalar(refT) && !isScalarStruct(env, btf, refT, 0) && !(sized && refT.kind === "void")) {
-    reject(env, c.EINVAL, `arg#${argno} pointer type ${kindStr(refT)} ${refT.name} must point to ${sized ? "void, " : ""}scalar, or struct with scalar\n`);
+    reject(
+      env,
+      c.EINVAL,
+      `arg#${argno} pointer type ${kindStr(refT)} ${refT.name} must point to ${sized ? "void, " : ""}scalar, or struct with scalar\n`,
+    );
   }
   return sized ? KfArg.MEM_SIZE : KfArg.MEM;
 }

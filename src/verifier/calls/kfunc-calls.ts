@@ -91,10 +91,13 @@ function trackPreemption(env: Env, meta: KfuncMeta, sleepable: boolean): void {
   const { name } = meta.fn;
   if (meta.name === "bpf_preempt_disable") st.activePreemptLocks++;
   else if (meta.name === "bpf_preempt_enable") {
-    if (st.activePreemptLocks === 0) reject(env, c.EINVAL, `unmatched attempt to enable preemption (kernel function ${name})\n`);
+    if (st.activePreemptLocks === 0)
+      reject(env, c.EINVAL, `unmatched attempt to enable preemption (kernel function ${name})\n`);
     st.activePreemptLocks--;
-  } else if (sleepable && st.activePreemptLocks !== 0) reject(env, c.EACCES, `kernel func ${name} is sleepable within non-preemptible region\n`);
-  if (st.activeIrqId !== 0 && sleepable) reject(env, c.EACCES, `kernel func ${name} is sleepable within IRQ-disabled region\n`);
+  } else if (sleepable && st.activePreemptLocks !== 0)
+    reject(env, c.EACCES, `kernel func ${name} is sleepable within non-preemptible region\n`);
+  if (st.activeIrqId !== 0 && sleepable)
+    reject(env, c.EACCES, `kernel func ${name} is sleepable within IRQ-disabled region\n`);
 }
 
 function releaseOf(env: Env, meta: KfuncMeta, refObjId: number): void {
@@ -127,13 +130,19 @@ function objNew(env: Env, meta: KfuncMeta, r0: RegState): void {
   if (btf === null) return reject(env, c.EINVAL, "bpf_obj_new/bpf_percpu_obj_new requires prog BTF\n");
   const id = lo >>> 0;
   const t = typeById(btf, id);
-  if (t?.kind !== "struct") return reject(env, c.EINVAL, "bpf_obj_new/bpf_percpu_obj_new type ID argument must be of a struct\n");
+  if (t?.kind !== "struct")
+    return reject(env, c.EINVAL, "bpf_obj_new/bpf_percpu_obj_new type ID argument must be of a struct\n");
   const percpu = meta.name === "bpf_percpu_obj_new_impl";
   if (percpu) {
     if (t.size > BPF_GLOBAL_PERCPU_MA_MAX_SIZE) {
-      reject(env, c.EINVAL, `bpf_percpu_obj_new type size (${t.size}) is greater than ${BPF_GLOBAL_PERCPU_MA_MAX_SIZE}\n`);
+      reject(
+        env,
+        c.EINVAL,
+        `bpf_percpu_obj_new type size (${t.size}) is greater than ${BPF_GLOBAL_PERCPU_MA_MAX_SIZE}\n`,
+      );
     }
-    if (!isScalarStruct(env, btf, t, 0)) reject(env, c.EINVAL, "bpf_percpu_obj_new type ID argument must be of a struct of scalars\n");
+    if (!isScalarStruct(env, btf, t, 0))
+      reject(env, c.EINVAL, "bpf_percpu_obj_new type ID argument must be of a struct of scalars\n");
     if (structRecord(btf, env.vmlinuxBtf, id) !== null) {
       reject(env, c.EINVAL, "bpf_percpu_obj_new type ID argument must not contain special fields\n");
     }
@@ -149,7 +158,8 @@ function rdonlyCast(env: Env, meta: KfuncMeta, r0: RegState): void {
   const { lo, hi } = meta.argConstant ?? { lo: 0, hi: 0 };
   const id = lo >>> 0;
   const t = typeById(btf, id);
-  if (t === undefined) return reject(env, c.EINVAL, `Unknown type ID ${hi === 0 ? id : lo} passed to kfunc bpf_rdonly_cast\n`);
+  if (t === undefined)
+    return reject(env, c.EINVAL, `Unknown type ID ${hi === 0 ? id : lo} passed to kfunc bpf_rdonly_cast\n`);
   markRegKnownZero(r0);
   if (isStruct(t)) {
     r0.type = c.PTR_TO_BTF_ID | c.PTR_UNTRUSTED;
@@ -167,7 +177,8 @@ function dynptrSlice(env: Env, meta: KfuncMeta, r0: RegState): void {
   r0.memSize = meta.argConstant.lo >>> 0;
   r0.type = c.PTR_TO_MEM | dynptrTypeFlag(meta.dynptr.type);
   if (meta.name === "bpf_dynptr_slice") r0.type |= c.MEM_RDONLY;
-  else if (!mayAccessDirectPktData(env, null, c.BPF_WRITE)) reject(env, c.EINVAL, "the prog does not allow writes to packet data\n");
+  else if (!mayAccessDirectPktData(env, null, c.BPF_WRITE))
+    reject(env, c.EINVAL, "the prog does not allow writes to packet data\n");
   if (meta.dynptr.id === 0) verifierBug(env, "no dynptr id");
   r0.dynptrId = meta.dynptr.id;
 }
@@ -197,13 +208,18 @@ function specialReturn(env: Env, meta: KfuncMeta, r0: RegState, pointee: BtfType
   return true;
 }
 
-const isGraphNode = (t: BtfType): boolean => t.kind === "struct" && (t.name === "bpf_list_node" || t.name === "bpf_rb_node");
+const isGraphNode = (t: BtfType): boolean =>
+  t.kind === "struct" && (t.name === "bpf_list_node" || t.name === "bpf_rb_node");
 
 function memReturn(env: Env, meta: KfuncMeta, r0: RegState, pointee: BtfType): void {
   if (meta.r0Size === 0) {
     const size = resolveSize(meta.fn.btf, pointee.id)?.size ?? 0;
     if (size === 0) {
-      reject(env, c.EINVAL, `kernel function ${meta.fn.name} returns pointer type ${kindStr(pointee)} ${pointee.name} is not supported\n`);
+      reject(
+        env,
+        c.EINVAL,
+        `kernel function ${meta.fn.name} returns pointer type ${kindStr(pointee)} ${pointee.name} is not supported\n`,
+      );
     }
     meta.r0Size = size;
     meta.r0Rdonly = true;
@@ -232,7 +248,10 @@ function pointerReturn(env: Env, insnIdx: number, meta: KfuncMeta, target: numbe
     else if (pointee.kind !== "struct") memReturn(env, meta, r0, pointee);
     else btfReturn(env, meta, r0, pointee);
   }
-  const mayBeNull = (special || pointee.kind !== "void") && meta.has(k.KF_RET_NULL) && !(meta.name === "bpf_refcount_acquire_impl" && meta.argOwningRef);
+  const mayBeNull =
+    (special || pointee.kind !== "void") &&
+    meta.has(k.KF_RET_NULL) &&
+    !(meta.name === "bpf_refcount_acquire_impl" && meta.argOwningRef);
   if (mayBeNull) {
     r0.type |= c.PTR_MAYBE_NULL;
     r0.id = env.newId();
@@ -272,9 +291,11 @@ export function checkKfuncCall(env: Env, insnIdx: number): void {
   const meta = new KfuncMeta(fn);
   env.aux[insnIdx]!.callsIterNext = meta.has(k.KF_ITER_NEXT);
   if (RES_LOCK.has(meta.name)) forkFailedLock(env);
-  else if (meta.name === "__bpf_trap") reject(env, c.EFAULT, "unexpected __bpf_trap() due to uninitialized variable?\n");
+  else if (meta.name === "__bpf_trap")
+    reject(env, c.EFAULT, "unexpected __bpf_trap() due to uninitialized variable?\n");
   const sleepable = meta.has(k.KF_SLEEPABLE);
-  if (sleepable && !inSleepable(env)) reject(env, c.EACCES, `program must be sleepable to call sleepable kfunc ${fn.name}\n`);
+  if (sleepable && !inSleepable(env))
+    reject(env, c.EACCES, `program must be sleepable to call sleepable kfunc ${fn.name}\n`);
   if (!inSleepableContext(env)) env.aux[insnIdx]!.nonSleepable = true;
   checkKfuncArgs(env, meta, insnIdx);
   if (meta.name === "bpf_rbtree_add_impl") callback(env, insnIdx, meta, setRbtreeAddCallback);

@@ -2,7 +2,17 @@
 import { BPF_ATTACH_TYPE } from "../../uapi/attach-types.ts";
 import { BPF_PROG_TYPE, PROG_TYPES } from "../../uapi/prog-types.ts";
 import type { BtfParam, BtfType } from "../../btf/types.ts";
-import { hasSuffix, isProjectionOf, isScalar, isStruct, kindStr, resolveSize, skipModifiers, structId, typeById } from "../btf/types.ts";
+import {
+  hasSuffix,
+  isProjectionOf,
+  isScalar,
+  isStruct,
+  kindStr,
+  resolveSize,
+  skipModifiers,
+  structId,
+  typeById,
+} from "../btf/types.ts";
 import { structIdsMatch } from "../btf/walk.ts";
 import { isTrustedReg } from "../branch.ts";
 import * as c from "../constants.ts";
@@ -19,10 +29,25 @@ import { processGraphNode, processGraphRoot } from "./graph.ts";
 import { processIrqFlag } from "./irq.ts";
 import { processIterArg } from "./iter.ts";
 import { KfArg, isConstMemSize, isProgAuxArg, kfuncPtrArgType, regStruct } from "./kfunc-args.ts";
-import { KF_RCU, KF_RELEASE, KF_TRUSTED_ARGS, LIST_API, LIST_PUSH, RBTREE_API, RES_LOCK_API, inRbtreeLockRequiredCb } from "./kfunc-ids.ts";
+import {
+  KF_RCU,
+  KF_RELEASE,
+  KF_TRUSTED_ARGS,
+  LIST_API,
+  LIST_PUSH,
+  RBTREE_API,
+  RES_LOCK_API,
+  inRbtreeLockRequiredCb,
+} from "./kfunc-ids.ts";
 import type { KfuncMeta } from "./kfunc-meta.ts";
 import { isNonOwningRef, isPtrAllocObj, regBtfRecord } from "./kptr.ts";
-import { PROCESS_LOCK_IRQ, PROCESS_RES_LOCK, PROCESS_SPIN_LOCK, checkMapFieldPointer, processSpinLock } from "./locks.ts";
+import {
+  PROCESS_LOCK_IRQ,
+  PROCESS_RES_LOCK,
+  PROCESS_SPIN_LOCK,
+  checkMapFieldPointer,
+  processSpinLock,
+} from "./locks.ts";
 import { checkKfuncMemSizeReg, checkMemReg } from "./mem-size.ts";
 import { inSleepable } from "./meta.ts";
 import { checkFuncArgRegOff } from "./reg-types.ts";
@@ -65,7 +90,8 @@ function btfIdArg(env: Env, meta: KfuncMeta, r: RegState, refT: BtfType, argno: 
   const regId = own ? r.btfId : structId(vmlinux, regStruct(r.type) ?? "");
   if (regBtf === null) throw new VerifierReject(c.EINVAL);
   const regT = skipModifiers(regBtf, regId);
-  const strict = (meta.has(KF_RELEASE) && r.refObjId !== 0) || nocastAlias(typeById(regBtf, regId)?.name ?? "", refT.name);
+  const strict =
+    (meta.has(KF_RELEASE) && r.refObjId !== 0) || nocastAlias(typeById(regBtf, regId)?.name ?? "", refT.name);
   const same = structIdsMatch(env, regBtf, regT.id, r.off, meta.argIsMap ? vmlinux! : meta.fn.btf, refT.id, strict);
   if (same || isProjectionOf(refT.name, regT.name)) return;
   reject(
@@ -79,7 +105,8 @@ function btfIdArg(env: Env, meta: KfuncMeta, r: RegState, refT: BtfType, argno: 
 function kernCtxId(env: Env): number {
   const name = PROG_TYPES.find((p) => p.id === env.progType)?.name;
   const convert = env.vmlinuxBtf?.findByName("bpf_ctx_convert", "struct");
-  const id = convert?.kind === "struct" ? (convert.members.find((m) => m.name === `BPF_PROG_TYPE_${name}_kern`)?.type ?? 0) : 0;
+  const id =
+    convert?.kind === "struct" ? (convert.members.find((m) => m.name === `BPF_PROG_TYPE_${name}_kern`)?.type ?? 0) : 0;
   const t = env.vmlinuxBtf === null ? undefined : typeById(env.vmlinuxBtf, id);
   if (t === undefined || !isStruct(t)) return reject(env, c.EINVAL, `kern ctx type id ${id} is not a struct\n`);
   return id;
@@ -89,7 +116,8 @@ function allocArg(env: Env, meta: KfuncMeta, r: RegState, i: number): void {
   if (r.type === ALLOC_OBJ) {
     if (meta.name !== "bpf_obj_drop_impl") reject(env, c.EINVAL, `arg#${i} expected for bpf_obj_drop_impl()\n`);
   } else if (r.type === (ALLOC_OBJ | c.MEM_PERCPU)) {
-    if (meta.name !== "bpf_percpu_obj_drop_impl") reject(env, c.EINVAL, `arg#${i} expected for bpf_percpu_obj_drop_impl()\n`);
+    if (meta.name !== "bpf_percpu_obj_drop_impl")
+      reject(env, c.EINVAL, `arg#${i} expected for bpf_percpu_obj_drop_impl()\n`);
   } else reject(env, c.EINVAL, `arg#${i} expected pointer to allocated object\n`);
   if (r.refObjId === 0) reject(env, c.EINVAL, "allocated object must be referenced\n");
   if (meta.fn.inVmlinux) {
@@ -127,7 +155,8 @@ function cssTaskIterAllowed(env: Env): boolean {
 }
 
 function rootArg(env: Env, meta: KfuncMeta, r: RegState, regno: number, headType: number): void {
-  if (r.type !== c.PTR_TO_MAP_VALUE && r.type !== ALLOC_OBJ) reject(env, c.EINVAL, `arg#${regno - 1} expected pointer to map value or allocated object\n`);
+  if (r.type !== c.PTR_TO_MAP_VALUE && r.type !== ALLOC_OBJ)
+    reject(env, c.EINVAL, `arg#${regno - 1} expected pointer to map value or allocated object\n`);
   if (r.type === ALLOC_OBJ && r.refObjId === 0) reject(env, c.EINVAL, "allocated object must be referenced\n");
   if (!(headType === BPF_LIST_HEAD ? LIST_API : RBTREE_API).has(meta.name)) throw new VerifierReject(c.EFAULT);
   const field = processGraphRoot(env, r, regno, headType);
@@ -162,9 +191,18 @@ function mapArg(env: Env, meta: KfuncMeta, r: RegState, regno: number): void {
   // A typed pointer to struct bpf_map does as well: it is what the check of its type sees to.
   if (map === null && r.btf === null) reject(env, c.EINVAL, `pointer in R${regno} isn't map pointer\n`);
   const rec = map?.record ?? null;
-  if (meta.map !== null && rec !== null && (rec.wqOff >= 0 || rec.taskWorkOff >= 0) && (meta.map !== map || meta.mapUid !== r.mapUid)) {
+  if (
+    meta.map !== null &&
+    rec !== null &&
+    (rec.wqOff >= 0 || rec.taskWorkOff >= 0) &&
+    (meta.map !== map || meta.mapUid !== r.mapUid)
+  ) {
     const what = rec.taskWorkOff >= 0 ? ["bpf_task_work", "R2", "R3"] : ["workqueue", "R1", "R2"];
-    reject(env, c.EINVAL, `${what[0]} pointer in ${what[1]} map_uid=${meta.mapUid} doesn't match map pointer in ${what[2]} map_uid=${r.mapUid}\n`);
+    reject(
+      env,
+      c.EINVAL,
+      `${what[0]} pointer in ${what[1]} map_uid=${meta.mapUid} doesn't match map pointer in ${what[2]} map_uid=${r.mapUid}\n`,
+    );
   }
   meta.map = map;
   meta.mapUid = r.mapUid;
@@ -213,7 +251,8 @@ function refcountedArg(env: Env, meta: KfuncMeta, r: RegState, i: number): void 
 }
 
 function resLockArg(env: Env, meta: KfuncMeta, r: RegState, regno: number): void {
-  if (r.type !== c.PTR_TO_MAP_VALUE && r.type !== ALLOC_OBJ) reject(env, c.EINVAL, `arg#${regno - 1} doesn't point to map value or allocated object\n`);
+  if (r.type !== c.PTR_TO_MAP_VALUE && r.type !== ALLOC_OBJ)
+    reject(env, c.EINVAL, `arg#${regno - 1} doesn't point to map value or allocated object\n`);
   if (!RES_LOCK_API.has(meta.name)) throw new VerifierReject(c.EFAULT);
   let flags = PROCESS_RES_LOCK;
   if (meta.name === "bpf_res_spin_lock" || meta.name === "bpf_res_spin_lock_irqsave") flags |= PROCESS_SPIN_LOCK;
@@ -231,7 +270,8 @@ function pointerArg(env: Env, meta: KfuncMeta, kind: number, refTIn: BtfType, i:
   let refT = refTIn;
   switch (kind) {
     case KfArg.CTX:
-      if (r.type !== c.PTR_TO_CTX) reject(env, c.EINVAL, `arg#${i} expected pointer to ctx, but got ${regTypeStr(r.type)}\n`);
+      if (r.type !== c.PTR_TO_CTX)
+        reject(env, c.EINVAL, `arg#${i} expected pointer to ctx, but got ${regTypeStr(r.type)}\n`);
       if (meta.name === "bpf_cast_to_kern_ctx") meta.retBtfId = kernCtxId(env);
       return;
     case KfArg.ALLOC_BTF_ID:
@@ -271,7 +311,12 @@ function pointerArg(env: Env, meta: KfuncMeta, kind: number, refTIn: BtfType, i:
       return;
     case KfArg.MEM: {
       const size = resolveSize(meta.fn.btf, refT.id)?.size;
-      if (size === undefined) return reject(env, c.EINVAL, `arg#${i} reference type('${kindStr(refT)} ${refT.name}') size cannot be determined: -22\n`);
+      if (size === undefined)
+        return reject(
+          env,
+          c.EINVAL,
+          `arg#${i} reference type('${kindStr(refT)} ${refT.name}') size cannot be determined: -22\n`,
+        );
       checkMemReg(env, r, regno, size);
       return;
     }
@@ -323,7 +368,11 @@ export function checkKfuncArgs(env: Env, meta: KfuncMeta, insnIdx: number): void
       continue;
     }
     if (t.kind !== "ptr") return reject(env, c.EINVAL, `Unrecognized arg#${i} type ${kindStr(t)}\n`);
-    if (meta.has(KF_TRUSTED_ARGS | KF_RCU) && (r.isNull() || c.typeMayBeNull(r.type)) && !hasSuffix(param, "__nullable")) {
+    if (
+      meta.has(KF_TRUSTED_ARGS | KF_RCU) &&
+      (r.isNull() || c.typeMayBeNull(r.type)) &&
+      !hasSuffix(param, "__nullable")
+    ) {
       reject(env, c.EACCES, `Possibly NULL pointer passed to trusted arg${i}\n`);
     }
     if (r.refObjId !== 0) {

@@ -60,13 +60,15 @@ export interface Kfunc {
   readonly inVmlinux: boolean;
 }
 
-const btfOfCall = (env: Env, offset: number): Btf | null => (offset === 0 ? env.vmlinuxBtf : (env.load.moduleBtfs.get(offset) ?? null));
+const btfOfCall = (env: Env, offset: number): Btf | null =>
+  offset === 0 ? env.vmlinuxBtf : (env.load.moduleBtfs.get(offset) ?? null);
 
 /** add_kfunc_call: checks that the call at `insnIdx` names a function. */
 export function addKfuncCall(env: Env, insnIdx: number): void {
   const id = env.imm[insnIdx]!;
   const offset = env.off[insnIdx]!;
-  if (env.kfuncs.length === 0 && !factsOf(env).gpl) reject(env, EINVAL, "cannot call kernel function from non-GPL compatible program\n");
+  if (env.kfuncs.length === 0 && !factsOf(env).gpl)
+    reject(env, EINVAL, "cannot call kernel function from non-GPL compatible program\n");
   if (id === 0 && offset === 0) return;
   if (offset < 0) {
     env.log.write("negative offset disallowed for kernel module function call\n");
@@ -79,7 +81,8 @@ export function addKfuncCall(env: Env, insnIdx: number): void {
   const func = typeById(btf, id);
   if (func?.kind !== "func") return reject(env, EINVAL, `kernel btf_id ${id} is not a function\n`);
   const proto = typeById(btf, func.type);
-  if (proto?.kind !== "func_proto") return reject(env, EINVAL, `kernel function btf_id ${id} does not have a valid func_proto\n`);
+  if (proto?.kind !== "func_proto")
+    return reject(env, EINVAL, `kernel function btf_id ${id} does not have a valid func_proto\n`);
   if (offset === 0 && METADATA.has(func.name) && (env.load.progFlags & BPF_F_XDP_DEV_BOUND_ONLY) === 0) {
     reject(env, EINVAL, "metadata kfuncs require device-bound program\n");
   }
@@ -122,11 +125,35 @@ export function vmlinuxKfunc(env: Env, insnIdx: number): string {
   return k !== null && k.inVmlinux ? k.name : "";
 }
 
-export const LIST_API = new Set(["bpf_list_push_front_impl", "bpf_list_push_back_impl", "bpf_list_pop_front", "bpf_list_pop_back", "bpf_list_front", "bpf_list_back"]);
-export const RBTREE_API = new Set(["bpf_rbtree_add_impl", "bpf_rbtree_remove", "bpf_rbtree_first", "bpf_rbtree_root", "bpf_rbtree_left", "bpf_rbtree_right"]);
-export const RES_LOCK_API = new Set(["bpf_res_spin_lock", "bpf_res_spin_unlock", "bpf_res_spin_lock_irqsave", "bpf_res_spin_unlock_irqrestore"]);
+export const LIST_API = new Set([
+  "bpf_list_push_front_impl",
+  "bpf_list_push_back_impl",
+  "bpf_list_pop_front",
+  "bpf_list_pop_back",
+  "bpf_list_front",
+  "bpf_list_back",
+]);
+export const RBTREE_API = new Set([
+  "bpf_rbtree_add_impl",
+  "bpf_rbtree_remove",
+  "bpf_rbtree_first",
+  "bpf_rbtree_root",
+  "bpf_rbtree_left",
+  "bpf_rbtree_right",
+]);
+export const RES_LOCK_API = new Set([
+  "bpf_res_spin_lock",
+  "bpf_res_spin_unlock",
+  "bpf_res_spin_lock_irqsave",
+  "bpf_res_spin_unlock_irqrestore",
+]);
 export const LIST_PUSH = new Set(["bpf_list_push_front_impl", "bpf_list_push_back_impl"]);
-export const TASK_WORK_API = new Set(["bpf_task_work_schedule_signal_impl", "bpf_task_work_schedule_resume_impl", "bpf_task_work_schedule_signal", "bpf_task_work_schedule_resume"]);
+export const TASK_WORK_API = new Set([
+  "bpf_task_work_schedule_signal_impl",
+  "bpf_task_work_schedule_resume_impl",
+  "bpf_task_work_schedule_signal",
+  "bpf_task_work_schedule_resume",
+]);
 export const WQ_SET_CALLBACK = new Set(["bpf_wq_set_callback_impl", "bpf_wq_set_callback"]);
 const SPIN_ALLOWED = new Set([
   ...LIST_API,

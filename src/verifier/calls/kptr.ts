@@ -30,7 +30,8 @@ import { type CallMeta, inRcuCs } from "./meta.ts";
 const RCU_PROTECTED = new Set(["prog_test_ref_kfunc", "cgroup", "bpf_cpumask", "task_struct", "bpf_crypto_ctx"]);
 
 /** type_is_ptr_alloc_obj */
-export const isPtrAllocObj = (type: number): boolean => c.baseType(type) === c.PTR_TO_BTF_ID && (type & c.MEM_ALLOC) !== 0;
+export const isPtrAllocObj = (type: number): boolean =>
+  c.baseType(type) === c.PTR_TO_BTF_ID && (type & c.MEM_ALLOC) !== 0;
 /** type_is_non_owning_ref */
 export const isNonOwningRef = (type: number): boolean => isPtrAllocObj(type) && (type & c.NON_OWN_REF) !== 0;
 
@@ -49,7 +50,8 @@ export function mapKptrMatchType(env: Env, field: BtfField, r: RegState, regno: 
   const bad = (): never => {
     env.log.write(`invalid kptr access, R${regno} type=${regTypeStr(r.type)}${regName} `);
     env.log.write(`expected=${regTypeStr(c.PTR_TO_BTF_ID)}${target}`);
-    const end = field.type === BPF_KPTR_UNREF ? ` or ${regTypeStr(c.PTR_TO_BTF_ID | c.PTR_UNTRUSTED)}${target}\n` : "\n";
+    const end =
+      field.type === BPF_KPTR_UNREF ? ` or ${regTypeStr(c.PTR_TO_BTF_ID | c.PTR_UNTRUSTED)}${target}\n` : "\n";
     return reject(env, c.EACCES, end);
   };
   if (c.baseType(r.type) !== c.PTR_TO_BTF_ID || r.btf === null) return bad();
@@ -94,10 +96,17 @@ function ldKptrType(env: Env, field: BtfField): number {
 }
 
 /** check_map_kptr_access: load or store of exactly a kptr or uptr field. */
-export function checkMapKptrAccess(env: Env, _regno: number, valueRegno: number, insnIdx: number, field: BtfField): void {
+export function checkMapKptrAccess(
+  env: Env,
+  _regno: number,
+  valueRegno: number,
+  insnIdx: number,
+  field: BtfField,
+): void {
   const code = env.code[insnIdx]!;
   const cls = classOf(code);
-  if (modeOf(code) !== BPF_MEM) reject(env, c.EACCES, "kptr in map can only be accessed using BPF_MEM instruction mode\n");
+  if (modeOf(code) !== BPF_MEM)
+    reject(env, c.EACCES, "kptr in map can only be accessed using BPF_MEM instruction mode\n");
   if (cls !== BPF_LDX && (field.type === BPF_KPTR_REF || field.type === BPF_KPTR_PERCPU)) {
     reject(env, c.EACCES, "store to referenced kptr disallowed\n");
   }
@@ -134,12 +143,13 @@ export function processKptrFunc(env: Env, regno: number, meta: CallMeta): void {
     rec = map.record;
     meta.map = map;
   }
-  if (!r.isConst()) reject(env, c.EINVAL, `R${regno} doesn't have constant offset. kptr has to be at the constant offset\n`);
+  if (!r.isConst())
+    reject(env, c.EINVAL, `R${regno} doesn't have constant offset. kptr has to be at the constant offset\n`);
   if (!recordHas(rec, BPF_KPTR)) reject(env, c.EINVAL, `R${regno} has no valid kptr\n`);
   const off = r.off + r.valLo;
   const field = recordFind(rec, off, BPF_KPTR);
   if (field === null) reject(env, c.EACCES, `off=${off} doesn't point to kptr\n`);
-  if (field!.type !== BPF_KPTR_REF && field!.type !== BPF_KPTR_PERCPU) reject(env, c.EACCES, `off=${off} kptr isn't referenced kptr\n`);
+  if (field!.type !== BPF_KPTR_REF && field!.type !== BPF_KPTR_PERCPU)
+    reject(env, c.EACCES, `off=${off} kptr isn't referenced kptr\n`);
   meta.kptrField = field;
 }
-

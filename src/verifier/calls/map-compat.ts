@@ -13,7 +13,14 @@ const M = BPF_MAP_TYPE;
 const P = BPF_PROG_TYPE;
 
 const STORAGE = (get: number, del: number): ReadonlySet<number> => new Set([get, del, F.kptr_xchg]);
-const RINGBUF = [F.ringbuf_output, F.ringbuf_reserve, F.ringbuf_query, F.ringbuf_reserve_dynptr, F.ringbuf_submit_dynptr, F.ringbuf_discard_dynptr];
+const RINGBUF = [
+  F.ringbuf_output,
+  F.ringbuf_reserve,
+  F.ringbuf_query,
+  F.ringbuf_reserve_dynptr,
+  F.ringbuf_submit_dynptr,
+  F.ringbuf_discard_dynptr,
+];
 const PERF = [F.perf_event_read, F.perf_event_output, F.skb_output, F.perf_event_read_value, F.xdp_output];
 
 /** Helpers that a map of this type may be given to; a type that is not here goes to any. */
@@ -32,8 +39,14 @@ const OF_MAP: ReadonlyMap<number, ReadonlySet<number>> = new Map([
   [M.XSKMAP, new Set([F.redirect_map, F.map_lookup_elem])],
   [M.ARRAY_OF_MAPS, new Set([F.map_lookup_elem])],
   [M.HASH_OF_MAPS, new Set([F.map_lookup_elem])],
-  [M.SOCKMAP, new Set([F.sk_redirect_map, F.sock_map_update, F.msg_redirect_map, F.sk_select_reuseport, F.map_lookup_elem])],
-  [M.SOCKHASH, new Set([F.sk_redirect_hash, F.sock_hash_update, F.msg_redirect_hash, F.sk_select_reuseport, F.map_lookup_elem])],
+  [
+    M.SOCKMAP,
+    new Set([F.sk_redirect_map, F.sock_map_update, F.msg_redirect_map, F.sk_select_reuseport, F.map_lookup_elem]),
+  ],
+  [
+    M.SOCKHASH,
+    new Set([F.sk_redirect_hash, F.sock_hash_update, F.msg_redirect_hash, F.sk_select_reuseport, F.map_lookup_elem]),
+  ],
   [M.REUSEPORT_SOCKARRAY, new Set([F.sk_select_reuseport])],
   [M.QUEUE, new Set([F.map_peek_elem, F.map_pop_elem, F.map_push_elem])],
   [M.STACK, new Set([F.map_peek_elem, F.map_pop_elem, F.map_push_elem])],
@@ -106,6 +119,8 @@ export function checkMapFuncCompatibility(env: Env, map: VMap | null, id: number
   const funcs = OF_MAP.get(map.type);
   const sock = map.type === M.SOCKMAP || map.type === M.SOCKHASH;
   const types = OF_FUNC.get(id);
-  const bad = (funcs !== undefined && !funcs.has(id) && !(sock && mayUpdateSockmap(env, id))) || (types !== undefined && !types.has(map.type));
+  const bad =
+    (funcs !== undefined && !funcs.has(id) && !(sock && mayUpdateSockmap(env, id))) ||
+    (types !== undefined && !types.has(map.type));
   if (bad) reject(env, EINVAL, `cannot pass map_type ${map.type} into func ${funcIdName(id)}#${id}\n`);
 }

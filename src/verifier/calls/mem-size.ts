@@ -10,15 +10,27 @@ import type { RegState } from "../reg-state.ts";
 import { CallMeta } from "./meta.ts";
 
 /** check_mem_size_reg: `regno` holds the size of the memory at regno - 1. */
-export function checkMemSizeReg(env: Env, r: RegState, regno: number, access: number, zeroSizeAllowed: boolean, meta: CallMeta): void {
+export function checkMemSizeReg(
+  env: Env,
+  r: RegState,
+  regno: number,
+  access: number,
+  zeroSizeAllowed: boolean,
+  meta: CallMeta,
+): void {
   meta.msizeMaxLo = r.umaxLo;
   meta.msizeMaxHi = r.umaxHi;
   if (r.sminHi < 0) reject(env, c.EACCES, `R${regno} min value is negative, either use unsigned or 'var &= const'\n`);
   if ((r.uminLo | r.uminHi) === 0 && !zeroSizeAllowed) {
-    reject(env, c.EACCES, `R${regno} invalid zero-sized read: u64=[${udec64(r.uminLo, r.uminHi)},${udec64(r.umaxLo, r.umaxHi)}]\n`);
+    reject(
+      env,
+      c.EACCES,
+      `R${regno} invalid zero-sized read: u64=[${udec64(r.uminLo, r.uminHi)},${udec64(r.umaxLo, r.umaxHi)}]\n`,
+    );
   }
   const max = u64(r.umaxLo, r.umaxHi);
-  if (max >= c.BPF_MAX_VAR_SIZ) reject(env, c.EACCES, `R${regno} unbounded memory access, use 'var &= const' or 'if (var < const)'\n`);
+  if (max >= c.BPF_MAX_VAR_SIZ)
+    reject(env, c.EACCES, `R${regno} unbounded memory access, use 'var &= const' or 'if (var < const)'\n`);
   checkHelperMemAccess(env, regno - 1, max, access, zeroSizeAllowed, r.isConst() ? meta : null);
   markChainPrecision(env, regno);
 }

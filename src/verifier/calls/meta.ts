@@ -37,12 +37,15 @@ const BPF_PROG_TYPE_EXT = 28;
 export const inSleepable = (env: Env): boolean => env.sleepable || env.state.inSleepable;
 
 /** in_rcu_cs */
-export const inRcuCs = (env: Env): boolean => env.state.activeRcuLock || env.state.activeLocks !== 0 || !inSleepable(env);
+export const inRcuCs = (env: Env): boolean =>
+  env.state.activeRcuLock || env.state.activeLocks !== 0 || !inSleepable(env);
 
 /** in_sleepable_context */
 export function inSleepableContext(env: Env): boolean {
   const st = env.state;
-  return !st.activeRcuLock && st.activePreemptLocks === 0 && st.activeLocks === 0 && st.activeIrqId === 0 && inSleepable(env);
+  return (
+    !st.activeRcuLock && st.activePreemptLocks === 0 && st.activeLocks === 0 && st.activeIrqId === 0 && inSleepable(env)
+  );
 }
 
 export const isExt = (env: Env): boolean => env.load.progType === BPF_PROG_TYPE_EXT;

@@ -1,6 +1,7 @@
 /** Prototypes of helpers as the verifier asks for them: numbers instead of the tables' names (bpf_func_proto). */
 import { helperAllowed, helperProto } from "../../uapi/helper-access.ts";
-import { helperById } from "../../uapi/helpers.ts";
+import { BPF_FUNC, helperById } from "../../uapi/helpers.ts";
+import type { ProgTypeName } from "../../uapi/prog-types.ts";
 import type { ArgType, HelperRow, RetType, TypeFlag } from "../../uapi/helper-types.ts";
 import * as c from "../constants.ts";
 import type { Env } from "../env.ts";
@@ -36,19 +37,39 @@ const FLAGS: Readonly<Record<TypeFlag, number>> = {
   DYNPTR_TYPE_RINGBUF: c.DYNPTR_TYPE_RINGBUF,
 };
 
-const flagBits = (flags: readonly TypeFlag[] | undefined): number => (flags ?? []).reduce((bits, f) => bits | FLAGS[f], 0);
+const flagBits = (flags: readonly TypeFlag[] | undefined): number =>
+  (flags ?? []).reduce((bits, f) => bits | FLAGS[f], 0);
 
 const ARGS: Readonly<Record<ArgType, number>> = a;
 const RETS: Readonly<Record<RetType, number>> = a;
 
+/** Parameters of the C prototype that the kernel's own prototype leaves out: it never looks at them. */
+const CHECKED_ARGS: Readonly<Record<number, number>> = { [BPF_FUNC.get_branch_snapshot]: 2 };
+
+/** Program types that have get_func_ip, of which most are told afterwards that it is not for them. */
+const HAS_FUNC_IP: ReadonlySet<ProgTypeName> = new Set([
+  "KPROBE",
+  "TRACEPOINT",
+  "PERF_EVENT",
+  "RAW_TRACEPOINT",
+  "RAW_TRACEPOINT_WRITABLE",
+  "TRACING",
+  "SYSCALL",
+]);
+
 function compile(env: Env, row: HelperRow): HelperFn | null {
   const facts = factsOf(env);
-  if (!helperAllowed(row, facts.progTypeName, facts.attachTypeName)) return null;
+  const allowed =
+    row.id === BPF_FUNC.get_func_ip
+      ? HAS_FUNC_IP.has(facts.progTypeName)
+      : helperAllowed(row, facts.progTypeName, facts.attachTypeName);
+  if (!allowed) return null;
   const proto = helperProto(row, facts.progTypeName, facts.attachTypeName);
+  const checked = proto.args.slice(0, CHECKED_ARGS[row.id] ?? 5);
   const args = [0, 0, 0, 0, 0];
   const sizes = [0, 0, 0, 0, 0];
   const structs: (string | undefined)[] = [];
-  proto.args.slice(0, 5).forEach((arg, i) => {
+  checked.forEach((arg, i) => {
     args[i] = ARGS[arg.type] | flagBits(arg.flags);
     sizes[i] = arg.size ?? 0;
     structs[i] = arg.btf;
@@ -58,7 +79,7 @@ function compile(env: Env, row: HelperRow): HelperFn | null {
     args,
     argSizes: sizes,
     argStructs: structs,
-    numArgs: proto.args.length,
+    numArgs: checked.length,
     retType: RETS[proto.ret.type] | flagBits(proto.ret.flags),
     retStruct: proto.ret.btf,
     gpl: proto.gpl,

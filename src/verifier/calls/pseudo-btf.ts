@@ -26,7 +26,9 @@ export function checkPseudoBtfId(env: Env, insnIdx: number): void {
     return reject(
       env,
       c.EINVAL,
-      fd === 0 ? "kernel is missing BTF, make sure CONFIG_DEBUG_INFO_BTF=y is specified in Kconfig.\n" : "invalid module BTF object FD specified.\n",
+      fd === 0
+        ? "kernel is missing BTF, make sure CONFIG_DEBUG_INFO_BTF=y is specified in Kconfig.\n"
+        : "invalid module BTF object FD specified.\n",
     );
   }
   const t = typeById(btf, id);
@@ -42,7 +44,8 @@ export function checkPseudoBtfId(env: Env, insnIdx: number): void {
   else if (isStruct(target)) aux.btfVar = { type: c.PTR_TO_BTF_ID, btf, btfId: t.type, memSize: 0 };
   else {
     const size = resolveSize(btf, target.id)?.size;
-    if (size === undefined) return reject(env, c.EINVAL, `ldimm64 unable to resolve the size of type '${target.name}': -22\n`);
+    if (size === undefined)
+      return reject(env, c.EINVAL, `ldimm64 unable to resolve the size of type '${target.name}': -22\n`);
     aux.btfVar = { type: c.PTR_TO_MEM | c.MEM_RDONLY, btf: null, btfId: 0, memSize: size };
   }
 }

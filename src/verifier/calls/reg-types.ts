@@ -43,7 +43,11 @@ const COMPATIBLE: readonly (readonly number[] | undefined)[] = (() => {
   t[a.ARG_PTR_TO_SPIN_LOCK] = [c.PTR_TO_MAP_VALUE, BTF | c.MEM_ALLOC];
   t[a.ARG_PTR_TO_MEM] = MEM_TYPES;
   t[a.ARG_PTR_TO_RINGBUF_MEM] = [c.PTR_TO_MEM | c.MEM_RINGBUF];
-  t[a.ARG_PTR_TO_PERCPU_BTF_ID] = [BTF | c.MEM_PERCPU, BTF | c.MEM_PERCPU | c.MEM_RCU, BTF | c.MEM_PERCPU | c.PTR_TRUSTED];
+  t[a.ARG_PTR_TO_PERCPU_BTF_ID] = [
+    BTF | c.MEM_PERCPU,
+    BTF | c.MEM_PERCPU | c.MEM_RCU,
+    BTF | c.MEM_PERCPU | c.PTR_TRUSTED,
+  ];
   t[a.ARG_PTR_TO_FUNC] = [c.PTR_TO_FUNC];
   t[a.ARG_PTR_TO_STACK] = [c.PTR_TO_STACK];
   t[a.ARG_PTR_TO_CONST_STR] = [c.PTR_TO_MAP_VALUE];
@@ -74,21 +78,33 @@ export function checkRegType(env: Env, regno: number, argType: number, wanted: A
   if (argType & c.MEM_RDONLY) type &= ~c.MEM_RDONLY;
   if (argType & c.PTR_MAYBE_NULL) type &= ~c.PTR_MAYBE_NULL;
   if (base === a.ARG_PTR_TO_MEM) type &= ~c.DYNPTR_TYPE_FLAG_MASK;
-  if (meta.funcId === FUNC_KPTR_XCHG && (type & c.MEM_ALLOC) !== 0 && regno === 2) type &= ~(c.MEM_ALLOC | c.MEM_PERCPU);
+  if (meta.funcId === FUNC_KPTR_XCHG && (type & c.MEM_ALLOC) !== 0 && regno === 2)
+    type &= ~(c.MEM_ALLOC | c.MEM_PERCPU);
   if (!compatible.includes(type)) {
     reject(env, c.EACCES, `R${regno} type=${regTypeStr(r.type)} expected=${compatible.map(regTypeStr).join(", ")}\n`);
   }
   if (c.baseType(r.type) !== BTF) return;
   if (compatible === MEM_TYPES) {
     if ((argType & c.MEM_RDONLY) === 0) {
-      reject(env, c.EACCES, `${funcIdName(meta.funcId)}() may write into memory pointed by R${regno} type=${regTypeStr(r.type)}\n`);
+      reject(
+        env,
+        c.EACCES,
+        `${funcIdName(meta.funcId)}() may write into memory pointed by R${regno} type=${regTypeStr(r.type)}\n`,
+      );
     }
     return;
   }
   checkBtfReg(env, r, regno, argType, wanted, meta);
 }
 
-function checkBtfReg(env: Env, r: RegState, regno: number, argType: number, wantedIn: ArgBtf | null, meta: CallMeta): void {
+function checkBtfReg(
+  env: Env,
+  r: RegState,
+  regno: number,
+  argType: number,
+  wantedIn: ArgBtf | null,
+  meta: CallMeta,
+): void {
   switch (r.type) {
     case BTF:
     case BTF | c.PTR_TRUSTED:
@@ -137,7 +153,8 @@ export function checkFuncArgRegOff(env: Env, r: RegState, regno: number, argType
   const type = r.type;
   if (argType & c.OBJ_RELEASE) {
     if (c.baseType(argType) === a.ARG_PTR_TO_DYNPTR && type === c.PTR_TO_STACK) return;
-    if (r.off !== 0) reject(env, c.EINVAL, `R${regno} must have zero offset when passed to release func or trusted arg to kfunc\n`);
+    if (r.off !== 0)
+      reject(env, c.EINVAL, `R${regno} must have zero offset when passed to release func or trusted arg to kfunc\n`);
     checkPtrOffReg(env, r, regno, false);
     return;
   }

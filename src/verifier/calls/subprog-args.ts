@@ -32,10 +32,12 @@ function checkArg(env: Env, arg: SubprogArg, r: RegState, i: number): void {
         if (e instanceof VerifierReject) throw new VerifierReject(c.EINVAL, e.message);
         throw e;
       }
-      if (!c.typeMayBeNull(arg.argType) && c.typeMayBeNull(r.type)) reject(env, c.EINVAL, `arg#${i} is expected to be non-NULL\n`);
+      if (!c.typeMayBeNull(arg.argType) && c.typeMayBeNull(r.type))
+        reject(env, c.EINVAL, `arg#${i} is expected to be non-NULL\n`);
       return;
     case a.ARG_PTR_TO_ARENA:
-      if (r.type !== c.PTR_TO_ARENA && r.type !== c.SCALAR_VALUE) reject(env, c.EINVAL, `R${regno} is not a pointer to arena or scalar.\n`);
+      if (r.type !== c.PTR_TO_ARENA && r.type !== c.SCALAR_VALUE)
+        reject(env, c.EINVAL, `R${regno} is not a pointer to arena or scalar.\n`);
       return;
     case a.ARG_PTR_TO_DYNPTR:
       checkFuncArgRegOff(env, r, regno, a.ARG_PTR_TO_DYNPTR);

@@ -35,7 +35,8 @@ function structAccess(env: Env, btf: Btf, btfId: number, regType: number, offIn:
   if (alloc) {
     const rec = structRecord(btf, env.vmlinuxBtf, btfId);
     for (const f of rec?.fields ?? []) {
-      if (offIn < f.offset + f.size && f.offset < offIn + size) reject(env, c.EACCES, `direct access to ${fieldTypeName(f.type)} is disallowed\n`);
+      if (offIn < f.offset + f.size && f.offset < offIn + size)
+        reject(env, c.EACCES, `direct access to ${fieldTypeName(f.type)} is disallowed\n`);
     }
   }
   const out: Walk = { kind: 0, id: btfId, flag: 0, field: "" };
@@ -44,8 +45,10 @@ function structAccess(env: Env, btf: Btf, btfId: number, regType: number, offIn:
     const t = typeById(btf, out.id);
     if (t === undefined) throw new VerifierReject(c.EINVAL);
     structWalk(env, btf, t, off, size, out, !alloc);
-    if (out.kind === WALK_SCALAR || (out.kind === WALK_PTR && alloc)) return { regType: c.SCALAR_VALUE, id: 0, flag: 0, name: "" };
-    if (out.kind === WALK_PTR_UNTRUSTED) return { regType: c.PTR_TO_MEM, id: 0, flag: c.MEM_RDONLY | c.PTR_UNTRUSTED, name: "" };
+    if (out.kind === WALK_SCALAR || (out.kind === WALK_PTR && alloc))
+      return { regType: c.SCALAR_VALUE, id: 0, flag: 0, name: "" };
+    if (out.kind === WALK_PTR_UNTRUSTED)
+      return { regType: c.PTR_TO_MEM, id: 0, flag: c.MEM_RDONLY | c.PTR_UNTRUSTED, name: "" };
     if (out.kind === WALK_PTR) return { regType: c.PTR_TO_BTF_ID, id: out.id, flag: out.flag, name: out.field };
     off = 0;
   }
@@ -56,7 +59,10 @@ function nestedTrusted(r: RegState, field: Field, suffix: string): boolean {
   const btf = r.btf!;
   const t = typeById(btf, r.btfId);
   if (t === undefined || (t.kind !== "struct" && t.kind !== "union")) return false;
-  const safe = typeById(btf, t.kind === "struct" ? structId(btf, t.name + suffix) : btf.findId(t.name + suffix, "union"));
+  const safe = typeById(
+    btf,
+    t.kind === "struct" ? structId(btf, t.name + suffix) : btf.findId(t.name + suffix, "union"),
+  );
   if (safe === undefined || (safe.kind !== "struct" && safe.kind !== "union")) return false;
   return safe.members.some((m) => {
     const mt = typeById(btf, m.type);
@@ -98,12 +104,21 @@ function hasBtfStructAccess(env: Env): boolean {
 }
 
 /** check_ptr_to_btf_access; `off` includes the register's own. valueRegno -1: nothing is loaded. */
-export function checkPtrToBtfAccess(env: Env, regno: number, off: number, size: number, access: number, valueRegno: number): void {
+export function checkPtrToBtfAccess(
+  env: Env,
+  regno: number,
+  off: number,
+  size: number,
+  access: number,
+  valueRegno: number,
+): void {
   const r = env.regs[regno]!;
   const btf = r.btf!;
   const name = btfTypeName(btf, r.btfId);
-  if (!env.allowPtrLeaks) reject(env, c.EPERM, `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n`);
-  if (!factsOf(env).gpl && isKernelBtf(env, btf)) reject(env, c.EINVAL, `Cannot access kernel 'struct ${name}' from non-GPL compatible program\n`);
+  if (!env.allowPtrLeaks)
+    reject(env, c.EPERM, `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n`);
+  if (!factsOf(env).gpl && isKernelBtf(env, btf))
+    reject(env, c.EINVAL, `Cannot access kernel 'struct ${name}' from non-GPL compatible program\n`);
   if (off < 0) reject(env, c.EACCES, `R${regno} is ptr_${name} invalid negative access: off=${off}\n`);
   if (!r.isConst() || (r.valLo | r.valHi) !== 0) {
     reject(env, c.EACCES, `R${regno} is ptr_${name} invalid variable offset: off=${off}, var_off=${varOffText(r)}\n`);
@@ -165,7 +180,14 @@ const MAP_STRUCTS: ReadonlyMap<number, string> = new Map([
 ]);
 
 /** check_ptr_to_map_access: reads of struct bpf_map and its kind through a map pointer. */
-export function checkPtrToMapAccess(env: Env, regno: number, off: number, size: number, access: number, valueRegno: number): void {
+export function checkPtrToMapAccess(
+  env: Env,
+  regno: number,
+  off: number,
+  size: number,
+  access: number,
+  valueRegno: number,
+): void {
   const r = env.regs[regno]!;
   const btf = env.vmlinuxBtf;
   if (btf === null) return reject(env, c.ENOTSUPP, "map_ptr access not supported without CONFIG_DEBUG_INFO_BTF\n");
@@ -173,7 +195,8 @@ export function checkPtrToMapAccess(env: Env, regno: number, off: number, size: 
   const name = MAP_STRUCTS.get(mapType) ?? "";
   const id = structId(btf, name);
   if (id === 0) reject(env, c.ENOTSUPP, `map_ptr access not supported for map type ${mapType}\n`);
-  if (!env.allowPtrLeaks) reject(env, c.EPERM, `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n`);
+  if (!env.allowPtrLeaks)
+    reject(env, c.EPERM, `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n`);
   if (off < 0) reject(env, c.EACCES, `R${regno} is ${name} invalid negative access: off=${off}\n`);
   if (access !== c.BPF_READ) reject(env, c.EACCES, `only read from ${name} is supported\n`);
   const field = structAccess(env, btf, id, c.PTR_TO_BTF_ID, off, size);

@@ -5,7 +5,17 @@ import { BPF_ATTACH_TYPE } from "../../uapi/attach-types.ts";
 import { BPF_PROG_TYPE } from "../../uapi/prog-types.ts";
 import { UNTRUSTED_LSM_HOOKS } from "../calls/lsm-hooks.ts";
 import { factsOf } from "../calls/facts.ts";
-import { hasSuffix, isAnyEnum, isModifier, isSmallInt, isStruct, kindStr, skipModifiers, structId, typeById } from "../btf/types.ts";
+import {
+  hasSuffix,
+  isAnyEnum,
+  isModifier,
+  isSmallInt,
+  isStruct,
+  kindStr,
+  skipModifiers,
+  structId,
+  typeById,
+} from "../btf/types.ts";
 import * as c from "../constants.ts";
 import type { Env } from "../env.ts";
 import type { CtxAccess } from "../types.ts";
@@ -82,7 +92,13 @@ function conservativeAccess(env: Env, a: Access): boolean {
   const arg = a.off / 8;
   const name = env.attach?.name ?? "";
   if (arg < MAX_BPF_FUNC_REG_ARGS) return true;
-  if (arg === MAX_BPF_FUNC_REG_ARGS && (env.expectedAttachType === A.TRACE_FEXIT || env.expectedAttachType === A.LSM_MAC || env.expectedAttachType === A.LSM_CGROUP)) return true;
+  if (
+    arg === MAX_BPF_FUNC_REG_ARGS &&
+    (env.expectedAttachType === A.TRACE_FEXIT ||
+      env.expectedAttachType === A.LSM_MAC ||
+      env.expectedAttachType === A.LSM_CGROUP)
+  )
+    return true;
   if (arg === MAX_BPF_FUNC_REG_ARGS && env.expectedAttachType === A.MODIFY_RETURN) return false;
   env.log.write(`func '${name}' doesn't have ${arg + 1}-th argument\n`);
   return false;
@@ -133,7 +149,9 @@ function argAccess(env: Env, a: Access): boolean {
   if (t === null || t.kind === "void" || isSmallInt(t) || isAnyEnum(t) || t.kind === "struct") {
     // A void return value reads as no type at all.
     if (t === null || t.kind === "void") {
-      log.write(`func '${name}' arg${arg} '' has type ${kindStr(t ?? { kind: "void", id: 0, name: "" })}. Only pointer access is allowed\n`);
+      log.write(
+        `func '${name}' arg${arg} '' has type ${kindStr(t ?? { kind: "void", id: 0, name: "" })}. Only pointer access is allowed\n`,
+      );
       return false;
     }
     return true;
@@ -201,7 +219,16 @@ function netfilterAccess(env: Env, a: Access): boolean {
  * `off` and `size` in bytes.
  */
 export function btfCtxAccess(env: Env, off: number, size: number, access: number): CtxAccess | null {
-  const a: Access = { off, size, regType: c.SCALAR_VALUE, ctxFieldSize: 0, btf: null, btfId: 0, refObjId: 0, retvalRange: null };
+  const a: Access = {
+    off,
+    size,
+    regType: c.SCALAR_VALUE,
+    ctxFieldSize: 0,
+    btf: null,
+    btfId: 0,
+    refObjId: 0,
+    retvalRange: null,
+  };
   // LSM programs alone go without the check of the array of u64.
   const inArray = off >= 0 && off < 8 * MAX_BPF_FUNC_ARGS && access === c.BPF_READ && off % size === 0;
   switch (env.progType) {

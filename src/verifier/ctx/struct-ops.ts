@@ -43,7 +43,8 @@ function memberRange(env: Env, struct: string, path: readonly string[]): readonl
     if (member === undefined) return null;
     off += member.bitOffset >>> 3;
     id = member.type;
-    if (i === path.length - 1) return [off, off + (member.bitSize !== 0 ? Math.ceil(member.bitSize / 8) : (resolveSize(btf, id)?.size ?? 0))];
+    if (i === path.length - 1)
+      return [off, off + (member.bitSize !== 0 ? Math.ceil(member.bitSize / 8) : (resolveSize(btf, id)?.size ?? 0))];
   }
   return null;
 }
@@ -53,16 +54,23 @@ function tcpWrite(env: Env, r: RegState, off: number, size: number): void {
   for (const { path, anywhere } of TCP_WRITABLE) {
     const range = memberRange(env, "tcp_sock", path);
     if (range === null || !(anywhere === true ? off >= range[0] && off < range[1] : off === range[0])) continue;
-    if (off + size > range[1]) reject(env, c.EACCES, `write access at off ${off} with size ${size} beyond the member of tcp_sock ended at ${range[1]}\n`);
+    if (off + size > range[1])
+      reject(
+        env,
+        c.EACCES,
+        `write access at off ${off} with size ${size} beyond the member of tcp_sock ended at ${range[1]}\n`,
+      );
     return;
   }
   reject(env, c.EACCES, `no write support to tcp_sock at off ${off}\n`);
 }
 
 function dummyWrite(env: Env, r: RegState, off: number, size: number): void {
-  if (btfTypeName(r.btf!, r.btfId) !== "bpf_dummy_ops_state") reject(env, c.EACCES, "only access to bpf_dummy_ops_state is supported\n");
+  if (btfTypeName(r.btf!, r.btfId) !== "bpf_dummy_ops_state")
+    reject(env, c.EACCES, "only access to bpf_dummy_ops_state is supported\n");
   const t = typeById(r.btf!, r.btfId);
-  if (off + size > (t?.kind === "struct" ? t.size : 0)) reject(env, c.EACCES, `write access at off ${off} with size ${size}\n`);
+  if (off + size > (t?.kind === "struct" ? t.size : 0))
+    reject(env, c.EACCES, `write access at off ${off} with size ${size}\n`);
 }
 
 /** btf_struct_access of the program's struct_ops for a write. */
@@ -85,5 +93,10 @@ export function conntrackWrite(env: Env, r: RegState, off: number, size: number)
   if (name !== "nf_conn" && name !== "nf_conn___init") throw new VerifierReject(c.EACCES);
   const mark = memberRange(env, "nf_conn", ["mark"]);
   if (mark === null || off !== mark[0]) reject(env, c.EACCES, `no write support to nf_conn at off ${off}\n`);
-  if (off + size > mark![1]) reject(env, c.EACCES, `write access at off ${off} with size ${size} beyond the member of nf_conn ended at ${mark![1]}\n`);
+  if (off + size > mark![1])
+    reject(
+      env,
+      c.EACCES,
+      `write access at off ${off} with size ${size} beyond the member of nf_conn ended at ${mark![1]}\n`,
+    );
 }
