@@ -27,7 +27,7 @@ export const onExec = tracepoint("sched:sched_process_exec", (ctx, bpf) => {
   e.ppid = task.real_parent.tgid;
   e.uid = uid;
   e.comm = bpf.comm();
-  e.file = bpf.str(ctx.filename);
+  e.file = ctx.filename;
   // Its arguments lie in its memory one behind the other, each with a NUL at the end.
   e.size = Math.min(task.mm.arg_end - task.mm.arg_start, e.args.length);
   bpf.probeReadUser(e.args, e.size, task.mm.arg_start);
