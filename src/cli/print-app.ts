@@ -21,7 +21,7 @@ export async function printApp(app: App, compiled: Startable, exports: Readonly<
 
 /** Prints the samples of one buffer; `stop` prints what is left. */
 function stream(app: App, name: string, handle: RingBuf<Schema>, several: boolean): { stop(): void } {
-  const reader = app.collection.events<unknown>(name);
+  const reader = app.collection.events(name);
   const fields = handle.value.kind === "struct" ? (handle.value as StructSchema).fields : undefined;
   const header = ["TIME", ...(several ? ["BUFFER"] : []), ...(fields?.map((f) => f.name.toUpperCase()) ?? ["VALUE"])];
   const rows = new StreamTable(header, [8, ...(several ? [name.length] : []), ...(fields?.map((f) => widthOf(f.schema)) ?? [])]);

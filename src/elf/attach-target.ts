@@ -26,7 +26,9 @@ const TRACE: Readonly<Record<number, TargetRow>> = {
  *
  * @throws BpfkitError code "ATTACH" when the section does not say what to attach to
  */
-export function attachTargetOf(prog: ProgSpec): { readonly name: string; readonly kind: "func" | "typedef"; readonly what: string } | undefined {
+export function attachTargetOf(
+  prog: ProgSpec,
+): { readonly name: string; readonly kind: "func" | "typedef"; readonly what: string } | undefined {
   if (prog.type !== BPF_PROG_TYPE.TRACING && prog.type !== BPF_PROG_TYPE.LSM) return undefined;
   const row = TRACE[prog.expectedAttachType];
   if (row === undefined) return undefined;

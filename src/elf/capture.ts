@@ -64,7 +64,9 @@ function fingerprint(btf: Btf): { size: number; fnv1a: string } {
 export function progLoadToJson(load: ProgLoad, release?: string): Record<string, unknown> {
   return {
     format: CAPTURE_FORMAT,
-    ...(load.vmlinuxBtf === null ? {} : { kernel: { ...(release === undefined ? {} : { release }), vmlinux_btf: fingerprint(load.vmlinuxBtf) } }),
+    ...(load.vmlinuxBtf === null
+      ? {}
+      : { kernel: { ...(release === undefined ? {} : { release }), vmlinux_btf: fingerprint(load.vmlinuxBtf) } }),
     prog_name: load.name,
     prog_type: load.progType,
     expected_attach_type: load.expectedAttachType,
@@ -78,9 +80,18 @@ export function progLoadToJson(load: ProgLoad, release?: string): Record<string,
     insns: toHex(encodeInsns(load.insns, "little")),
     maps: load.maps.map((m) => mapToJson(m, load.btf)),
     bad_map_fds: [...load.badMapFds].map(([insn, fd]) => ({ insn, fd })),
-    kfuncs: (load.kfuncs ?? []).map((k) => ({ insn: k.insn, btf_id: k.btfId, name: k.name, ...(k.module === undefined ? {} : { module: k.module }) })),
+    kfuncs: (load.kfuncs ?? []).map((k) => ({
+      insn: k.insn,
+      btf_id: k.btfId,
+      name: k.name,
+      ...(k.module === undefined ? {} : { module: k.module }),
+    })),
     ksyms: load.ksyms.map((k) => ({ insn: k.insn, btf_id: k.btfId, name: k.name })),
-    modules: [...load.moduleBtfs].map(([index, btf]) => ({ index, name: load.moduleNames?.get(index) ?? "", btf: toBase64(btf.bytes) })),
+    modules: [...load.moduleBtfs].map(([index, btf]) => ({
+      index,
+      name: load.moduleNames?.get(index) ?? "",
+      btf: toBase64(btf.bytes),
+    })),
     btf: load.btf === null ? null : toBase64(load.btf.bytes),
     func_info_rec_size: load.funcInfoRecSize,
     func_info: toBase64(load.funcInfo),
@@ -125,12 +136,25 @@ export function progLoadFromJson(json: unknown, options: ReadCaptureOptions = {}
   const what = options.what ?? "capture";
   const f = JsonFields.of(typeof json === "string" ? parseJson(json, what) : json, what);
   const format = f.optionalString("format");
-  if (format !== undefined && format !== CAPTURE_FORMAT) throw f.error("format", `expected ${JSON.stringify(CAPTURE_FORMAT)}, got ${JSON.stringify(format)}: made by a newer bpfkit?`);
+  if (format !== undefined && format !== CAPTURE_FORMAT)
+    throw f.error(
+      "format",
+      `expected ${JSON.stringify(CAPTURE_FORMAT)}, got ${JSON.stringify(format)}: made by a newer bpfkit?`,
+    );
   const btf = btfOf(f, "btf");
   const insns = f.inside("insns", () => decodeInsns(fromHex(f.string("insns")), { endian: "little", what: "insns" }));
   const vmlinuxBtf = options.vmlinuxBtf ?? null;
-  const ksyms: LoadKsym[] = f.objects("ksyms").map((k) => ({ insn: k.count("insn"), btfId: k.count("btf_id"), name: k.string("name") }));
-  const kfuncs: LoadKfunc[] = f.objects("kfuncs").map((k) => ({ insn: k.count("insn"), btfId: k.optionalCount("btf_id") ?? 0, name: k.optionalString("name") ?? "", module: k.optionalString("module") }));
+  const ksyms: LoadKsym[] = f
+    .objects("ksyms")
+    .map((k) => ({ insn: k.count("insn"), btfId: k.count("btf_id"), name: k.string("name") }));
+  const kfuncs: LoadKfunc[] = f
+    .objects("kfuncs")
+    .map((k) => ({
+      insn: k.count("insn"),
+      btfId: k.optionalCount("btf_id") ?? 0,
+      name: k.optionalString("name") ?? "",
+      module: k.optionalString("module"),
+    }));
   const attachName = f.optionalString("attach_name");
   const kernel = f.optionalObject("kernel");
   const modules = f.objects("modules");
@@ -148,7 +172,20 @@ export function progLoadFromJson(json: unknown, options: ReadCaptureOptions = {}
     badMapFds: new Map(f.objects("bad_map_fds").map((b) => [b.count("insn"), b.integer("fd")])),
     btf,
     vmlinuxBtf,
-    moduleBtfs: new Map(modules.flatMap((m) => (vmlinuxBtf === null ? [] : [[m.count("index"), m.inside("btf", () => Btf.parse(fromBase64(m.string("btf")), { base: vmlinuxBtf, what: `${what} BTF of a module` }))] as const]))),
+    moduleBtfs: new Map(
+      modules.flatMap((m) =>
+        vmlinuxBtf === null
+          ? []
+          : [
+              [
+                m.count("index"),
+                m.inside("btf", () =>
+                  Btf.parse(fromBase64(m.string("btf")), { base: vmlinuxBtf, what: `${what} BTF of a module` }),
+                ),
+              ] as const,
+            ],
+      ),
+    ),
     moduleNames: new Map(modules.map((m) => [m.count("index"), m.string("name")])),
     funcInfoRecSize: f.optionalCount("func_info_rec_size") ?? 0,
     funcInfo: f.base64("func_info"),
@@ -163,16 +200,26 @@ export function progLoadFromJson(json: unknown, options: ReadCaptureOptions = {}
   const made = kernel?.optionalObject("vmlinux_btf");
   if (vmlinuxBtf === null || made === undefined) return { load, release, notes: [] };
   const here = fingerprint(vmlinuxBtf);
-  if (made.optionalCount("size") === here.size && made.optionalString("fnv1a") === here.fnv1a) return { load, release, notes: [] };
+  if (made.optionalCount("size") === here.size && made.optionalString("fnv1a") === here.fnv1a)
+    return { load, release, notes: [] };
   const moved = rebase(load, vmlinuxBtf);
-  return { load: moved.load, release, notes: [`made with the types of ${release === undefined ? "another kernel" : `Linux ${release}`}: ids were looked up by name, field offsets stay those of that kernel`, ...moved.missing.map((name) => `${name} is not in this kernel's BTF`)] };
+  return {
+    load: moved.load,
+    release,
+    notes: [
+      `made with the types of ${release === undefined ? "another kernel" : `Linux ${release}`}: ids were looked up by name, field offsets stay those of that kernel`,
+      ...moved.missing.map((name) => `${name} is not in this kernel's BTF`),
+    ],
+  };
 }
 
 function parseJson(text: string, what: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new DecodeError(what, `not JSON: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new DecodeError(what, `not JSON: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -190,7 +237,9 @@ function attachProgFrom(f: JsonFields): AttachProg | null {
     progType: prog.count("prog_type"),
     expectedAttachType: prog.optionalCount("expected_attach_type") ?? 0,
     btf,
-    funcs: prog.objects("funcs").map((x) => ({ btfId: x.count("btf_id"), global: x.flag("global"), unreliable: x.flag("unreliable") })),
+    funcs: prog
+      .objects("funcs")
+      .map((x) => ({ btfId: x.count("btf_id"), global: x.flag("global"), unreliable: x.flag("unreliable") })),
   };
 }
 

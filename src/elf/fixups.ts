@@ -17,7 +17,10 @@ export interface TargetTypes {
   /** CO-RE candidates. */
   readonly resolver: CoreResolver;
   /** The first type with this name and kind: in vmlinux (`module` undefined), else in a module. */
-  find(name: string, kind: "func" | "typedef" | "var" | "struct"): { readonly id: number; readonly module: string | undefined } | undefined;
+  find(
+    name: string,
+    kind: "func" | "typedef" | "var" | "struct",
+  ): { readonly id: number; readonly module: string | undefined } | undefined;
 }
 
 export interface FixupContext {

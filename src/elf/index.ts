@@ -1,4 +1,10 @@
-export { type ReadCapture, type ReadCaptureOptions, CAPTURE_FORMAT, progLoadFromJson, progLoadToJson } from "./capture.ts";
+export {
+  type ReadCapture,
+  type ReadCaptureOptions,
+  CAPTURE_FORMAT,
+  progLoadFromJson,
+  progLoadToJson,
+} from "./capture.ts";
 export * from "./constants.ts";
 export * from "./data-maps.ts";
 export { prepareBtf } from "./fix-btf.ts";

@@ -52,13 +52,15 @@ export class JsonFields {
   optionalCount(key: string): number | undefined {
     const v = this.#get(key);
     if (v === undefined) return undefined;
-    if (typeof v !== "number" || !Number.isInteger(v) || v < 0 || v > 0xffff_ffff) throw this.error(key, `expected an unsigned 32-bit integer, got ${describe(v)}`);
+    if (typeof v !== "number" || !Number.isInteger(v) || v < 0 || v > 0xffff_ffff)
+      throw this.error(key, `expected an unsigned 32-bit integer, got ${describe(v)}`);
     return v;
   }
 
   integer(key: string): number {
     const v = this.#get(key);
-    if (typeof v !== "number" || !Number.isSafeInteger(v)) throw this.error(key, `expected an integer, got ${describe(v)}`);
+    if (typeof v !== "number" || !Number.isSafeInteger(v))
+      throw this.error(key, `expected an integer, got ${describe(v)}`);
     return v;
   }
 
@@ -67,7 +69,8 @@ export class JsonFields {
     const v = this.#get(key) ?? 0;
     const fits = typeof v === "number" ? Number.isSafeInteger(v) : typeof v === "string" && /^\d{1,20}$/.test(v);
     const n = fits ? BigInt(v as number | string) : -1n;
-    if (n < 0n || n > 0xffff_ffff_ffff_ffffn) throw this.error(key, `expected an unsigned 64-bit integer or its decimal digits, got ${describe(v)}`);
+    if (n < 0n || n > 0xffff_ffff_ffff_ffffn)
+      throw this.error(key, `expected an unsigned 64-bit integer or its decimal digits, got ${describe(v)}`);
     return n;
   }
 
@@ -128,7 +131,8 @@ export function toHex(bytes: Uint8Array): string {
 
 /** @throws DecodeError */
 export function fromHex(text: string): Uint8Array {
-  if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text)) throw new DecodeError("hex", "expected pairs of hex digits");
+  if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text))
+    throw new DecodeError("hex", "expected pairs of hex digits");
   const out = new Uint8Array(text.length / 2);
   for (let i = 0; i < out.length; i++) out[i] = Number.parseInt(text.slice(i * 2, i * 2 + 2), 16);
   return out;

@@ -4,7 +4,19 @@
  * (in verifier logs, in `dump xlated`) are the same as when libbpf loads the object.
  */
 import type { Insn } from "../asm/insn.ts";
-import { BPF_CALL, BPF_DW, BPF_IMM, BPF_JMP, BPF_LD, BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_VALUE } from "../asm/opcode.ts";
+import {
+  BPF_CALL,
+  BPF_DW,
+  BPF_IMM,
+  BPF_JMP,
+  BPF_LD,
+  BPF_PSEUDO_BTF_ID,
+  BPF_PSEUDO_CALL,
+  BPF_PSEUDO_FUNC,
+  BPF_PSEUDO_KFUNC_CALL,
+  BPF_PSEUDO_MAP_FD,
+  BPF_PSEUDO_MAP_VALUE,
+} from "../asm/opcode.ts";
 import type { Btf } from "../btf/btf.ts";
 import { resolveId } from "../btf/layout.ts";
 import { SHN, STB, STT } from "./constants.ts";

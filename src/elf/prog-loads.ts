@@ -41,7 +41,8 @@ export interface MadeLoad {
 /** Any address in the kernel's half. */
 const SOME_ADDRESS = 0xffff_ffff_8100_0000n;
 
-const NEEDS_BTF = "kernel types are needed (CO-RE, kernel functions or an attach target), and there are none: run it on a kernel with BTF, or name a BTF file";
+const NEEDS_BTF =
+  "kernel types are needed (CO-RE, kernel functions or an attach target), and there are none: run it on a kernel with BTF, or name a BTF file";
 
 /** Makes the captures of one collection; what programs share (BTF, maps) is made once. */
 export class LoadMaker {
@@ -78,7 +79,10 @@ export class LoadMaker {
    */
   make(prog: ProgSpec): MadeLoad {
     if (prog.type === BPF_PROG_TYPE.UNSPEC) {
-      throw new BpfkitError("SECTION", `program ${prog.name}: its section ${JSON.stringify(prog.section)} names no program type`);
+      throw new BpfkitError(
+        "SECTION",
+        `program ${prog.name}: its section ${JSON.stringify(prog.section)} names no program type`,
+      );
     }
     const image = this.#image;
     const added = image !== undefined && !this.#records.has(prog);
@@ -91,14 +95,15 @@ export class LoadMaker {
     const context: FixupContext = {
       mapFd: (name) => {
         const index = this.#spec.maps.findIndex((m) => m.name === name);
-        if (index < 0) throw new BpfkitError("SPEC", `a program uses the map ${name}, which the collection does not define`);
+        if (index < 0)
+          throw new BpfkitError("SPEC", `a program uses the map ${name}, which the collection does not define`);
         return index;
       },
       kernelBtf: () => this.#kernelTypes(prog),
       localBtf: () => this.#localBtf(),
       symbolAddress: this.#target.symbolAddress ?? (() => SOME_ADDRESS),
       moduleFd: (module) => {
-        const names = [...this.#target.modules?.keys() ?? []];
+        const names = [...(this.#target.modules?.keys() ?? [])];
         const found = this.#target.modules?.get(module);
         if (found === undefined) return undefined;
         // Beyond the indexes of kfunc calls, which count from 1 in order of use.
@@ -121,7 +126,13 @@ export class LoadMaker {
     for (const ref of prog.refs) {
       const insn = fixed.insns[ref.insn];
       if (insn === undefined) continue;
-      if (ref.kind === "kfunc") kfuncs.push({ insn: ref.insn, btfId: insn.imm, name: ref.name, module: insn.off === 0 ? undefined : moduleNames.get(insn.off) });
+      if (ref.kind === "kfunc")
+        kfuncs.push({
+          insn: ref.insn,
+          btfId: insn.imm,
+          name: ref.name,
+          module: insn.off === 0 ? undefined : moduleNames.get(insn.off),
+        });
       else if (ref.kind === "ksym" && insn.src !== 0) ksyms.push({ insn: ref.insn, btfId: insn.imm, name: ref.name });
     }
     const attach = this.#attach(prog);
@@ -156,7 +167,8 @@ export class LoadMaker {
 
   #programBtf(): Btf | null {
     if (this.#btf === undefined) {
-      this.#btf = this.#image === undefined ? null : Btf.parse(this.#image.encode(), { what: `${this.#spec.name} BTF` });
+      this.#btf =
+        this.#image === undefined ? null : Btf.parse(this.#image.encode(), { what: `${this.#spec.name} BTF` });
       this.#maps = undefined;
     }
     return this.#btf;
@@ -164,7 +176,8 @@ export class LoadMaker {
 
   #localBtf(): Btf {
     const { btf, name } = this.#spec;
-    if (btf === undefined) throw new BpfkitError("SPEC", `${name}: its programs have CO-RE relocations but it has no BTF`);
+    if (btf === undefined)
+      throw new BpfkitError("SPEC", `${name}: its programs have CO-RE relocations but it has no BTF`);
     if (this.#local === undefined) {
       this.#local = Btf.parse(btf, { what: `${name} BTF` });
       const { vmlinux, madeFor } = this.#target;
@@ -194,8 +207,16 @@ export class LoadMaker {
     const target = attachTargetOf(prog);
     if (target === undefined) return undefined;
     const found = this.#kernelTypes(prog).find(target.name, target.kind);
-    if (found === undefined) throw new BpfkitError("ATTACH", `program ${prog.name}: the kernel's BTF has no ${target.what} ${prog.attachTo ?? ""}`);
-    if (found.module !== undefined) throw new BpfkitError("ATTACH", `program ${prog.name}: ${prog.attachTo ?? ""} is in the module ${found.module}, and attaching to modules is not simulated`);
+    if (found === undefined)
+      throw new BpfkitError(
+        "ATTACH",
+        `program ${prog.name}: the kernel's BTF has no ${target.what} ${prog.attachTo ?? ""}`,
+      );
+    if (found.module !== undefined)
+      throw new BpfkitError(
+        "ATTACH",
+        `program ${prog.name}: ${prog.attachTo ?? ""} is in the module ${found.module}, and attaching to modules is not simulated`,
+      );
     return { id: found.id, name: target.name };
   }
 
@@ -217,7 +238,10 @@ export class LoadMaker {
       btf: typed ? btf : null,
       inner,
       frozen: spec.frozen,
-      data: spec.frozen && spec.type === BPF_MAP_TYPE.ARRAY && spec.maxEntries === 1 ? (data ?? new Uint8Array(spec.valueSize)) : null,
+      data:
+        spec.frozen && spec.type === BPF_MAP_TYPE.ARRAY && spec.maxEntries === 1
+          ? (data ?? new Uint8Array(spec.valueSize))
+          : null,
     };
   }
 
@@ -227,7 +251,9 @@ export class LoadMaker {
       while (size < spec.maxEntries) size *= 2;
       return size;
     }
-    return spec.maxEntries === 0 && spec.type === BPF_MAP_TYPE.PERF_EVENT_ARRAY ? (this.#target.possibleCpus ?? 1) : spec.maxEntries;
+    return spec.maxEntries === 0 && spec.type === BPF_MAP_TYPE.PERF_EVENT_ARRAY
+      ? (this.#target.possibleCpus ?? 1)
+      : spec.maxEntries;
   }
 }
 

@@ -66,7 +66,7 @@ export class App {
     const name = this.#name(handle);
     let reader = this.#readers.get(name);
     if (reader === undefined || reader.closed) {
-      reader = this.collection.events<unknown>(name);
+      reader = this.collection.events(name);
       this.#readers.set(name, reader);
       if (this.signal.aborted) reader.end();
     }

@@ -1,5 +1,5 @@
 /** Compiling a module's exports for the kernel this process runs on. */
-import { Btf } from "../btf/btf.ts";
+import type { Btf } from "../btf/btf.ts";
 import { type Arch, type Capture, compile, type CompileResult, createCapture } from "../compiler/index.ts";
 import type { LoadedModule } from "../compiler/capture/types.ts";
 import type { Kernel } from "../syscall/kernel.ts";
