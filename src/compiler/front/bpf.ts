@@ -9,6 +9,7 @@ import { attachTypeOf, btfArg, progTypeName } from "./contexts.ts";
 import { callHelper, helperFor, helperNames } from "./helper-call.ts";
 import { kernelBuiltin, KERNEL_NAMES } from "./kernel-builtins.ts";
 import { kfuncBuiltin, kfuncNames } from "./kfunc-call.ts";
+import { lintSpace } from "./lint.ts";
 import { isMap } from "./module.ts";
 import { printk } from "./printk.ts";
 import { copyOf, readMemory, stringAt } from "./reads.ts";
@@ -274,7 +275,7 @@ function text(fn: Fn, said: "user" | "kernel" | undefined, args: readonly Ast[],
   if (at === undefined) return ERROR;
   const space = said ?? (at.space === "unknown" ? undefined : at.space);
   if (space === undefined) return fn.report("BPF3006", address);
-  if (at.space !== "unknown" && at.space !== space) fn.report("BPF6003", address, { is: at.space, said: space });
+  lintSpace(fn, at.space, space, address, "`bpf.str(p)` reads it where it is");
   return stringAt(fn, space, () => at.v, limit ?? 64, node, limit);
 }
 
@@ -290,6 +291,7 @@ function read(fn: Fn, space: "user" | "kernel", args: readonly Ast[]): Val {
   const at = addressIn(fn, addressNode);
   const type = fromSchema(schema.value);
   if (at === undefined) return ERROR;
+  lintSpace(fn, at.space, space, addressNode, `use \`bpf.${at.space}Read\``);
   if (isScalar(type) && !(type.k === "int" && type.bigEndian === true)) return readMemory(fn, space, at.v, type);
   return fn.settle(copyOf(fn, space, at.v, type), addressNode);
 }

@@ -8,7 +8,7 @@ import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
 import type { MapUse } from "./map-ops.ts";
 import { mapPointer } from "./map-ops.ts";
-import { storeInto, storeValue, tempOf, zeroHoles } from "./memory.ts";
+import { readByHelpers, storeInto, storeValue, tempOf, zeroHoles } from "./memory.ts";
 import { outline } from "./outline.ts";
 import { addressOf } from "./place.ts";
 import { BOOL, S64, fromSchema, sizeOf } from "./types.ts";
@@ -38,7 +38,9 @@ export function emit(fn: Fn, map: MapUse, sample: Ast, node: Ast): Val {
   const { b } = fn;
   const e = unwrap(sample);
   // What changes something must happen even when the buffer is full.
-  const early = hasEffects(e) ? fn.value(e) : undefined;
+  const named = e.type === "Identifier" || e.type === "MemberExpression";
+  const early = hasEffects(e) ? fn.value(e) : named ? fn.expr(e) : undefined;
+  if (early !== undefined && readByHelpers(early, type)) return output(fn, map, early);
   const place = reserve(fn, map, type);
   const sent = b.func.slot(8, 8, "sent");
   b.start(sent);
@@ -62,6 +64,22 @@ export function emit(fn: Fn, map: MapUse, sample: Ast, node: Ast): Val {
   b.at(end);
   fn.facts = before;
   return { k: "scalar", type: BOOL, v: b.load(b.slotAddr(sent), { size: 8 }) };
+}
+
+/** Copies a sample that lies in memory already. */
+function output(fn: Fn, map: MapUse, sample: PlaceVal): Val {
+  const { b } = fn;
+  const size = sizeOf(sample.type);
+  const r = b.helper(BPF_FUNC.ringbuf_output, [mapPointer(fn, map), addressOf(fn, sample), size, 0], {
+    clobbers: "none",
+    mem: [{ arg: 1, mode: "in", size }],
+  });
+  const end = b.block("emitted");
+  const full = whenFull(fn, map, end);
+  if (full !== end) b.br("eq", r, 0, end, full);
+  else b.jmp(end);
+  b.at(end);
+  return { k: "scalar", type: BOOL, v: b.cmp("eq", r, 0) };
 }
 
 function reserve(fn: Fn, map: MapUse, type: PlaceVal["type"]): PlaceVal {

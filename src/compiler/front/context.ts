@@ -91,6 +91,8 @@ export class Fn {
   frame = new Frame();
   /** The next function that is called may return a boolean on some paths and nothing, which is false, on others. */
   nothingIsFalse = false;
+  /** A call whose result nobody takes. */
+  dropped: Ast | undefined;
   /** The last statement left the block: nothing after it runs. */
   ended = false;
   /** The program's context. */

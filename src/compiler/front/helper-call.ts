@@ -6,6 +6,7 @@ import type { Ast } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
 import { isContext } from "./contexts.ts";
+import { lintDropped, lintSpace } from "./lint.ts";
 import { isMap } from "./module.ts";
 import { tempOf } from "./memory.ts";
 import { addressOf } from "./place.ts";
@@ -64,6 +65,7 @@ export function callHelper(
     lowered.push(l.v);
     if (l.mem !== undefined) mem.push(l.mem);
   }
+  lintDropped(fn, row, node);
   const type = proto.ret.type;
   const clobbers = row.changesPacket === true ? "all" : "mem";
   const nullable = proto.ret.flags?.includes("PTR_MAYBE_NULL") === true;
@@ -151,6 +153,9 @@ function argument(
     }
     default: {
       const v = fn.value(node);
+      const said = index === 2 ? /^probe_read_(user|kernel)/.exec(row.name)?.[1] : undefined;
+      if (v.k === "scalar" && v.type.k === "ptr" && (said === "user" || said === "kernel"))
+        lintSpace(fn, v.type.space, said, node, `use \`bpf.probeRead${v.type.space === "user" ? "User" : "Kernel"}\``);
       if (isContext(fn, v)) return { v: fn.ctx };
       if (v.k === "place" || v.k === "string") {
         const place = placeOf(fn, v, node);

@@ -314,21 +314,24 @@ function sameFields(a: StructSchema, b: StructSchema): boolean {
   );
 }
 
+/** Whether `v` is a `type` in memory that helpers may read where it is. */
+export function readByHelpers(v: Val, type: PlaceVal["type"]): v is PlaceVal {
+  return (
+    v.k === "place" && v.indices === undefined && sameLayout(v.type, type) && v.space !== "packet" && v.space !== "ctx"
+  );
+}
+
 /** A temporary holding `node` as a value of `schema`, fully defined: for keys, map values and perf samples. */
 export function tempOf(fn: Fn, schema: Schema, node: Ast, name: string): PlaceVal {
   const type = fromSchema(schema);
   const e = unwrap(node);
   // A value that already lies in memory a helper may read needs no copy.
   if (!isScalar(type) && e.type !== "ObjectExpression" && e.type !== "ArrayExpression") {
+    if (e.type === "CallExpression" && type.k === "struct" && isSchemaCall(fn, e.callee, type.schema)) {
+      if (e.arguments.length === 0) return fn.module.zeros(fn, type);
+    }
     const v = fn.expr(e);
-    if (
-      v.k === "place" &&
-      v.indices === undefined &&
-      sameLayout(v.type, type) &&
-      v.space !== "packet" &&
-      v.space !== "ctx"
-    )
-      return v;
+    if (readByHelpers(v, type)) return v;
     const dest = fn.temp(type, name);
     storeValue(fn, dest, v, node, true);
     return dest;

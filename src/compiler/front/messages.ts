@@ -111,7 +111,22 @@ export const MESSAGES = {
   BPF6001: { text: "this comparison is always {value}: the left side is unsigned", severity: "warning" },
   BPF6003: {
     text: "this is an address in {is} memory, read as {said} memory",
-    help: "`bpf.str(p)` reads it where it is",
+    help: "{fix}",
+    severity: "warning",
+  },
+  BPF6004: {
+    text: "{name} can fail, and its result is dropped",
+    help: "check it: `if ({name}(…) < 0) return;`",
+    severity: "warning",
+  },
+  BPF6005: {
+    text: "{name} only prepares the redirection: the program has to return its result",
+    help: "write `return {name}(…)`",
+    severity: "warning",
+  },
+  BPF6006: {
+    text: "every {target} {sends}, and there are very many",
+    help: "filter first, for example `if (bpf.pid() !== target.value) return;`, or count in a map",
     severity: "warning",
   },
   BPF6002: { text: "unreachable code", severity: "warning" },

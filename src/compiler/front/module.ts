@@ -18,7 +18,7 @@ import type { FunctionSource } from "./source.ts";
 import { Sections } from "./sections.ts";
 import type { Arch, TracepointFormat } from "./targets.ts";
 import type { Subprogram } from "./subprogram.ts";
-import { intType } from "./types.ts";
+import { intType, sizeOf } from "./types.ts";
 import type { FunctionVal, KernelPlace, PlaceVal, Val } from "./value.ts";
 import { ERROR } from "./value.ts";
 
@@ -215,6 +215,23 @@ export class ModuleContext {
       readonly: `the array ${name}`,
       invariant: true,
     };
+  }
+
+  /** A constant `type` of zeros. */
+  zeros(fn: Fn, type: PlaceVal["type"]): PlaceVal {
+    const words = Math.ceil(sizeOf(type) / 8);
+    const key = `zeros:${words}`;
+    let off = this.#tables.get(key);
+    if (off === undefined) {
+      off = this.sections.table(
+        Array.from({ length: words }, () => 0n),
+        8,
+        this.unique("zeros"),
+      );
+      this.#tables.set(key, off);
+    }
+    const base = fn.b.mapValue(".rodata", off);
+    return { k: "place", type, base, off: 0, space: "global", readonly: "a constant", invariant: true };
   }
 
   loadKernel(fn: Fn, place: KernelPlace, node: Ast): Val {

@@ -5,6 +5,7 @@ import type { Module } from "../ir/ir.ts";
 import { bpfValue } from "./bpf.ts";
 import { Fn } from "./context.ts";
 import { contextValue } from "./contexts.ts";
+import { lintHot } from "./lint.ts";
 import { LOWERING, ENTRY_RETURN, bindParams, lowerBody } from "./lower.ts";
 import type { ModuleContext } from "./module.ts";
 
@@ -28,6 +29,7 @@ export function lowerProgram(module: ModuleContext, handle: AnyProgram, name: st
   const body = b.block("body");
   b.at(body);
   if (node.params.length > 2) fn.report("BPF1013", node.params[2]!, { got: node.params.length });
+  lintHot(fn, node);
   bindParams(fn, node, [contextValue(fn), bpfValue(fn)]);
   lowerBody(fn, node);
   if (!fn.ended) ENTRY_RETURN.give(fn, undefined, node);

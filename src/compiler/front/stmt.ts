@@ -206,6 +206,7 @@ function expressionStatement(fn: Fn, e: Expr): void {
     );
     return;
   }
+  fn.dropped = node;
   const v = fn.expr(node);
   if (v.k === "string") v.write(fn.temp({ k: "char", length: v.length }, "unused").base, v.length);
 }

@@ -4,7 +4,7 @@ import { compileText, show } from "../compile-text.ts";
 
 const test = suite("compiler messages");
 
-const HEAD = `import { XDP, spinLock, timer, userRingbuf, array, be16, char, config, fentry, global, hash, histogram, percpuArray, range, ringbuf, stackTrace, struct, tpBtf, tracepoint, u16, u32, u64, u8, s32, s64, xdp, kretprobe, kprobe } from "bpfkit";
+const HEAD = `import { XDP, rawTracepoint, spinLock, timer, userRingbuf, array, be16, char, config, fentry, global, hash, histogram, percpuArray, range, ringbuf, stackTrace, struct, tpBtf, tracepoint, u16, u32, u64, u8, s32, s64, xdp, kretprobe, kprobe } from "bpfkit";
 const E = struct({ pid: u32, at: u64, comm: char(16) });
 const m = hash(u32, u64);
 const jobs = hash(u32, struct({ n: u64, lock: spinLock, job: timer }));
@@ -31,6 +31,21 @@ function say(body: string, program = "xdp((ctx, bpf) =>"): string {
 }
 
 const CASES: readonly (readonly [body: string, expected: string, program?: string])[] = [
+  [
+    "bpf.xdpAdjustHead(ctx, -8); return XDP.PASS;",
+    "BPF6004 1:1 «bpf.xdpAdjustHead(ctx, -8)» bpf.xdpAdjustHead can fail, and its result is dropped\n  help: check it: `if (bpf.xdpAdjustHead(…) < 0) return;`",
+  ],
+  ["const b = E({}); bpf.probeReadKernel(b, 32, 5); return 0;", ""],
+  ["if (bpf.xdpAdjustHead(ctx, -8) < 0) return 0; return XDP.PASS;", ""],
+  ["bpf.redirect(3, 0); return XDP.PASS;", "BPF6005 1:1 «bpf.redirect(3, 0)» bpf.redirect only prepares the redirection: the program has to return its result\n  help: write `return bpf.redirect(…)`", "xdp((ctx, bpf) =>"],
+  ["return bpf.redirect(3, 0);", "", "xdp((ctx, bpf) =>"],
+  ["const x = bpf.kernelRead(u32, ctx.filename); return x;", "BPF6003 1:31 «ctx.filename» this is an address in user memory, read as kernel memory\n  help: use `bpf.userRead`", 'tracepoint("syscalls:sys_enter_openat", (ctx, bpf) =>'],
+  ["const b = E({}); return bpf.probeReadKernel(b, 8, ctx.filename) < 0 ? 1 : 0;", "BPF6003 1:51 «ctx.filename» this is an address in user memory, read as kernel memory\n  help: use `bpf.probeReadUser`", 'tracepoint("syscalls:sys_enter_openat", (ctx, bpf) =>'],
+  ["const x = bpf.userRead(u32, ctx.filename); return x;", "", 'tracepoint("syscalls:sys_enter_openat", (ctx, bpf) =>'],
+  ["const pid = bpf.pid(); events.emit({ pid, at: 1, comm: bpf.comm() }); return 0;", "BPF6006 1:24 «events.emit({ pid, at: 1, comm: bpf.comm() })» every sys_enter sends a sample, and there are very many\n  help: filter first, for example `if (bpf.pid() !== target.value) return;`, or count in a map", 'rawTracepoint("sys_enter", (ctx, bpf) =>'],
+  ["bpf.printk(`hello`); return 0;", "BPF6006 1:1 «bpf.printk(`hello`)» every kfree prints a line, and there are very many\n  help: filter first, for example `if (bpf.pid() !== target.value) return;`, or count in a map", 'kprobe("kfree", (ctx, bpf) =>'],
+  ["if (bpf.pid() !== g.value) return 0; events.emit({ pid: 1, at: 1, comm: bpf.comm() }); return 0;", "", 'rawTracepoint("sys_enter", (ctx, bpf) =>'],
+  ["events.emit({ pid: 1, at: 1, comm: bpf.comm() }); return 0;", "", 'kprobe("do_unlinkat", (ctx, bpf) =>'],
   ["const j = jobs.get(1); if (!j) return 0; bpf.locked(j.lock, () => { j.n = bpf.nsecs(); }); return 0;", "BPF3012 1:61 «() => { j.n = bpf.nsecs(); }» nothing can be called while a spin lock is held\n  help: compute before `bpf.locked`, and only read and write fields in it"],
   ["const j = jobs.get(1); bpf.locked(j.lock, () => 1); return 0;", "BPF2007 1:35 «j» the entry of jobs may be undefined here\n  help: check it first: `if (!j) return;`, or give a default with `??`"],
   ["const j = jobs.get(1); if (!j) return 0; bpf.locked(j.n, () => 1); return 0;", "BPF2006 1:53 «j.n» expected a spinLock in a map value, found a u64"],
