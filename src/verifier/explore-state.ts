@@ -1,5 +1,5 @@
 /** The stack of paths still to explore, and the tree of states behind them. */
-import { BPF_COMPLEXITY_LIMIT_JMP_SEQ, E2BIG } from "./constants.ts";
+import { BPF_COMPLEXITY_LIMIT_JMP_SEQ, EFAULT } from "./constants.ts";
 import { copyState } from "./copy-state.ts";
 import { type Env, reject, verifierBug } from "./env.ts";
 import { incompleteReadMarks, maybeExitScc } from "./scc.ts";
@@ -19,7 +19,7 @@ export function pushStack(env: Env, insnIdx: number, prevInsnIdx: number, specul
 }
 
 function checkDepth(env: Env): void {
-  if (env.head.length > BPF_COMPLEXITY_LIMIT_JMP_SEQ) reject(env, E2BIG, `The sequence of ${env.head.length} jumps is too complex.\n`);
+  if (env.head.length > BPF_COMPLEXITY_LIMIT_JMP_SEQ) reject(env, EFAULT, `The sequence of ${env.head.length} jumps is too complex.\n`);
 }
 
 /** push_async_cb: a fresh state for an asynchronous callback. Its frame 0 is `frame`. */

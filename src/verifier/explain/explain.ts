@@ -45,7 +45,9 @@ export interface Explanation {
 }
 
 /** Longest log that a path is read from, in characters; the end of it counts. */
-const LOG_LIMIT = 8 * 1024 * 1024;
+const LOG_LIMIT = 1024 * 1024;
+/** Instructions that trying a fix may cost. */
+const FIX_BUDGET = 250_000;
 /** A loop repeats its lines. */
 const MAX_LABELS = 5;
 
@@ -121,7 +123,7 @@ const kind = (message: string): string => message.replace(/-?\d+/g, "#");
 
 function attempt(load: NonNullable<Fix["load"]>, options: ExplainOptions): Verdict | undefined {
   try {
-    return verify(load, { logLevel: 0, ...limits(options) });
+    return verify(load, { logLevel: 0, budget: FIX_BUDGET, ...limits(options) });
   } catch (error) {
     // What the change broke (malformed BTF records, say) is no fix.
     if (error instanceof BpfkitError) return undefined;

@@ -20,6 +20,7 @@ import {
   baseType,
 } from "../constants.ts";
 import { slotByte } from "../state.ts";
+import type { ProgLoad } from "../capture.ts";
 import { insertBefore, replaceInsn } from "./edit.ts";
 import type { Failure, Fix } from "./failure.ts";
 import type { Step } from "./trace.ts";
@@ -42,6 +43,39 @@ export function nullCheck(f: Failure, regs: readonly number[]): Fix[] {
 }
 
 const slotsOf = (f: Failure, at: number): number => (f.load.insns[at]?.opcode === op.LD_IMM64 ? 2 : 1);
+
+/** A register that the last call clobbered: kept over that call in one that calls leave alone. */
+export function keepOverCall(f: Failure, reg: number): Fix[] {
+  if (reg < 1 || reg > 5) return [];
+  const k = f.steps.findLastIndex((s, i) => i < f.steps.length - 1 && s.frame === f.frame && s.text.startsWith("call"));
+  const call = f.steps[k];
+  if (call === undefined || !call.before.has(`${f.frame}:R${reg}`) && !f.steps.slice(0, k).some((s) => s.after.has(`${f.frame}:R${reg}`)) && f.frame + reg !== 1) return [];
+  const live = f.env.aux[call.insn]?.liveRegsBefore ?? 0x3ff;
+  const keep = [9, 8, 7, 6].find((r) => ((live >>> r) & 1) === 0);
+  if (keep === undefined) return [];
+  const back = insertBefore(f.load, call.insn + 1, [b.mov64Reg(reg, keep)], true);
+  return [{ text: `keep r${reg} over the call in r6 to r9 (\`r${keep} = r${reg}\` before it)`, load: back === null ? null : insertBefore(back, call.insn, [b.mov64Reg(keep, reg)]) }];
+}
+
+/** A number where the helper wants memory: put it on the stack, and pass that address. */
+export function addressOfCopy(f: Failure, reg: number): Fix[] {
+  if (f.insn === undefined || f.regs[reg]?.type !== SCALAR_VALUE) return [];
+  return [{ text: "store the value in a variable on the stack and pass the variable's address", load: add(f, f.insn, [b.stxMem("dw", 10, reg, -512), b.mov64Reg(reg, 10), b.alu64Imm("add", reg, -512)]) }];
+}
+
+/** A constant was added to a context pointer: take it out again, and put it into the access. */
+export function foldOffset(f: Failure, reg: number): Fix[] {
+  const insn = f.insn === undefined ? undefined : f.load.insns[f.insn];
+  const addition = f.steps.findLast((s) => {
+    const i = f.load.insns[s.insn];
+    return s.insn !== f.insn && i?.opcode === (op.BPF_ALU64 | op.BPF_ADD | op.BPF_K) && i.dst === reg;
+  });
+  const by = addition === undefined ? undefined : f.load.insns[addition.insn];
+  if (f.insn === undefined || insn === undefined || addition === undefined || by === undefined) return [];
+  const off = insn.off + by.imm;
+  if (off < -0x8000 || off > 0x7fff) return [];
+  return [{ text: `access the context as it is, at offset ${off}`, load: replaceInsn(replaceInsn(f.load, addition.insn, { imm: 0 }), f.insn, { off }) }];
+}
 
 /** The register is zero from here on. */
 export function initialise(f: Failure, reg: number): Fix[] {
@@ -214,6 +248,28 @@ export function release(f: Failure, id: number): Fix[] {
     { text, load: add(f, at, body) },
     ...(after === undefined || next === undefined || next.insn !== after.insn + 1 ? [] : [{ text: `call ${name} once it is filled, on every path that has it`, load: insertBefore(f.load, next.insn, [get, ...call], true) }]),
   ];
+}
+
+/** Helpers that acquire: what gives back. */
+const ACQUIRE: Readonly<Record<number, keyof typeof RELEASE>> = { 84: "sk", 85: "sk", 99: "sk", 131: "ringbuf" };
+
+/** Nothing holds the pointer at the end any more: keep it in a register of its own from the start, and release it at every exit. */
+export function releaseAtExits(f: Failure, acquired: number): Fix[] {
+  const { insns } = f.load;
+  const kind = ACQUIRE[insns[acquired]?.imm ?? 0];
+  const keep = [9, 8, 7, 6].find((r) => !insns.some((i) => i.dst === r || i.src === r));
+  const end = f.env.subprogs[1]?.start ?? insns.length;
+  if (kind === undefined || keep === undefined || acquired >= end) return [];
+  const slot = -8 * (Math.ceil((f.env.subprogs[0]?.stackDepth ?? 0) / 8) + 1);
+  const call = kind === "ringbuf" ? [b.mov64Imm(2, 0), b.callHelper(RELEASE.ringbuf)] : [b.callHelper(RELEASE.sk)];
+  const back = [b.stxMem("dw", 10, 0, slot), b.mov64Reg(1, keep), ...call, b.ldxMem("dw", 0, 10, slot)];
+  let load: ProgLoad | null = f.load;
+  for (let i = end - 1; i >= 0 && load !== null; i--) {
+    if (insns[i]!.opcode === (op.BPF_JMP | op.BPF_EXIT)) load = insertBefore(load, i, [b.jmpImm("jeq", keep, 0, back.length), ...back]);
+    if (i === acquired + 1 && load !== null) load = insertBefore(load, i, [b.mov64Reg(keep, 0)], true);
+  }
+  const name = kind === "ringbuf" ? "bpf_ringbuf_submit or bpf_ringbuf_discard" : "bpf_sk_release";
+  return [{ text: `keep the pointer, and call ${name} with it before every return where it is not null`, load: load === null ? null : insertBefore(load, 0, [b.mov64Imm(keep, 0)]) }];
 }
 
 export function gplLicense(f: Failure): Fix[] {

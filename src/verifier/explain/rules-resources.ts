@@ -1,6 +1,6 @@
 /** Rejections about things that must be given back: references, locks, sections. */
 import type { Account, Rule } from "./failure.ts";
-import { release } from "./fixes.ts";
+import { release, releaseAtExits } from "./fixes.ts";
 
 export const resourceRules: readonly Rule[] = [
   {
@@ -12,7 +12,7 @@ export const resourceRules: readonly Rule[] = [
       known: `reference ${m[1]}, acquired at instruction ${m[2]}`,
       also: [{ insn: Number(m[2]), message: "acquired here" }],
       help: "release it on every path that ends here, early returns included",
-      fixes: () => release(f, Number(m[1])),
+      fixes: () => [...release(f, Number(m[1])), ...releaseAtExits(f, Number(m[2]))],
     }),
   },
   {

@@ -148,7 +148,7 @@ const memoryRules: readonly Rule[] = [
         known: `R${r} is not set`,
         registers: [r],
         help: exit ? "return a number on every path" : `set R${r} first; to keep a value over a call, hold it in R6 to R9 or on the stack`,
-        fixes: () => fix.initialise(f, r),
+        fixes: () => [...(exit ? [] : fix.keepOverCall(f, r)), ...fix.initialise(f, r)],
       };
     },
   },
@@ -187,6 +187,7 @@ const memoryRules: readonly Rule[] = [
       required: "the context as the program got it; the offset belongs into the access itself",
       registers: [m[1] === undefined ? baseOf(f) : num(m, 1)],
       help: "do not compute addresses within the context: read its fields by name",
+      fixes: () => (m[1] === undefined ? [] : fix.foldOffset(f, num(m, 1))),
     }),
   },
 ];
@@ -239,6 +240,7 @@ const callRules: readonly Rule[] = [
       known: `R${m[1]} is ${known(f, num(m, 1))}`,
       registers: [num(m, 1)],
       help: m[2] === "scalar" ? "pass the address of a buffer (on the stack or in a map value), not a number" : "pass what the helper expects there",
+      fixes: () => (/\bfp\b/.test(m[3] ?? "") ? fix.addressOfCopy(f, num(m, 1)) : []),
     }),
   },
   {
@@ -249,6 +251,16 @@ const callRules: readonly Rule[] = [
       required: "a map type that the helper supports",
       registers: [1],
       help: "use another map type, or the helper for this one (ring buffers: bpf_ringbuf_*, stacks and queues: bpf_map_push/pop/peek_elem)",
+    }),
+  },
+  {
+    code: "BPF3127",
+    pattern: /expected prog array map for tail call/,
+    account: (): Account => ({
+      title: "bpf_tail_call takes a map of programs",
+      required: "argument 2: a map of type prog_array",
+      registers: [2],
+      help: "declare a prog_array (in TypeScript: progArray) and put the programs in it",
     }),
   },
   {

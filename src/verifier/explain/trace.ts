@@ -26,6 +26,8 @@ const STATE = /^\d+: ((?:frame\d+: ?)?(?:R\d+=|fp-\d+=).*)$/;
 const ITEM = / (R\d+|fp-\d+)=(.*?)(?= (?:R\d+|fp-\d+)=| refs=| cb$| async_cb$|$)/g;
 const STATISTICS = /^(processed \d+ insns|verification time|stack depth)/;
 
+const TAIL = /(?<=.)processed \d+ insns \(limit .*$/;
+
 interface Raw {
   readonly insn: number;
   readonly text: string;
@@ -36,7 +38,9 @@ interface Raw {
 export function readTrace(log: string): Trace {
   const raw: Raw[] = [];
   let reason: string[] = [];
-  for (const line of log.split("\n")) {
+  for (const whole of log.split("\n")) {
+    // Some messages end without a line end.
+    const line = whole.replace(TAIL, "");
     if (line === "" || line.startsWith("; ") || STATISTICS.test(line)) continue;
     const step = STEP.exec(line);
     if (step !== null) {
