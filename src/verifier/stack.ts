@@ -90,6 +90,13 @@ export function scrubSlot(types: number): number {
   return out;
 }
 
+/** scrub_special_slot: data written over a spilled register, a dynptr or an iterator destroys it. */
+function scrubSpecial(s: StackSlot): void {
+  s.reg.type = NOT_INIT;
+  const top = slotByte(s.types, 7);
+  if (top !== STACK_INVALID && top !== STACK_MISC && top !== STACK_ZERO) s.types = scrubSlot(s.types);
+}
+
 /** grow_stack_state: the frame tracks at least `size` bytes; the subprogram's depth follows. */
 export function growStackState(env: Env, f: FuncState, size: number): void {
   const n = (size + 7) >> 3;
@@ -176,9 +183,7 @@ function writeFixed(env: Env, f: FuncState, off: number, size: number, valueRegn
     saveRegister(f, spi, r, size);
   } else {
     const s = f.slotForWrite(spi);
-    s.reg.type = NOT_INIT;
-    const top = slotByte(s.types, 7);
-    if (top !== STACK_INVALID && top !== STACK_MISC && top !== STACK_ZERO) s.types = scrubSlot(s.types);
+    scrubSpecial(s);
     let type = STACK_MISC;
     if ((r !== null && r.isNull()) || (r === null && isStMem(env, insnIdx) && env.imm[insnIdx] === 0)) {
       if (valueRegno >= 0) markChainPrecision(env, valueRegno);
@@ -213,9 +218,9 @@ function writeVarOff(env: Env, f: FuncState, ptrRegno: number, off: number, size
       continue;
     }
     const s = f.slotForWrite(spi);
-    s.reg.type = NOT_INIT;
+    scrubSpecial(s);
     let type = STACK_MISC;
-    if (writingZero && t === STACK_ZERO) {
+    if (writingZero && slotByte(s.types, slot & 7) === STACK_ZERO) {
       type = STACK_ZERO;
       zeroUsed = true;
     }
