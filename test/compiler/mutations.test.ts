@@ -7,7 +7,7 @@ import { compileText, runText } from "./compile-text.ts";
 const test = suite("compiler mutations");
 const RUNS = Number(process.env["FUZZ_RUNS"] ?? 400);
 
-const HEAD = `import { XDP, array, be16, char, config, global, hash, histogram, packed, percpuArray, range, ringbuf, stackTrace, struct, u16, u32, u64, u8, s32, s64, xdp, tracepoint, kprobe } from "bpfkit";
+const HEAD = `import { XDP, spinLock, timer, userRingbuf, array, be16, char, config, global, hash, histogram, packed, percpuArray, range, ringbuf, stackTrace, struct, u16, u32, u64, u8, s32, s64, xdp, tracepoint, kprobe } from "bpfkit";
 const E = struct({ pid: u32, at: u64, comm: char(16), more: array(u32, 4) });
 const Eth = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
 const m = hash(u32, u64);
@@ -21,6 +21,8 @@ const arr = global(array(u64, 8), []);
 const lim = config(u32, 1);
 const settings = Object.freeze({ scale: 10, names: ["a", "b"] });
 const list = [1, 2, 3];
+const jobs = hash(u32, struct({ n: u64, lock: spinLock, job: timer }));
+const commands = userRingbuf(u64);
 `;
 const BODIES = [
   `const e = ms.get(g.value); if (!e) { ms.set(1, { pid: 2, at: 3, comm: "x", more: [1, 2] }); return 0; } e.at += 1; e.more[g.value] = 5; return e.pid;`,
@@ -30,6 +32,9 @@ const BODIES = [
   `const old = m.get(1) ?? 0; m.set(1, old + 1); const r = ms.get(2)?.at ?? 7; hist.increment(r / 1000); switch (g.value & 3) { case 0: return 1; case 1: g.value++; break; default: m.delete(3); } return 0;`,
   `let e = ms.get(1); while (g.value < 10) { g.value += 1; if (e) { e.pid--; e = ms.get(g.value); } else break; } const s = e ? e.comm === "x" || e.comm.startsWith("y") : false; return s ? 1 : 0;`,
   `const { pid, at } = ms.get(3) ?? E({ pid: 4 }); const [a, b] = [pid, at]; let t = s64(sg.value) >> 3; do { t -= 1; } while (t > 0 && t < 5); return u32(a) + u8(b) - u16(t);`,
+  `const j = jobs.get(1); if (!j) return 0; const n = bpf.locked(j.lock, () => { j.n += 1; return j.n > 3 ? 1 : j.n; }); jobs.startTimer(j.job, 1000, (v, key) => { v.n = key; g.value++; }); return n;`,
+  `let a = m.get(1); a ??= g.value; arr.value[1] ||= a; const taken = commands.drain((c) => { if (c > 5) return true; g.value += c; }); const e = E({ pid: 1 }); const f = ms.get(2); if (f && (e === f || f.comm.endsWith("x"))) return 1; return taken > 2 ? 1 : 0;`,
+  `for (const i of range(g.value)) { const r = events.reserve(); if (!r) break; r.pid = i; if (i & 1) events.submit(r); else continue; } for (const [k, v] of m) if (v > k) return 1; m.forEach((v, k) => v > 5); return 0;`,
 ];
 const WORDS = [
   "undefined",
