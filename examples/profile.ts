@@ -23,6 +23,7 @@ const nameOf = (f: Frame): string => f.name ?? `[${basename(f.module) || "unknow
 
 export default async (app: App): Promise<void> => {
   const folded = new Map<string, string>();
+  app.symbols.kernelSymbol(0n); // reads the kernel's symbols now, not while processes come and go
   // Names are looked up at once: when a process is gone, nobody knows any more what was where in its memory.
   for await (const stack of app.stream(fresh)) {
     const user = app.symbols.userStack(stack.pid, app.stackTraces(traces).get(stack.user) ?? []);

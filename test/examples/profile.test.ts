@@ -40,10 +40,13 @@ test("a busy loop is found under its symbol, with its callers, as often as it ra
     ours.reduce((sum, l) => sum + (pattern.test(l?.[1] ?? "") ? Number(l?.[2]) : 0), 0);
   const spin = samples(/;main;spin_outside;spin_inside(;\w+_\[k\])*$/);
   const kernel = samples(/;main;(read_much;)?read;.*vfs_read_\[k\]/);
-  // 99 samples per second of CPU time, of which 0.7 s and 0.3 s were theirs.
-  assert.ok(spin > 45 && spin < 90, `${spin} samples of spin_inside\n${ours.map((l) => l?.[0]).join("\n")}`);
+  // 99 samples per second of CPU time, of which 0.7 s and 0.3 s were theirs. An emulated machine loses ticks.
   assert.ok(
-    kernel > 12 && kernel < 45,
+    spin > 20 && spin < 90 && spin > kernel,
+    `${spin} samples of spin_inside\n${ours.map((l) => l?.[0]).join("\n")}`,
+  );
+  assert.ok(
+    kernel > 5 && kernel < 45,
     `${kernel} samples of reading /dev/urandom\n${ours.map((l) => l?.[0]).join("\n")}`,
   );
 });
