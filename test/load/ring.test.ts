@@ -330,3 +330,34 @@ perf("a cursor works on unaligned records", () =>
     assert.equal([...seqs].sort(), [0n, 1n, 2n]);
   }),
 );
+
+test("end hands out what is ready, then loops and subscriptions end", () =>
+  withRing(16 * PAGE, async (p, open) => {
+    const reader = open();
+    const seen: bigint[] = [];
+    const loop = (async () => {
+      for await (const s of reader) seen.push(s.seq);
+    })();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    p.run(3);
+    reader.end();
+    await loop;
+    assert.equal(seen, [0n, 1n, 2n]);
+    assert.is(reader.closed, false);
+
+    const other = open();
+    const called: bigint[] = [];
+    other.on((s) => called.push(s.seq));
+    p.run(2);
+    other.end();
+    assert.is(called.length, 2);
+    p.run(1);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.is(called.length, 2);
+    // What came later is there for who asks.
+    assert.is(
+      other.drain(() => undefined),
+      1,
+    );
+    for await (const _ of other) assert.unreachable("nothing is ready");
+  }));
