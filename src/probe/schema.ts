@@ -267,6 +267,15 @@ export const timer = layOut("struct", { opaque: array(u64, 2) }, false, "bpf_tim
   KernelManaged,
   KernelManaged
 >;
+/**
+ * `struct bpf_dynptr`: memory whose size is known at run time only, checked at every access. `const d = dynptr()` makes an
+ * empty one on the stack, a helper or kernel function fills it in, `bpf.dynptrRead` and its kind use it. Kernel 5.19+.
+ */
+export const dynptr = layOut("struct", { opaque: array(u64, 2) }, false, "bpf_dynptr") as unknown as StructSchema<
+  KernelManaged,
+  KernelManaged
+> &
+  (() => KernelManaged);
 /** Whether only the kernel writes values of this schema. */
 export function isManaged(schema: Schema): boolean {
   return (schema as object) === spinLock || (schema as object) === timer;

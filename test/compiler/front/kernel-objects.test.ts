@@ -136,3 +136,38 @@ export const p = xdp(() => {
   reader.drain((e) => void seen.push(e.n));
   assert.equal(seen, [2, 4, 8]);
 });
+
+test("dynptrs: of a map value and of the packet", () => {
+  const c = load(
+    `import { array, arrayMap, be16, dynptr, global, packed, struct, u32, u64, u8, xdp } from "bpfkit";
+const Ethernet = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
+const Buffer = struct({ words: array(u32, 8) });
+const Word = struct({ v: u32 });
+export const buffers = arrayMap(Buffer, 1);
+export const type = global(u32, 0);
+export const bad = global(u32, 0);
+export const p = xdp((ctx, bpf) => {
+  const buffer = buffers.get(0);
+  if (!buffer) return 0;
+  const d = dynptr();
+  if (bpf.dynptrFromMem(buffer, 32, 0, d) !== 0) return 0;
+  const word = Word({ v: 0x1234 });
+  if (bpf.dynptrWrite(d, 8, word, 4, 0) !== 0) return 0;
+  if (bpf.dynptrWrite(d, 30, word, 4, 0) !== 0) bad.value = 1;
+  const x = dynptr();
+  if (bpf.dynptrFromXdp(ctx, 0, x) !== 0) return 0;
+  const eth = Ethernet({});
+  if (bpf.dynptrRead(eth, 14, x, 0, 0) < 0) return 0;
+  type.value = eth.type;
+  return 2;
+});`,
+    "6.4",
+  );
+  const data = new Uint8Array(64);
+  data.set([0x86, 0xdd], 12);
+  assert.is(c.prog("p").testRun({ data }).returnValue, 2);
+  assert.is(c.variable<number>("type").value, 0x86dd);
+  assert.is(c.variable<number>("bad").value, 1);
+  assert.is((c.map("buffers").get(0) as { words: number[] }).words[2], 0x1234);
+  c.close();
+});
