@@ -57,12 +57,24 @@ export const varOffText = (r: RegState): string => tnumText(r.valLo, r.valHi, r.
 export function checkMapAccessType(env: Env, regno: number, off: number, size: number, access: number): void {
   const map = env.regs[regno]!.map!;
   const flags = map.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG);
-  const what = access === BPF_WRITE && flags === BPF_F_RDONLY_PROG ? "write into" : access === BPF_READ && flags === BPF_F_WRONLY_PROG ? "read from" : "";
+  const what =
+    access === BPF_WRITE && flags === BPF_F_RDONLY_PROG
+      ? "write into"
+      : access === BPF_READ && flags === BPF_F_WRONLY_PROG
+        ? "read from"
+        : "";
   if (what !== "") reject(env, EACCES, `${what} map forbidden, value_size=${map.valueSize} off=${off} size=${size}\n`);
 }
 
 /** __check_mem_access: [off, off + size) within `memSize` bytes. Logs and returns false when not. */
-function memAccessOk(env: Env, regno: number, off: number, size: number, memSize: number, zeroSizeAllowed: boolean): boolean {
+function memAccessOk(
+  env: Env,
+  regno: number,
+  off: number,
+  size: number,
+  memSize: number,
+  zeroSizeAllowed: boolean,
+): boolean {
   if (off >= 0 && (size > 0 || (size === 0 && zeroSizeAllowed)) && off + size <= memSize) return true;
   const r = env.regs[regno]!;
   switch (r.type) {
@@ -75,7 +87,9 @@ function memAccessOk(env: Env, regno: number, off: number, size: number, memSize
     case PTR_TO_PACKET:
     case PTR_TO_PACKET_META:
     case PTR_TO_PACKET_END:
-      env.log.write(`invalid access to packet, off=${off} size=${size}, R${regno}(id=${r.id},off=${off},r=${memSize})\n`);
+      env.log.write(
+        `invalid access to packet, off=${off} size=${size}, R${regno}(id=${r.id},off=${off},r=${memSize})\n`,
+      );
       break;
     default:
       env.log.write(`invalid access to memory, mem_size=${memSize >>> 0} off=${off} size=${size}\n`);
@@ -84,7 +98,14 @@ function memAccessOk(env: Env, regno: number, off: number, size: number, memSize
 }
 
 /** check_mem_region_access: a region of known size, offset fixed plus variable. */
-export function checkMemRegionAccess(env: Env, regno: number, off: number, size: number, memSize: number, zeroSizeAllowed: boolean): void {
+export function checkMemRegionAccess(
+  env: Env,
+  regno: number,
+  off: number,
+  size: number,
+  memSize: number,
+  zeroSizeAllowed: boolean,
+): void {
   const r = env.regs[regno]!;
   const smin = s64(r.sminLo, r.sminHi);
   if (smin < 0 && (r.sminHi === -0x8000_0000 || smin + off !== ((smin + off) | 0) || smin + off < 0)) {
@@ -104,14 +125,22 @@ export function checkMemRegionAccess(env: Env, regno: number, off: number, size:
 /** __check_ptr_off_reg: the pointer is unmodified (or has a fixed non-negative offset when that is allowed). */
 export function checkPtrOffReg(env: Env, r: RegState, regno: number, fixedOffOk: boolean): void {
   if (r.off < 0) reject(env, EACCES, `negative offset ${regTypeStr(r.type)} ptr R${regno} off=${r.off} disallowed\n`);
-  if (!fixedOffOk && r.off !== 0) reject(env, EACCES, `dereference of modified ${regTypeStr(r.type)} ptr R${regno} off=${r.off} disallowed\n`);
+  if (!fixedOffOk && r.off !== 0)
+    reject(env, EACCES, `dereference of modified ${regTypeStr(r.type)} ptr R${regno} off=${r.off} disallowed\n`);
   if ((r.maskLo | r.maskHi | r.valLo | r.valHi) !== 0) {
     reject(env, EACCES, `variable ${regTypeStr(r.type)} access var_off=${varOffText(r)} disallowed\n`);
   }
 }
 
 /** check_map_access: a map value, with its special fields off limits. */
-export function checkMapAccess(env: Env, regno: number, off: number, size: number, zeroSizeAllowed: boolean, fromHelper: boolean): void {
+export function checkMapAccess(
+  env: Env,
+  regno: number,
+  off: number,
+  size: number,
+  zeroSizeAllowed: boolean,
+  fromHelper: boolean,
+): void {
   const r = env.regs[regno]!;
   const map = r.map!;
   checkMemRegionAccess(env, regno, off, size, map.valueSize, zeroSizeAllowed);
@@ -122,7 +151,8 @@ export function checkMapAccess(env: Env, regno: number, off: number, size: numbe
     const p = field.offset;
     if (first >= p + field.size || p >= end) continue;
     const name = fieldTypeName(field.type);
-    if ((field.type & (BPF_KPTR | BPF_UPTR)) === 0) reject(env, EACCES, `${name} cannot be accessed directly by load/store\n`);
+    if ((field.type & (BPF_KPTR | BPF_UPTR)) === 0)
+      reject(env, EACCES, `${name} cannot be accessed directly by load/store\n`);
     if (fromHelper) reject(env, EACCES, `${name} cannot be accessed indirectly by helper\n`);
     if ((r.maskLo | r.maskHi) !== 0) reject(env, EACCES, `${name} access cannot have variable offset\n`);
     if (p !== off + s64(r.valLo, r.valHi)) {
@@ -140,7 +170,8 @@ export function checkPacketAccess(env: Env, regno: number, off: number, size: nu
     reject(env, EACCES, `R${regno} min value is negative, either use unsigned index or do a if (index >=0) check.\n`);
   }
   if (r.range < 0) reject(env, EINVAL, `R${regno} offset is outside of the packet\n`);
-  if (!memAccessOk(env, regno, off, size, r.range, zeroSizeAllowed)) reject(env, EACCES, `R${regno} offset is outside of the packet\n`);
+  if (!memAccessOk(env, regno, off, size, r.range, zeroSizeAllowed))
+    reject(env, EACCES, `R${regno} offset is outside of the packet\n`);
   env.maxPktOffset = Math.max(env.maxPktOffset, off + u64(r.umaxLo, r.umaxHi) + size - 1);
 }
 
@@ -160,7 +191,14 @@ export function checkBufferAccess(env: Env, r: RegState, regno: number, off: num
 
 // Program types with direct access to packet data.
 const P = BPF_PROG_TYPE;
-const PKT_READ_ONLY: ReadonlySet<number> = new Set([P.LWT_IN, P.LWT_OUT, P.LWT_SEG6LOCAL, P.SK_REUSEPORT, P.FLOW_DISSECTOR, P.CGROUP_SKB]);
+const PKT_READ_ONLY: ReadonlySet<number> = new Set([
+  P.LWT_IN,
+  P.LWT_OUT,
+  P.LWT_SEG6LOCAL,
+  P.SK_REUSEPORT,
+  P.FLOW_DISSECTOR,
+  P.CGROUP_SKB,
+]);
 const PKT_READ_WRITE: ReadonlySet<number> = new Set([P.SCHED_CLS, P.SCHED_ACT, P.XDP, P.LWT_XMIT, P.SK_SKB, P.SK_MSG]);
 
 /** may_access_direct_pkt_data; `pktAccess`: for a helper, whether its prototype allows packet pointers; null: an insn's own access. */
@@ -207,14 +245,19 @@ export function checkPtrAlignment(env: Env, r: RegState, off: number, size: numb
     return;
   }
   if (!alignedAt(r, r.off + off, size)) {
-    reject(env, EACCES, `misaligned ${POINTER_DESC[r.type] ?? ""}access off ${varOffText(r)}+${r.off}+${off} size ${size}\n`);
+    reject(
+      env,
+      EACCES,
+      `misaligned ${POINTER_DESC[r.type] ?? ""}access off ${varOffText(r)}+${r.off}+${off} size ${size}\n`,
+    );
   }
 }
 
 const isSkPointer = (type: number): boolean =>
   type === PTR_TO_SOCKET || type === PTR_TO_SOCK_COMMON || type === PTR_TO_TCP_SOCK || type === PTR_TO_XDP_SOCK;
 
-const isFrozenRdonly = (map: VMap): boolean => (map.flags & BPF_F_RDONLY_PROG) !== 0 && map.frozen && map.type === BPF_MAP_TYPE_ARRAY;
+const isFrozenRdonly = (map: VMap): boolean =>
+  (map.flags & BPF_F_RDONLY_PROG) !== 0 && map.frozen && map.type === BPF_MAP_TYPE_ARRAY;
 
 /** bpf_map_direct_read: the constant that a frozen read-only array holds. */
 function readConstant(env: Env, map: VMap, off: number, size: number, isLdsx: boolean, dst: RegState): void {
@@ -234,7 +277,16 @@ function readConstant(env: Env, map: VMap, off: number, size: number, isLdsx: bo
   markRegKnown(dst, lo | 0, hi | 0);
 }
 
-function accessMapValue(env: Env, insnIdx: number, regno: number, off: number, size: number, access: number, valueRegno: number, isLdsx: boolean): void {
+function accessMapValue(
+  env: Env,
+  insnIdx: number,
+  regno: number,
+  off: number,
+  size: number,
+  access: number,
+  valueRegno: number,
+  isLdsx: boolean,
+): void {
   const r = env.regs[regno]!;
   leakCheck(env, access, valueRegno, "map");
   checkMapAccessType(env, regno, off, size, access);
@@ -256,7 +308,14 @@ function leakCheck(env: Env, access: number, valueRegno: number, where: string):
 }
 
 /** check_ctx_access; a rejection shows the source line after its text. */
-function ctxAccessWithLine(env: Env, insnIdx: number, off: number, size: number, access: number, isLdsx: boolean): CtxAccess {
+function ctxAccessWithLine(
+  env: Env,
+  insnIdx: number,
+  off: number,
+  size: number,
+  access: number,
+  isLdsx: boolean,
+): CtxAccess {
   try {
     return checkCtxAccess(env, insnIdx, off, size, access, isLdsx);
   } catch (e) {
@@ -265,7 +324,16 @@ function ctxAccessWithLine(env: Env, insnIdx: number, off: number, size: number,
   }
 }
 
-function accessCtx(env: Env, insnIdx: number, regno: number, off: number, size: number, access: number, valueRegno: number, isLdsx: boolean): void {
+function accessCtx(
+  env: Env,
+  insnIdx: number,
+  regno: number,
+  off: number,
+  size: number,
+  access: number,
+  valueRegno: number,
+  isLdsx: boolean,
+): void {
   const r = env.regs[regno]!;
   leakCheck(env, access, valueRegno, "ctx");
   checkPtrOffReg(env, r, regno, false);
@@ -343,7 +411,8 @@ export function checkMemAccess(
   } else if (t === PTR_TO_CTX) {
     accessCtx(env, insnIdx, regno, off, size, access, valueRegno, isLdsx);
   } else if (t === PTR_TO_PACKET || t === PTR_TO_PACKET_META) {
-    if (access === BPF_WRITE && !mayAccessDirectPktData(env, null, access)) reject(env, EACCES, "cannot write into packet\n");
+    if (access === BPF_WRITE && !mayAccessDirectPktData(env, null, access))
+      reject(env, EACCES, "cannot write into packet\n");
     leakCheck(env, access, valueRegno, "packet");
     checkPacketAccess(env, regno, off, size, false);
     unknown();
@@ -363,8 +432,9 @@ export function checkMemAccess(
     checkPtrToBtfAccess(env, regno, off, size, access, valueRegno);
   } else if (t === CONST_PTR_TO_MAP) {
     checkPtrToMapAccess(env, regno, off, size, access, valueRegno);
-  } else if (base === PTR_TO_BUF) {
-    if ((t & MEM_RDONLY) !== 0 && access === BPF_WRITE) reject(env, EACCES, `R${regno} cannot write into ${regTypeStr(t)}\n`);
+  } else if (base === PTR_TO_BUF && (t & PTR_MAYBE_NULL) === 0) {
+    if ((t & MEM_RDONLY) !== 0 && access === BPF_WRITE)
+      reject(env, EACCES, `R${regno} cannot write into ${regTypeStr(t)}\n`);
     checkBufferAccess(env, r, regno, off, size);
     unknown();
   } else if (t === PTR_TO_ARENA) {

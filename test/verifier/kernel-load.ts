@@ -35,9 +35,16 @@ export function closeFd(fd: number): void {
 /** Loads at `logLevel` and closes at once. ld_imm64 of maps (src 1, 2) name `fds` by index. */
 export function kernelVerdict(
   insns: readonly Insn[],
-  options: { progType?: number; attachType?: number; flags?: number; logLevel?: number; fds?: readonly number[] } = {},
+  options: {
+    progType?: number;
+    attachType?: number;
+    attachBtfId?: number;
+    flags?: number;
+    logLevel?: number;
+    fds?: readonly number[];
+  } = {},
 ): KernelVerdict {
-  const { progType = 1, attachType = 0, flags = 0, logLevel = 2, fds = [] } = options;
+  const { progType = 1, attachType = 0, attachBtfId = 0, flags = 0, logLevel = 2, fds = [] } = options;
   const code = encodeInsns(
     insns.map((i) => (i.opcode === 0x18 && (i.src === 1 || i.src === 2) ? { ...i, imm: fds[i.imm] ?? -1 } : i)),
     hostEndian,
@@ -54,6 +61,7 @@ export function kernelVerdict(
   v.setBigUint64(32, BigInt(kernel.address(log)), little);
   v.setUint32(44, flags, little);
   v.setUint32(68, attachType, little);
+  v.setUint32(108, attachBtfId, little);
   log[0] = 0;
   const fd = kernel.bpf(5, attr);
   const text = new TextDecoder().decode(log.subarray(0, log.indexOf(0)));

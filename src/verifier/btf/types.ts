@@ -54,6 +54,9 @@ export function kindStr(t: BtfType): string {
   }
 }
 
+/** __btf_name_by_offset: what messages call a type or member without a name. */
+export const anonName = (name: string): string => (name === "" ? "(anon)" : name);
+
 /** btf_type_name */
 export function btfTypeName(btf: Btf, id: number): string {
   return typeById(btf, id)?.name ?? "";

@@ -4,7 +4,7 @@ import type { BtfStruct, BtfType } from "../../btf/types.ts";
 import { EACCES, EFAULT, EINVAL, MEM_PERCPU, MEM_RCU, MEM_USER, PTR_UNTRUSTED } from "../constants.ts";
 import { type Env, reject } from "../env.ts";
 import { VerifierReject } from "../errors.ts";
-import { isStruct, resolveSize, sameType, skipModifiers, typeById } from "./types.ts";
+import { anonName, isStruct, resolveSize, sameType, skipModifiers, typeById } from "./types.ts";
 
 export const WALK_SCALAR = 0;
 export const WALK_PTR = 1;
@@ -92,7 +92,7 @@ export function structWalk(
       }
       if (off < moff) break;
       const res = resolveSize(btf, member.type);
-      if (res === undefined) reject(env, EFAULT, `field ${member.name} doesn't have size\n`);
+      if (res === undefined) reject(env, EFAULT, `field ${anonName(member.name)} doesn't have size\n`);
       let msize = res.size;
       const trueEnd = moff + msize;
       if (off >= trueEnd) continue;
@@ -118,7 +118,7 @@ export function structWalk(
           reject(
             env,
             EACCES,
-            `cannot access ptr member ${member.name} with moff ${moff} in struct ${name} with off ${off} size ${size}\n`,
+            `cannot access ptr member ${anonName(member.name)} with moff ${moff} in struct ${name} with off ${off} size ${size}\n`,
           );
         }
         const pointee = skipModifiers(btf, mtype.type);
@@ -136,7 +136,7 @@ export function structWalk(
         reject(
           env,
           EACCES,
-          `access beyond the end of member ${member.name} (mend:${trueEnd}) in struct ${name} with off ${off} size ${size}\n`,
+          `access beyond the end of member ${anonName(member.name)} (mend:${trueEnd}) in struct ${name} with off ${off} size ${size}\n`,
         );
       }
       out.kind = WALK_SCALAR;

@@ -16,7 +16,7 @@ export const ITER_TARGETS: Readonly<Record<string, Readonly<Record<string, numbe
   cgroup: { cgroup: TRUSTED_OR_NULL },
   dmabuf: { dmabuf: BTF_OR_NULL },
   ipv6_route: { rt: BTF_OR_NULL },
-  kmem_cache: { s: BTF_OR_NULL | c.PTR_UNTRUSTED },
+  kmem_cache: { s: TRUSTED_OR_NULL },
   ksym: { ksym: BTF_OR_NULL },
   netlink: { sk: BTF_OR_NULL },
   sockmap: { key: KEY, sk: BTF_OR_NULL },

@@ -6,6 +6,7 @@ import { BPF_PROG_TYPE } from "../../uapi/prog-types.ts";
 import { UNTRUSTED_LSM_HOOKS } from "../calls/lsm-hooks.ts";
 import { factsOf } from "../calls/facts.ts";
 import {
+  anonName,
   hasSuffix,
   isAnyEnum,
   isModifier,
@@ -37,7 +38,7 @@ interface Access extends CtxAccess {
 function slotBytes(btf: Btf, id: number): number {
   const t = skipModifiers(btf, id);
   if (t.kind === "ptr") return 8;
-  return "size" in t ? Math.ceil(t.size / 8) * 8 : 8;
+  return "size" in t ? Math.ceil(t.size / 8) * 8 : 0;
 }
 
 /** get_ctx_arg_idx */
@@ -146,18 +147,20 @@ function argAccess(env: Env, a: Access): boolean {
     if (t === null) return false;
   } else t = typeById(btf, param!.type) ?? null;
   t = t === null ? null : skipModifiers(btf, t.id);
-  if (t === null || t.kind === "void" || isSmallInt(t) || isAnyEnum(t) || t.kind === "struct") {
+  if (t === null || t.kind === "void" || isSmallInt(t) || isAnyEnum(t) || isStruct(t)) {
     // A void return value reads as no type at all.
     if (t === null || t.kind === "void") {
       log.write(
-        `func '${name}' arg${arg} '' has type ${kindStr(t ?? { kind: "void", id: 0, name: "" })}. Only pointer access is allowed\n`,
+        `func '${name}' arg${arg} '(anon)' has type ${kindStr(t ?? { kind: "void", id: 0, name: "" })}. Only pointer access is allowed\n`,
       );
       return false;
     }
     return true;
   }
   if (t.kind !== "ptr") {
-    log.write(`func '${name}' arg${arg} '${t.name}' has type ${kindStr(t)}. Only pointer access is allowed\n`);
+    log.write(
+      `func '${name}' arg${arg} '${anonName(t.name)}' has type ${kindStr(t)}. Only pointer access is allowed\n`,
+    );
     return false;
   }
   if (size !== 8) {
@@ -198,7 +201,7 @@ function argAccess(env: Env, a: Access): boolean {
   }
   a.btf = btf;
   a.btfId = id;
-  log.write(`func '${name}' arg${arg} has btf_id ${id} type ${kindStr(s)} '${s.name}'\n`);
+  log.write(`func '${name}' arg${arg} has btf_id ${id} type ${kindStr(s)} '${anonName(s.name)}'\n`);
   if (mayBeErr) {
     log.write(`marking pointer arg${arg} as scalar as it may encode error`);
     a.regType = c.SCALAR_VALUE;
