@@ -14,6 +14,8 @@ export function compileC(name: string, libraries: readonly string[] = ["-lbpf"])
     process.on("exit", () => rmSync(made, { recursive: true, force: true }));
   }
   const out = join(folder, name);
-  execFileSync("gcc", ["-O2", "-o", out, join(import.meta.dirname, "c", `${name}.c`), ...libraries], { stdio: ["ignore", "ignore", "inherit"] });
+  execFileSync("gcc", ["-O2", "-o", out, join(import.meta.dirname, "c", `${name}.c`), ...libraries], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   return out;
 }

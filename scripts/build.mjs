@@ -39,6 +39,7 @@ await build({
     compiler: "src/compiler/index.ts",
     syscall: "src/syscall/index.ts",
     load: "src/load/index.ts",
+    verifier: "src/verifier/index.ts",
   },
   outdir: out,
   format: "esm",
@@ -92,7 +93,9 @@ for (const file of cli.outputFiles) {
     legalComments: "none",
   });
   const output = Object.keys(outputs).find((o) => chunkName(o) === name);
-  packOf(output).push(`${JSON.stringify(name)}: function (exports, require, module, bpfkitUrl, bpfkitDirectory) {${code}\n}`);
+  packOf(output).push(
+    `${JSON.stringify(name)}: function (exports, require, module, bpfkitUrl, bpfkitDirectory) {${code}\n}`,
+  );
 }
 const hash = createHash("sha256");
 mkdirSync(join(out, "cli"), { recursive: true });
@@ -104,7 +107,11 @@ for (const [name, chunks] of Object.entries(packs)) {
 
 await build({
   ...common,
-  define: { ...common.define, BPFKIT_BUNDLE_HASH: JSON.stringify(hash.digest("hex").slice(0, 12)), BPFKIT_PACKS: JSON.stringify(Object.keys(packs)) },
+  define: {
+    ...common.define,
+    BPFKIT_BUNDLE_HASH: JSON.stringify(hash.digest("hex").slice(0, 12)),
+    BPFKIT_PACKS: JSON.stringify(Object.keys(packs)),
+  },
   banner: { js: "#!/usr/bin/env node" },
   entryPoints: { bpfkit: "src/cli/bin.ts" },
   outdir: out,
@@ -117,19 +124,25 @@ chmodSync(join(out, "bpfkit.cjs"), 0o755);
 // kernel gives no types it compiles nothing, and caches less.) Starting a probe adds the rest.
 try {
   const env = { ...process.env, BPFKIT_PARTIAL_CODE_CACHE: "1" };
-  execFileSync(process.execPath, [join(out, "bpfkit.cjs"), "compile", "examples/execsnoop.ts", "-o", join(out, "sample.o")], { cwd: root, env, stdio: "ignore" });
+  execFileSync(
+    process.execPath,
+    [join(out, "bpfkit.cjs"), "compile", "examples/execsnoop.ts", "-o", join(out, "sample.o")],
+    { cwd: root, env, stdio: "ignore" },
+  );
 } catch {
   // Nothing depends on it.
 }
 rmSync(join(out, "sample.o"), { force: true });
 
 const tsc = join(root, "node_modules/typescript/bin/tsc");
-if (existsSync(tsc)) execFileSync(process.execPath, [tsc, "--noCheck", "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
+if (existsSync(tsc))
+  execFileSync(process.execPath, [tsc, "--noCheck", "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
 
 if (process.argv.includes("--sizes")) {
   for (const [output, { bytes, inputs }] of Object.entries(cli.metafile.outputs)) {
     console.log(`${String(bytes).padStart(8)} ${output}`);
     const rows = Object.entries(inputs).sort((a, b) => b[1].bytesInOutput - a[1].bytesInOutput);
-    for (const [file, { bytesInOutput }] of rows.slice(0, 12)) console.log(`${String(bytesInOutput).padStart(16)} ${file}`);
+    for (const [file, { bytesInOutput }] of rows.slice(0, 12))
+      console.log(`${String(bytesInOutput).padStart(16)} ${file}`);
   }
 }

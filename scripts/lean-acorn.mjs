@@ -21,7 +21,10 @@ const PATCHES = {
     ],
   ],
   "@sveltejs/acorn-typescript/index.js": [
-    ['const tsKeywordsRegExp = new RegExp(`^(?:${Object.keys(tsKwTokenType).join("|")})$`);', "const tsKeywords = new Set(Object.keys(tsKwTokenType)); const tsKeywordsRegExp = { test: (word) => tsKeywords.has(word) };"],
+    [
+      'const tsKeywordsRegExp = new RegExp(`^(?:${Object.keys(tsKwTokenType).join("|")})$`);',
+      "const tsKeywords = new Set(Object.keys(tsKwTokenType)); const tsKeywordsRegExp = { test: (word) => tsKeywords.has(word) };",
+    ],
     ["new RegExp(keywordsRegExp).test(word)", "keywordsRegExp.test(word)"],
   ],
 };

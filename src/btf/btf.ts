@@ -291,7 +291,8 @@ export class Btf {
     if (name === "" || name.includes("\0")) return ids;
     const kindNumber = kind === undefined ? -1 : KIND_NAMES.indexOf(kind);
     const searched = this.#trusted ? this.#searchAll(name) : undefined;
-    if (searched !== undefined) return [...ids, ...searched.filter((id) => kindNumber < 0 || this.kindOf(id) === kindNumber)];
+    if (searched !== undefined)
+      return [...ids, ...searched.filter((id) => kindNumber < 0 || this.kindOf(id) === kindNumber)];
     ids.push(...this.nameIndex.all(name, kindNumber));
     return ids;
   }
@@ -311,7 +312,8 @@ export class Btf {
    * the index is there already, or too many were asked for.
    */
   searchFlavours(name: string): number[] | undefined {
-    if (this.#names !== undefined || this.strings.bytes.length <= SEARCH_ABOVE || ++this.#searches > SEARCHES) return undefined;
+    if (this.#names !== undefined || this.strings.bytes.length <= SEARCH_ABOVE || ++this.#searches > SEARCHES)
+      return undefined;
     const wanted = new Set<number>();
     const collect = ({ strings, base }: Btf): void => {
       for (const offset of strings.offsetsOf(name, FLAVOURS)) wanted.add(offset);

@@ -1,7 +1,15 @@
 /** The path of a CO-RE relocation through the local type, and the same path in a target type. */
 import { DecodeError } from "../core/errors.ts";
 import type { Btf } from "./btf.ts";
-import { CoreLimit, CorePair, fieldsCompatible, isAnyEnum, isComposite, typesCompatible, typesMatch } from "./core-compat.ts";
+import {
+  CoreLimit,
+  CorePair,
+  fieldsCompatible,
+  isAnyEnum,
+  isComposite,
+  typesCompatible,
+  typesMatch,
+} from "./core-compat.ts";
 import { CORE_RELO, essentialName, isEnumRelo, isFieldRelo, type CoreReloRecord } from "./core-kinds.ts";
 import { resolve, resolveId, sizeOf } from "./layout.ts";
 import type { BtfArray } from "./types.ts";

@@ -125,8 +125,7 @@ class TsDump {
         const target = resolveId(btf, id);
         const targetKind = btf.kindOf(target);
         const anonymous = (targetKind === K.STRUCT || targetKind === K.UNION) && btf.nameOf(target) === "";
-        if (anonymous && wanted?.has(target) !== false)
-          typedefs.push([id, target]);
+        if (anonymous && wanted?.has(target) !== false) typedefs.push([id, target]);
       }
     }
     for (const [id, target] of typedefs) {

@@ -147,14 +147,12 @@ export function progLoadFromJson(json: unknown, options: ReadCaptureOptions = {}
   const ksyms: LoadKsym[] = f
     .objects("ksyms")
     .map((k) => ({ insn: k.count("insn"), btfId: k.count("btf_id"), name: k.string("name") }));
-  const kfuncs: LoadKfunc[] = f
-    .objects("kfuncs")
-    .map((k) => ({
-      insn: k.count("insn"),
-      btfId: k.optionalCount("btf_id") ?? 0,
-      name: k.optionalString("name") ?? "",
-      module: k.optionalString("module"),
-    }));
+  const kfuncs: LoadKfunc[] = f.objects("kfuncs").map((k) => ({
+    insn: k.count("insn"),
+    btfId: k.optionalCount("btf_id") ?? 0,
+    name: k.optionalString("name") ?? "",
+    module: k.optionalString("module"),
+  }));
   const attachName = f.optionalString("attach_name");
   const kernel = f.optionalObject("kernel");
   const modules = f.objects("modules");
