@@ -9,7 +9,8 @@
  * value: nothing wraps, nothing is left unset, padding is zero (a hash key must be).
  */
 import { hostEndian } from "../core/bytes.ts";
-import type { Infer, IntSchema, Schema, StructSchema } from "../probe/schema-types.ts";
+import type { FieldSchema, Infer, IntSchema, Schema, StructSchema } from "../probe/schema-types.ts";
+import { isManaged } from "../probe/schema.ts";
 import { type Runtime, makeRuntime } from "./codec-runtime.ts";
 
 /** Reads the value at byte `offset` of the buffer it was made for. */
@@ -193,7 +194,9 @@ class Generator {
       }
       case "struct":
       case "union":
-        return `{ ${schema.fields.map((f) => `${keyOf(f.name)}: ${this.#read(f.schema, at + f.offset, base)}`).join(", ")} }`;
+        return `{ ${given(schema)
+          .map((f) => `${keyOf(f.name)}: ${this.#read(f.schema, at + f.offset, base)}`)
+          .join(", ")} }`;
     }
   }
 
@@ -249,7 +252,7 @@ class Generator {
       }
       case "struct": {
         const s = this.#temp();
-        const fields = schema.fields.map((f) =>
+        const fields = given(schema).map((f) =>
           this.#write(f.schema, `${s}[${JSON.stringify(f.name)}]`, at + f.offset, base, [...path, f.name]),
         );
         return `{ const ${s} = object(${value}, ${where}); ${fields.join(" ")} }`;
@@ -298,5 +301,12 @@ function hasPadding(schema: Schema): boolean {
 }
 
 function fieldBytes(schema: StructSchema): number {
-  return schema.fields.reduce((sum, f) => sum + f.schema.size, 0);
+  return given(schema).reduce((sum, f) => sum + f.schema.size, 0);
+}
+
+/** Fields that values have: locks and timers are the kernel's own. */
+function given(schema: StructSchema): readonly FieldSchema[] {
+  return schema.fields.some((f) => isManaged(f.schema))
+    ? schema.fields.filter((f) => !isManaged(f.schema))
+    : schema.fields;
 }

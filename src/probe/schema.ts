@@ -59,7 +59,7 @@ export type EnumOf<M extends Readonly<Record<string, number>>> = EnumSchema<keyo
 export type Fields = Readonly<Record<string, Schema>>;
 /** A struct (or union) schema; called, it makes a value whose missing fields are zero. */
 export interface Struct<F extends Fields> extends StructSchema<
-  { -readonly [K in keyof F]: Infer<F[K]> },
+  { -readonly [K in keyof F as Infer<F[K]> extends KernelManaged ? never : K]: Infer<F[K]> },
   { -readonly [K in keyof F]: Body<F[K]> }
 > {
   (value?: { readonly [K in keyof F]?: Input<F[K]> }): { -readonly [K in keyof F]: Body<F[K]> };
@@ -276,9 +276,10 @@ export const dynptr = layOut("struct", { opaque: array(u64, 2) }, false, "bpf_dy
   KernelManaged
 > &
   (() => KernelManaged);
-/** Whether only the kernel writes values of this schema. */
+const MANAGED: ReadonlySet<string | undefined> = new Set(["bpf_spin_lock", "bpf_timer"]);
+/** Whether only the kernel writes values of this schema; also one made by another copy of this package, or from BTF. */
 export function isManaged(schema: Schema): boolean {
-  return (schema as object) === spinLock || (schema as object) === timer;
+  return schema.kind === "struct" && MANAGED.has(schema.name);
 }
 
 function layOut<F extends Fields>(

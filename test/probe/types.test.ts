@@ -27,8 +27,8 @@ declare module "bpfkit" {
 `;
 
 const IMPORTS = `import { type Bpf, type Body, type Infer, type Input, SK, TC, XDP, array, arrayMap, be16, bloomFilter, bool, bytes, char, config, cgroupSkb, enumOf, fentry, fexit,
-  global, hash, hashOfMaps, histogram, interval, iter, kprobe, kretprobe, lpmTrie, lruHash, lsm, netfilter, packed, percpuArray, perfEvent, perfEventArray, profile,
-  progArray, queue, range, rawTracepoint, ringbuf, s32, s64, skLookup, socketFilter, stackTrace, struct, structOps, syscallProg, taskStorage, tc, tpBtf, tracepoint,
+  dynptr, global, hash, hashOfMaps, histogram, interval, iter, kprobe, kretprobe, lpmTrie, lruHash, lsm, netfilter, packed, percpuArray, perfEvent, perfEventArray, profile,
+  progArray, queue, range, rawTracepoint, ringbuf, s32, s64, skLookup, spinLock, timer, userRingbuf, socketFilter, stackTrace, struct, structOps, syscallProg, taskStorage, tc, tpBtf, tracepoint,
   u8, u16, u32, u64, union, uprobe, uretprobe, usdt, xdp } from "bpfkit";
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const sure = <T extends true>(): T | undefined => undefined;
@@ -38,11 +38,29 @@ const byUid = hash(u32, u64);
 const byPid = hash(u32, Exec);
 const onlyUid = config(u32, 5);
 const drops = global(u64, 0);
+const jobs = hash(u32, struct({ n: u64, lock: spinLock, job: timer }));
+const commands = userRingbuf(Exec);
 const State = enumOf({ CLOSED: 0, OPEN: 1 });
 `;
 
 /** Every program is accepted, with and without vmlinux.d.ts. */
 const ACCEPTED: Record<string, string> = {
+  kernelObjects: `
+    sure<Equal<Infer<NonNullable<typeof jobs.value>>, { n: bigint }>>();
+    export const p = xdp((ctx, bpf) => {
+      jobs.set(1, { n: 5 });
+      jobs.insert(2, { n: 5n });
+      const j = jobs.get(1);
+      if (!j) return 0;
+      const n: number = bpf.locked(j.lock, () => ++j.n);
+      const started: boolean = jobs.startTimer(j.job, 1_000_000n, (value, key) => { value.n = key; });
+      const taken: number = commands.drain((c) => c.pid === 3);
+      let k = byUid.get(1);
+      k ??= 3;
+      const d = dynptr();
+      for (const t of bpf.tasks()) if (t.tgid === n) return started ? taken : k;
+      return bpf.dynptrFromMem(j, 8, 0, d);
+    });`,
   execsnoop: `
     const parentPid = (bpf: Bpf<"tracepoint" | "kprobe">): number => bpf.task().real_parent.tgid;
     export const onExec = tracepoint("syscalls:sys_enter_execve", (ctx, bpf) => {
@@ -134,6 +152,16 @@ const ACCEPTED: Record<string, string> = {
 
 /** A program, the TypeScript error it must give and what the message must say. */
 const REJECTED: Record<string, { code: string; error: number; says: RegExp; vmlinux?: true }> = {
+  lock_given: {
+    code: `xdp(() => { jobs.set(1, { n: 1, lock: 5 }); return XDP.PASS; });`,
+    error: 2353,
+    says: /'lock' does not exist/,
+  },
+  lock_of_a_number: {
+    code: `xdp((ctx, bpf) => { const j = jobs.get(1); if (!j) return 0; return bpf.locked(j.n, () => 1); });`,
+    error: 2345,
+    says: /not assignable to parameter of type 'KernelManaged'/,
+  },
   missing_field: {
     code: `tracepoint("a:b", (ctx, bpf) => { events.emit({ pid: 1, at: 2 }); });`,
     error: 2741,

@@ -1,4 +1,5 @@
 /** Spin locks and timers: what lies in map values and only the kernel writes. */
+import type { StructSchema } from "../../probe/schema-types.ts";
 import { spinLock, timer } from "../../probe/schema.ts";
 import { BPF_FUNC } from "../../uapi/index.ts";
 import { FuncBuilder } from "../ir/builder.ts";
@@ -24,9 +25,9 @@ const TRACING: ReadonlySet<string> = new Set([
 const CLOCK_MONOTONIC = 1;
 
 /** A lock or timer in memory; undefined when reported. */
-function managed(fn: Fn, node: Ast, schema: object, what: string): PlaceVal | undefined {
+function managed(fn: Fn, node: Ast, schema: StructSchema<unknown>, what: string): PlaceVal | undefined {
   const v = fn.expr(node);
-  if (v.k === "place" && v.type.k === "struct" && (v.type.schema as object) === schema && v.indices === undefined)
+  if (v.k === "place" && v.type.k === "struct" && v.type.schema.name === schema.name && v.indices === undefined)
     return v;
   if (v.k === "opt") fn.report("BPF2007", node, { what: v.what, name: "the value" });
   else if (v.k !== "error") fn.report("BPF2006", node, { expected: `${what} in a map value`, found: describe(v) });
