@@ -112,3 +112,93 @@ r0 = 2
 exit`,
   );
 });
+
+test("a lock is taken and given back around its function, nothing else", () => {
+  assert.is(
+    code(`import { arrayMap, spinLock, struct, u64, xdp } from "bpfkit";
+const V = struct({ lock: spinLock, n: u64 });
+export const m = arrayMap(V, 1);
+export const p = xdp((_, bpf) => {
+  const v = m.get(0);
+  if (!v) return 0;
+  bpf.locked(v.lock, () => { v.n++; });
+  return 2;
+});`),
+    `*(u32 *)(r10 -4) = 0
+r1 = map[id:0]
+r2 = r10
+r2 += -4
+call bpf_map_lookup_elem#1
+r6 = r0
+r0 = 0
+if r6 == 0x0 goto pc+8
+r1 = r6
+call bpf_spin_lock#93
+r1 = *(u64 *)(r6 +8)
+r1 += 1
+*(u64 *)(r6 +8) = r1
+r1 = r6
+call bpf_spin_unlock#94
+r0 = 2
+exit`,
+  );
+});
+
+test("text of a known end is compared from its NUL", () => {
+  assert.is(
+    code(`import { char, global, xdp } from "bpfkit";
+export const name = global(char(64), "");
+export const p = xdp(() => (name.value.endsWith("ab") ? 1 : 0));`),
+    `r3 = map[id:0][0]+0
+r1 = 0
+r2 = r1
+r2 += r3
+r2 = *(u8 *)(r2 +0)
+if r2 == 0x0 goto pc+2
+r1 += 1
+if r1 < 0x40 goto pc-6
+if r1 < 0x2 goto pc+8
+r2 = map[id:0][0]+0
+r1 += r2
+r2 = *(u8 *)(r1 -2)
+if r2 != 0x61 goto pc+3
+r1 = *(u8 *)(r1 -1)
+r0 = 1
+if r1 == 0x62 goto pc+1
+r0 = 0
+exit`,
+  );
+});
+
+test("structs are compared field by field, by words where fields are arrays", () => {
+  assert.is(
+    code(`import { array, global, struct, u32, u8, xdp } from "bpfkit";
+const S = struct({ a: u8, b: u32, c: array(u8, 12) });
+export const x = global(S, { a: 0, b: 0, c: [] });
+export const y = global(S, { a: 0, b: 0, c: [] });
+export const p = xdp(() => (x.value === y.value ? 1 : 0));`),
+    `r1 = map[id:0][0]+0
+r1 = *(u8 *)(r1 +0)
+r2 = map[id:0][0]+24
+r2 = *(u8 *)(r2 +0)
+if r1 != r2 goto pc+22
+r1 = map[id:0][0]+0
+r1 = *(u32 *)(r1 +4)
+r2 = map[id:0][0]+24
+r2 = *(u32 *)(r2 +4)
+if r1 != r2 goto pc+15
+r1 = map[id:0][0]+0
+r1 = *(u64 *)(r1 +8)
+r2 = map[id:0][0]+24
+r2 = *(u64 *)(r2 +8)
+if r1 != r2 goto pc+8
+r1 = map[id:0][0]+0
+r1 = *(u32 *)(r1 +16)
+r2 = map[id:0][0]+24
+r2 = *(u32 *)(r2 +16)
+r0 = 1
+if r1 == r2 goto pc+1
+r0 = 0
+exit`,
+  );
+});
