@@ -5,6 +5,7 @@ import { checkAttachBtfId, checkFixups } from "./calls/index.ts";
 import type { ProgLoad } from "./capture.ts";
 import { checkCfg, computePostorder, markFastcallPatterns, removeFastcallSpills } from "./cfg.ts";
 import { Env } from "./env.ts";
+import { E2BIG } from "./constants.ts";
 import { VerifierReject } from "./errors.ts";
 import { doCheck } from "./explore.ts";
 import { initFuncState } from "./frames.ts";
@@ -53,6 +54,8 @@ const BPF_F_TEST_STATE_FREQ = 8;
 const BPF_F_SLEEPABLE = 16;
 const BPF_F_TEST_REG_INVARIANTS = 128;
 const BPF_FUNC_LOOP = 181;
+const MAX_INSNS = 1_000_000;
+const MAX_UNPRIV_INSNS = 4096;
 
 function doCheckCommon(env: Env, subprog: number): void {
   const start = env.subprogs[subprog]!.start;
@@ -109,6 +112,7 @@ function addRewriteStack(env: Env): void {
 }
 
 function run(env: Env): void {
+  if (env.len === 0 || env.len > (env.bpfCapable ? MAX_INSNS : MAX_UNPRIV_INSNS)) throw new VerifierReject(E2BIG);
   checkBtfInfoEarly(env);
   addSubprogsAndKfuncs(env);
   checkSubprogs(env);
@@ -186,7 +190,7 @@ export function runVerifier(load: ProgLoad, options: VerifyOptions = {}): { read
     verdict: errno === 0 ? "accept" : "reject",
     errno,
     message,
-    log: log.text(),
+    log: log.any ? log.text() : "",
     insnsProcessed: env.insnProcessed,
     totalStates: env.totalStates,
     peakStates: env.peakStates,

@@ -21,10 +21,12 @@ const { values: args } = parseArgs({
     limit: { type: "string" },
     every: { type: "string", default: "1" },
     logs: { type: "boolean", default: false },
+    level1: { type: "boolean", default: false },
     diff: { type: "boolean", default: false },
     show: { type: "string", default: "3" },
     time: { type: "boolean", default: false },
     maxinsns: { type: "string" },
+    mininsns: { type: "string", default: "0" },
   },
 });
 
@@ -72,6 +74,7 @@ programs = programs.filter((t) => t.verdict !== "env");
 if (args.suite !== undefined) programs = programs.filter((t) => t.suite === args.suite);
 if (args.filter !== undefined) programs = programs.filter((t) => key(t).includes(args.filter!));
 if (args.maxinsns !== undefined) programs = programs.filter((t) => (t.insns_processed ?? 0) <= Number(args.maxinsns));
+programs = programs.filter((t) => (t.insns_processed ?? 0) >= Number(args.mininsns));
 programs = programs.filter((_, i) => i % Number(args.every) === 0);
 if (args.limit !== undefined) programs = programs.slice(0, Number(args.limit));
 
@@ -99,7 +102,7 @@ for (const t of programs) {
   let v: Verdict;
   const t0 = performance.now();
   try {
-    v = verify(corpus.load(t), { logLevel: args.logs ? 6 : 4 });
+    v = verify(corpus.load(t), { logLevel: args.level1 ? 5 : args.logs ? 6 : 4 });
   } catch (e) {
     const stack = e instanceof Error ? `${e.message} ${(e.stack ?? "").split("\n").slice(1, 3).map((l) => l.trim().replace(/.*\/src\//, "")).join(" < ")}` : String(e);
     crashes.add(stack.slice(0, 200), name);
@@ -124,8 +127,9 @@ for (const t of programs) {
     if (t.stack_depth !== null && v.stackDepth !== t.stack_depth) depths.add("depth", `${name} ${v.stackDepth} != ${t.stack_depth}`);
   } else if (v.message === t.msg_last || (args.logs && logLines(v.log).some((l) => l === t.msg_last))) sameMessage++;
   else messages.add(`${causeOf(t.msg_last)}  <>  ${causeOf(v.message)}`, name);
-  if (!args.logs || t.log_level2_path === null || t.log2_truncated === true) continue;
-  const path = join(corpus.dir, t.log_level2_path);
+  const file = args.level1 ? t.log_level1_path : t.log_level2_path;
+  if (!args.logs || file === null || (args.level1 ? t.log1_truncated : t.log2_truncated) === true) continue;
+  const path = join(corpus.dir, file);
   if (!existsSync(path)) continue;
   const theirs = logLines(gunzipSync(readFileSync(path)).toString("utf8"));
   const ours = logLines(v.log);
@@ -152,12 +156,12 @@ messages.print("MESSAGES kernel <> ours", show);
 counts.print("PROCESSED COUNTS", show);
 states.print("STATE COUNTS (same processed)", show);
 depths.print("STACK DEPTHS", show);
-if (args.logs) logs.print("LEVEL-2 LOGS (first differing kernel line)", show);
+if (args.logs) logs.print("LOGS (first differing kernel line)", show);
 console.log(
   `\n${programs.length} programs (${accepted} accepted, ${rejected} rejected by the kernel) in ${((performance.now() - started) / 1000).toFixed(1)} s` +
     `\nverdicts right ${pct(accepted + rejected - bad - wrong, programs.length)}, false accepts ${bad}, false rejects ${wrong}, crashes ${programs.length - accepted - rejected}` +
     `\nprocessed count equal ${pct(sameCount, accepted)} of accepted, state counts ${pct(sameStates, accepted)}` +
     `\nfinal message equal ${pct(sameMessage, rejected)} of rejected` +
-    (args.logs ? `\nlevel-2 log identical ${pct(sameLog, programs.length)}` : "") +
+    (args.logs ? `\nlog identical ${pct(sameLog, programs.length)}` : "") +
     `\nown ${(ownMs / 1000).toFixed(2)} s, kernel ${(kernelMs / 1000).toFixed(2)} s`,
 );
