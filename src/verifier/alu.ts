@@ -96,7 +96,8 @@ function adjustReg(env: Env, i: number): void {
   const isConst = (src.maskLo | (is32 ? 0 : src.maskHi)) === 0;
   const fits32 = dst.umaxHi === 0;
   adjustScalarMinMaxVals(env, i, dst, src);
-  const links = env.bpfCapable && (op === BPF_ADD || op === BPF_SUB) && dst.id !== 0 && isConst && !(isX && srcRegno === dstRegno);
+  const links =
+    env.bpfCapable && (op === BPF_ADD || op === BPF_SUB) && dst.id !== 0 && isConst && !(isX && srcRegno === dstRegno);
   if (links) linkByConst(dst, valLo, valHi, op === BPF_SUB, is32, fits32);
   else clearScalarId(dst);
 }
@@ -205,7 +206,8 @@ export function checkAluOp(env: Env, i: number): void {
       checkRegArg(env, env.src[i]!, SRC_OP);
     } else if (env.src[i] !== 0 || badOff) reject(env, EINVAL, "BPF_ALU uses reserved fields\n");
     checkRegArg(env, dstRegno, SRC_OP);
-    if ((op === BPF_MOD || op === BPF_DIV) && sourceOf(code) === BPF_K && imm === 0) reject(env, EINVAL, "div by zero\n");
+    if ((op === BPF_MOD || op === BPF_DIV) && sourceOf(code) === BPF_K && imm === 0)
+      reject(env, EINVAL, "div by zero\n");
     if ((op === BPF_LSH || op === BPF_RSH || op === BPF_ARSH) && sourceOf(code) === BPF_K) {
       const size = classOf(code) === BPF_ALU64 ? 64 : 32;
       if (imm < 0 || imm >= size) reject(env, EINVAL, `invalid shift ${imm}\n`);

@@ -77,7 +77,11 @@ export function isTrustedReg(r: RegState): boolean {
   if (r.refObjId !== 0) return true;
   const unsafe = (typeFlag(r.type) & ~(MEM_ALLOC | PTR_TRUSTED | NON_OWN_REF)) !== 0;
   const base = baseType(r.type);
-  if (!unsafe && (base === PTR_TO_SOCKET || base === PTR_TO_SOCK_COMMON || base === PTR_TO_TCP_SOCK || base === CONST_PTR_TO_MAP)) return true;
+  if (
+    !unsafe &&
+    (base === PTR_TO_SOCKET || base === PTR_TO_SOCK_COMMON || base === PTR_TO_TCP_SOCK || base === CONST_PTR_TO_MAP)
+  )
+    return true;
   return (r.type & (MEM_ALLOC | PTR_TRUSTED | NON_OWN_REF)) !== 0 && !unsafe;
 }
 
@@ -204,13 +208,22 @@ const isInitPkt = (r: RegState): boolean =>
   r.type === PTR_TO_PACKET && r.id === 0 && r.off === 0 && (r.valLo | r.valHi | r.maskLo | r.maskHi) === 0;
 
 /** try_match_pkt_pointers: a comparison of a packet pointer with the packet's end. */
-function tryMatchPktPointers(env: Env, i: number, dst: RegState, src: RegState, self: VerifierState, other: VerifierState): boolean {
+function tryMatchPktPointers(
+  env: Env,
+  i: number,
+  dst: RegState,
+  src: RegState,
+  self: VerifierState,
+  other: VerifierState,
+): boolean {
   const code = env.code[i]!;
   if (sourceOf(code) !== BPF_X || classOf(code) === BPF_JMP32) return false;
   const dstFirst =
-    (dst.type === PTR_TO_PACKET && src.type === PTR_TO_PACKET_END) || (dst.type === PTR_TO_PACKET_META && isInitPkt(src));
+    (dst.type === PTR_TO_PACKET && src.type === PTR_TO_PACKET_END) ||
+    (dst.type === PTR_TO_PACKET_META && isInitPkt(src));
   const srcFirst =
-    (dst.type === PTR_TO_PACKET_END && src.type === PTR_TO_PACKET) || (isInitPkt(dst) && src.type === PTR_TO_PACKET_META);
+    (dst.type === PTR_TO_PACKET_END && src.type === PTR_TO_PACKET) ||
+    (isInitPkt(dst) && src.type === PTR_TO_PACKET_META);
   if (!dstFirst && !srcFirst) return false;
   const d = env.dst[i]!;
   const s = env.src[i]!;
@@ -309,7 +322,15 @@ function mayGoto(env: Env, i: number): void {
 }
 
 /** Pointers compared for equality: one that is not NULL makes the other so. */
-function liftNull(env: Env, i: number, op: number, dst: RegState, src: RegState, regs: RegState[], otherRegs: RegState[]): void {
+function liftNull(
+  env: Env,
+  i: number,
+  op: number,
+  dst: RegState,
+  src: RegState,
+  regs: RegState[],
+  otherRegs: RegState[],
+): void {
   const eq = op === BPF_JEQ ? otherRegs : op === BPF_JNE ? regs : null;
   if (eq === null) return;
   if (regNotNull(dst) && (src.type & PTR_MAYBE_NULL) !== 0) markPtrNotNullReg(env, eq[env.src[i]!]!);

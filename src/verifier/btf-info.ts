@@ -15,7 +15,10 @@ const linkageOf = (f: BtfFunc): number => LINKAGE[f.linkage as keyof typeof LINK
 
 /** The records of `bytes`, each `size` bytes, as little-endian words; the kernel's `known` bytes first. */
 function words(bytes: Uint8Array, size: number): { view: DataView; count: number } {
-  return { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), count: Math.floor(bytes.length / size) };
+  return {
+    view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    count: Math.floor(bytes.length / size),
+  };
 }
 
 function tailIsZero(bytes: Uint8Array, at: number, known: number, size: number): boolean {
@@ -74,7 +77,14 @@ export function checkBtfInfoEarly(env: Env): void {
 function skipModifiers(btf: Btf, id: number): BtfType {
   let t = btf.typeById(id);
   for (let depth = 0; depth < 128; depth++) {
-    if (t.kind !== "typedef" && t.kind !== "const" && t.kind !== "volatile" && t.kind !== "restrict" && t.kind !== "type_tag") break;
+    if (
+      t.kind !== "typedef" &&
+      t.kind !== "const" &&
+      t.kind !== "volatile" &&
+      t.kind !== "restrict" &&
+      t.kind !== "type_tag"
+    )
+      break;
     t = btf.typeById(t.type);
   }
   return t;
@@ -91,7 +101,8 @@ function checkFuncs(env: Env): void {
   }
   env.funcInfo.forEach((info, i) => {
     const sub = env.subprogs[i]!;
-    if (sub.start !== info.insnOff) reject(env, EINVAL, "func_info BTF section doesn't match subprog layout in BPF program\n");
+    if (sub.start !== info.insnOff)
+      reject(env, EINVAL, "func_info BTF section doesn't match subprog layout in BPF program\n");
     const func = btf.typeById(info.typeId) as BtfFunc;
     sub.linkage = linkageOf(func);
     sub.btfFuncId = info.typeId;
@@ -127,7 +138,11 @@ function checkLines(env: Env): void {
       lineCol: view.getUint32(at + 12, true),
     };
     if ((i !== 0 && info.insnOff <= prev) || info.insnOff >= env.len) {
-      reject(env, EINVAL, `Invalid line_info[${i}].insn_off:${info.insnOff} (prev_offset:${prev} prog->len:${env.len})\n`);
+      reject(
+        env,
+        EINVAL,
+        `Invalid line_info[${i}].insn_off:${info.insnOff} (prev_offset:${prev} prog->len:${env.len})\n`,
+      );
     }
     if (env.code[info.insnOff] === 0) reject(env, EINVAL, `Invalid insn code at line_info[${i}].insn_off\n`);
     if (btf.stringOrUndefined(info.lineOff) === undefined || btf.stringOrUndefined(info.fileNameOff) === undefined) {
@@ -168,14 +183,17 @@ export function findExceptionCallback(env: Env): number {
   const tags: string[] = [];
   for (let id = 1; id < btf.typeCount; id++) {
     const t = btf.typeById(id);
-    if (t.kind === "decl_tag" && t.type === main.typeId && t.componentIdx === -1 && t.name.startsWith(prefix)) tags.push(t.name.slice(prefix.length));
+    if (t.kind === "decl_tag" && t.type === main.typeId && t.componentIdx === -1 && t.name.startsWith(prefix))
+      tags.push(t.name.slice(prefix.length));
   }
   if (tags.length === 0) return 0;
   if (tags.length > 1) reject(env, 17, "multiple exception callback tags for main subprog\n");
   const name = tags[0]!;
   const func = btf.findByName(name, "func");
-  if (func === undefined || func.kind !== "func") return reject(env, ENOENT, `exception callback '${name}' could not be found in BTF\n`);
-  if (linkageOf(func) !== BTF_FUNC_GLOBAL) reject(env, EINVAL, `exception callback '${name}' must have global linkage\n`);
+  if (func === undefined || func.kind !== "func")
+    return reject(env, ENOENT, `exception callback '${name}' could not be found in BTF\n`);
+  if (linkageOf(func) !== BTF_FUNC_GLOBAL)
+    reject(env, EINVAL, `exception callback '${name}' must have global linkage\n`);
   let off = -1;
   for (const info of env.funcInfo) {
     if (info.typeId !== func.id) continue;

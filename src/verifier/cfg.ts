@@ -1,6 +1,26 @@
 /** The control-flow graph (check_cfg): every insn reachable, where to look for explored states, and the order for data-flow. */
-import { BPF_CALL, BPF_EXIT, BPF_JA, BPF_JCOND, BPF_JMP, BPF_JMP32, BPF_K, BPF_PSEUDO_CALL, LD_IMM64, classOf, codeOf, sourceOf } from "../asm/opcode.ts";
-import { callChangesPktData, callMightSleep, callSummary, isAsyncCallbackCallingInsn, isIterNextInsn, isSyncCallbackCallingInsn } from "./calls/index.ts";
+import {
+  BPF_CALL,
+  BPF_EXIT,
+  BPF_JA,
+  BPF_JCOND,
+  BPF_JMP,
+  BPF_JMP32,
+  BPF_K,
+  BPF_PSEUDO_CALL,
+  LD_IMM64,
+  classOf,
+  codeOf,
+  sourceOf,
+} from "../asm/opcode.ts";
+import {
+  callChangesPktData,
+  callMightSleep,
+  callSummary,
+  isAsyncCallbackCallingInsn,
+  isIterNextInsn,
+  isSyncCallbackCallingInsn,
+} from "./calls/index.ts";
 import { E2BIG, EINVAL } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
 import { VerifierReject } from "./errors.ts";

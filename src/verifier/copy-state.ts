@@ -22,7 +22,10 @@ export function copyState(src: VerifierState): VerifierState {
   d.firstInsnIdx = src.firstInsnIdx;
   d.lastInsnIdx = src.lastInsnIdx;
   d.equalState = src.equalState;
-  d.jmpHistory = src.jmpHistory.length === 0 ? [] : src.jmpHistory.map((h) => ({ idx: h.idx, prevIdx: h.prevIdx, flags: h.flags, linked: h.linked }));
+  d.jmpHistory =
+    src.jmpHistory.length === 0
+      ? []
+      : src.jmpHistory.map((h) => ({ idx: h.idx, prevIdx: h.prevIdx, flags: h.flags, linked: h.linked }));
   d.dfsDepth = src.dfsDepth;
   d.callbackUnrollDepth = src.callbackUnrollDepth;
   d.mayGotoDepth = src.mayGotoDepth;

@@ -90,7 +90,15 @@ function narrow(a: Access, field: number): boolean {
   return a.size <= field && (a.size & (a.size - 1)) === 0;
 }
 
-const SKB_FAMILY = new Set(["family", "remote_ip4", "local_ip4", "remote_ip6", "local_ip6", "remote_port", "local_port"]);
+const SKB_FAMILY = new Set([
+  "family",
+  "remote_ip4",
+  "local_ip4",
+  "remote_ip6",
+  "local_ip6",
+  "remote_port",
+  "local_port",
+]);
 
 /** What all programs on an skb share. */
 function skb(a: Access): boolean {
@@ -260,7 +268,8 @@ function cgroupSock(a: Access): boolean {
   }
   if (name === "src_ip4" && a.attach !== A.CGROUP_INET4_POST_BIND) return false;
   if (name === "src_ip6" && a.attach !== A.CGROUP_INET6_POST_BIND) return false;
-  if (name === "src_port" && a.attach !== A.CGROUP_INET4_POST_BIND && a.attach !== A.CGROUP_INET6_POST_BIND) return false;
+  if (name === "src_port" && a.attach !== A.CGROUP_INET4_POST_BIND && a.attach !== A.CGROUP_INET6_POST_BIND)
+    return false;
   return !a.write;
 }
 
@@ -466,9 +475,14 @@ const PT_REGS_SIZE = 168;
 const PERF_MAX_TRACE_SIZE = 8192;
 
 const kprobe = (a: Access): boolean => a.off >= 0 && a.off + a.size <= PT_REGS_SIZE && !a.write && a.off % a.size === 0;
-const tracepoint = (a: Access): boolean => a.off >= 8 && a.off < PERF_MAX_TRACE_SIZE && !a.write && a.off % a.size === 0;
+const tracepoint = (a: Access): boolean =>
+  a.off >= 8 && a.off < PERF_MAX_TRACE_SIZE && !a.write && a.off % a.size === 0;
 const perfEvent = (a: Access): boolean =>
-  a.off >= 0 && a.off < PT_REGS_SIZE + 16 && !a.write && a.off % a.size === 0 && (a.off >= PT_REGS_SIZE ? narrow(a, 8) : a.size === 8);
+  a.off >= 0 &&
+  a.off < PT_REGS_SIZE + 16 &&
+  !a.write &&
+  a.off % a.size === 0 &&
+  (a.off >= PT_REGS_SIZE ? narrow(a, 8) : a.size === 8);
 const rawTracepoint = (a: Access): boolean => a.off >= 0 && a.off < 96 && !a.write && a.off % a.size === 0;
 const syscall = (a: Access): boolean => a.off >= 0 && a.off < 0xffff && a.off % a.size === 0;
 const lirc = (a: Access): boolean => !a.write && a.off === 0 && a.size === 4;
@@ -512,17 +526,35 @@ const RULES: ReadonlyMap<number, (a: Access) => boolean> = new Map([
 ]);
 
 function makeAccess(env: Env, off: number, size: number, access: number, ldsx: boolean): Access {
-  return { off, size, write: access === BPF_WRITE, ldsx, attach: env.expectedAttachType, bpfCapable: env.bpfCapable, regType: SCALAR_VALUE, fieldSize: 0 };
+  return {
+    off,
+    size,
+    write: access === BPF_WRITE,
+    ldsx,
+    attach: env.expectedAttachType,
+    bpfCapable: env.bpfCapable,
+    regType: SCALAR_VALUE,
+    fieldSize: 0,
+  };
 }
 
 /** check_ctx_access: rejects what the program type may not touch; else what a load gives. */
-export function checkCtxAccess(env: Env, i: number, off: number, size: number, access: number, isLdsx: boolean): CtxAccess {
+export function checkCtxAccess(
+  env: Env,
+  i: number,
+  off: number,
+  size: number,
+  access: number,
+  isLdsx: boolean,
+): CtxAccess {
   const rule = RULES.get(env.progType);
   let info: CtxAccess | null;
   if (rule === undefined) info = btfCtxAccess(env, off, size, access);
   else {
     const a = makeAccess(env, off, size, access, isLdsx);
-    info = rule(a) ? { regType: a.regType, ctxFieldSize: a.fieldSize, btf: null, btfId: 0, refObjId: 0, retvalRange: null } : null;
+    info = rule(a)
+      ? { regType: a.regType, ctxFieldSize: a.fieldSize, btf: null, btfId: 0, refObjId: 0, retvalRange: null }
+      : null;
   }
   if (info === null) return reject(env, EACCES, `invalid bpf_context access off=${off} size=${size}\n`);
   if (baseType(info.regType) === PTR_TO_BTF_ID) {

@@ -132,7 +132,13 @@ function regSafe(env: Env, o: RegState, c: RegState, m: IdMap, exact: number): b
     case PTR_TO_MEM:
     case PTR_TO_BUF:
     case PTR_TO_TP_BUFFER:
-      return sameHead(o, c) && rangeWithin(o, c) && tnumIn(o, c) && checkIds(o.id, c.id, m) && checkIds(o.refObjId, c.refObjId, m);
+      return (
+        sameHead(o, c) &&
+        rangeWithin(o, c) &&
+        tnumIn(o, c) &&
+        checkIds(o.id, c.id, m) &&
+        checkIds(o.refObjId, c.refObjId, m)
+      );
     case PTR_TO_PACKET_META:
     case PTR_TO_PACKET:
       if (o.range > c.range || o.off !== c.off) return false;
@@ -194,10 +200,21 @@ function slotSafe(env: Env, o: StackSlot, c: StackSlot | null, m: IdMap, exact: 
         if (!regSafe(env, o.reg, c.reg, m, exact)) return false;
         break;
       case STACK_DYNPTR:
-        if (o.reg.dynptrType !== c.reg.dynptrType || o.reg.dynptrFirstSlot !== c.reg.dynptrFirstSlot || !checkIds(o.reg.refObjId, c.reg.refObjId, m)) return false;
+        if (
+          o.reg.dynptrType !== c.reg.dynptrType ||
+          o.reg.dynptrFirstSlot !== c.reg.dynptrFirstSlot ||
+          !checkIds(o.reg.refObjId, c.reg.refObjId, m)
+        )
+          return false;
         break;
       case STACK_ITER:
-        if (o.reg.btf !== c.reg.btf || o.reg.btfId !== c.reg.btfId || o.reg.iterState !== c.reg.iterState || !checkIds(o.reg.refObjId, c.reg.refObjId, m)) return false;
+        if (
+          o.reg.btf !== c.reg.btf ||
+          o.reg.btfId !== c.reg.btfId ||
+          o.reg.iterState !== c.reg.iterState ||
+          !checkIds(o.reg.refObjId, c.reg.refObjId, m)
+        )
+          return false;
         break;
       case STACK_IRQ_FLAG:
         if (!checkIds(o.reg.refObjId, c.reg.refObjId, m) || o.reg.irqKfuncClass !== c.reg.irqKfuncClass) return false;

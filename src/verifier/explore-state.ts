@@ -19,11 +19,18 @@ export function pushStack(env: Env, insnIdx: number, prevInsnIdx: number, specul
 }
 
 function checkDepth(env: Env): void {
-  if (env.head.length > BPF_COMPLEXITY_LIMIT_JMP_SEQ) reject(env, EFAULT, `The sequence of ${env.head.length} jumps is too complex.\n`);
+  if (env.head.length > BPF_COMPLEXITY_LIMIT_JMP_SEQ)
+    reject(env, EFAULT, `The sequence of ${env.head.length} jumps is too complex.\n`);
 }
 
 /** push_async_cb: a fresh state for an asynchronous callback. Its frame 0 is `frame`. */
-export function pushAsyncState(env: Env, insnIdx: number, prevInsnIdx: number, frame: FuncState, isSleepable: boolean): VerifierState {
+export function pushAsyncState(
+  env: Env,
+  insnIdx: number,
+  prevInsnIdx: number,
+  frame: FuncState,
+  isSleepable: boolean,
+): VerifierState {
   const st = new VerifierState();
   env.head.push({ state: st, insnIdx, prevInsnIdx, logPos: env.log.pos });
   checkDepth(env);

@@ -82,7 +82,12 @@ function checkCall(env: Env, i: number, cursor: Cursor): number {
 
 /** process_bpf_exit_full */
 function exitPath(env: Env, cursor: Cursor, exception: boolean): number {
-  checkResourceLeak(env, exception, exception || env.state.curframe === 0, exception ? "bpf_throw" : "BPF_EXIT instruction in main prog");
+  checkResourceLeak(
+    env,
+    exception,
+    exception || env.state.curframe === 0,
+    exception ? "bpf_throw" : "BPF_EXIT instruction in main prog",
+  );
   if (exception) return PATH_ENDS;
   if (env.state.curframe > 0) {
     prepareFuncExit(env);
@@ -195,7 +200,9 @@ function step(env: Env, i: number, cursor: Cursor): number {
 function printBefore(env: Env, i: number, cursor: Cursor): void {
   const { log, state } = env;
   if (log.level2 && cursor.printState) {
-    log.write(`\nfrom ${env.prevInsnIdx} to ${i}${state.speculative ? " (speculative execution)" : ""}:${stateText(env, state, state.curframe, true)}`);
+    log.write(
+      `\nfrom ${env.prevInsnIdx} to ${i}${state.speculative ? " (speculative execution)" : ""}:${stateText(env, state, state.curframe, true)}`,
+    );
     cursor.printState = false;
   }
   if ((env.scratchedRegs | env.scratchedLo | env.scratchedHi) !== 0) printInsnState(env, state, state.curframe);
@@ -221,7 +228,8 @@ export function doCheck(env: Env): void {
     if (i < 0 || i >= env.len) reject(env, EFAULT, `invalid insn idx ${i} insn_cnt ${env.len}\n`);
     if (++env.insnProcessed > env.insnLimit) tooLarge(env);
     if (profile !== null) profile.insn(env, i);
-    if ((env.insnProcessed & 0xfff) === 0 && signal?.aborted === true) throw new VerifierAborted("the verification was aborted");
+    if ((env.insnProcessed & 0xfff) === 0 && signal?.aborted === true)
+      throw new VerifierAborted("the verification was aborted");
     const { state } = env;
     const aux = env.aux[i]!;
     state.lastInsnIdx = prev;
@@ -254,6 +262,7 @@ export function doCheck(env: Env): void {
 }
 
 function tooLarge(env: Env): never {
-  if (env.budget > 0 && env.insnProcessed > env.budget) throw new VerifierAborted(`the budget of ${env.budget} instructions is used up`);
+  if (env.budget > 0 && env.insnProcessed > env.budget)
+    throw new VerifierAborted(`the budget of ${env.budget} instructions is used up`);
   return reject(env, E2BIG, `BPF program is too large. Processed ${env.insnProcessed} insn\n`);
 }

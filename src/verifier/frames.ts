@@ -35,8 +35,15 @@ export function clearCallerSavedRegs(env: Env, regs: RegState[]): void {
 }
 
 /** setup_func_entry: a new innermost frame of `st` for `subprog`, filled by `set`. */
-export function setupFuncEntry(env: Env, subprog: number, callsite: number, set: CalleeStateSetter, st: VerifierState): void {
-  if (st.curframe + 1 >= MAX_CALL_FRAMES) reject(env, E2BIG, `the call stack of ${st.curframe + 2} frames is too deep\n`);
+export function setupFuncEntry(
+  env: Env,
+  subprog: number,
+  callsite: number,
+  set: CalleeStateSetter,
+  st: VerifierState,
+): void {
+  if (st.curframe + 1 >= MAX_CALL_FRAMES)
+    reject(env, E2BIG, `the call stack of ${st.curframe + 2} frames is too deep\n`);
   const caller = st.frames[st.curframe]!;
   const callee = initFuncState(env, callsite, st.curframe + 1, subprog);
   set(env, caller, callee, callsite);
@@ -77,7 +84,10 @@ export function checkFuncCall(env: Env, i: number): void {
     if (st.activeLocks !== 0) {
       reject(env, EINVAL, "global function calls are not allowed while holding a lock,\nuse static function instead\n");
     }
-    if (sub.mightSleep && (st.activeRcuLock || st.activePreemptLocks !== 0 || st.activeIrqId !== 0 || !st.inSleepable)) {
+    if (
+      sub.mightSleep &&
+      (st.activeRcuLock || st.activePreemptLocks !== 0 || st.activeIrqId !== 0 || !st.inSleepable)
+    ) {
       reject(
         env,
         EINVAL,
@@ -85,7 +95,8 @@ export function checkFuncCall(env: Env, i: number): void {
       );
     }
     if (errno !== 0) reject(env, errno, `Caller passes invalid args into func#${subprog} ('${sub.name}')\n`);
-    if (env.log.level1 || env.log.level2) env.log.write(`Func#${subprog} ('${sub.name}') is global and assumed valid.\n`);
+    if (env.log.level1 || env.log.level2)
+      env.log.write(`Func#${subprog} ('${sub.name}') is global and assumed valid.\n`);
     if (sub.changesPktData) clearAllPktPointers(env);
     sub.called = true;
     clearCallerSavedRegs(env, caller.regs);

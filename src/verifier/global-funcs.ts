@@ -3,7 +3,14 @@ import type { Btf } from "../btf/btf.ts";
 import type { BtfType } from "../btf/types.ts";
 import { BPF_ATTACH_TYPE } from "../uapi/attach-types.ts";
 import { BPF_PROG_TYPE, PROG_TYPES } from "../uapi/prog-types.ts";
-import { ARG_ANYTHING, ARG_PTR_TO_ARENA, ARG_PTR_TO_BTF_ID, ARG_PTR_TO_CTX, ARG_PTR_TO_DYNPTR, ARG_PTR_TO_MEM } from "./calls/arg-types.ts";
+import {
+  ARG_ANYTHING,
+  ARG_PTR_TO_ARENA,
+  ARG_PTR_TO_BTF_ID,
+  ARG_PTR_TO_CTX,
+  ARG_PTR_TO_DYNPTR,
+  ARG_PTR_TO_MEM,
+} from "./calls/arg-types.ts";
 import {
   BPF_DYNPTR_TYPE_LOCAL,
   CONST_PTR_TO_DYNPTR,
@@ -194,7 +201,15 @@ function argTags(env: Env, btf: Btf, funcId: number, arg: number, isGlobal: bool
 const plain = (argType: number): SubprogArg => ({ argType, memSize: 0, btfId: 0, btf: null });
 
 /** One pointer argument. Null: it is not a pointer that any rule covers (static functions). */
-function pointerArg(env: Env, btf: Btf, ptr: number, i: number, tags: number, progType: number, isGlobal: boolean): SubprogArg | null {
+function pointerArg(
+  env: Env,
+  btf: Btf,
+  ptr: number,
+  i: number,
+  tags: number,
+  progType: number,
+  isGlobal: boolean,
+): SubprogArg | null {
   const badTags = (): never => reject(env, EINVAL, `arg#${i} has invalid combination of tags\n`);
   if ((tags & TAG_CTX) !== 0 || isProgCtxType(env, btf, ptr, progType)) {
     if ((tags & ~TAG_CTX) !== 0) badTags();
@@ -209,17 +224,27 @@ function pointerArg(env: Env, btf: Btf, ptr: number, i: number, tags: number, pr
   if ((tags & TAG_TRUSTED) !== 0) {
     if ((tags & TAG_NONNULL) !== 0) badTags();
     const btfId = kernelTypeOf(env, btf, ptr, i);
-    return { argType: ARG_PTR_TO_BTF_ID | PTR_TRUSTED | (tags & TAG_NULLABLE ? PTR_MAYBE_NULL : 0), memSize: 0, btfId, btf: env.vmlinuxBtf };
+    return {
+      argType: ARG_PTR_TO_BTF_ID | PTR_TRUSTED | (tags & TAG_NULLABLE ? PTR_MAYBE_NULL : 0),
+      memSize: 0,
+      btfId,
+      btf: env.vmlinuxBtf,
+    };
   }
   if ((tags & TAG_UNTRUSTED) !== 0) {
-    if ((tags & ~TAG_UNTRUSTED) !== 0) reject(env, EINVAL, `arg#${i} untrusted cannot be combined with any other tags\n`);
+    if ((tags & ~TAG_UNTRUSTED) !== 0)
+      reject(env, EINVAL, `arg#${i} untrusted cannot be combined with any other tags\n`);
     if (target.kind === "void" || target.kind === "int" || target.kind === "enum" || target.kind === "enum64") {
       return plain(ARG_PTR_TO_MEM | MEM_RDONLY | PTR_UNTRUSTED);
     }
     const btfId = kernelTypeOf(env, btf, ptr, i);
     const kt = env.vmlinuxBtf!.typeById(btfId);
     if (!isStruct(kt)) {
-      reject(env, EINVAL, `arg#${i} has type ${kindStr(kt)} '${kt.name}', but only struct or primitive types are allowed\n`);
+      reject(
+        env,
+        EINVAL,
+        `arg#${i} has type ${kindStr(kt)} '${kt.name}', but only struct or primitive types are allowed\n`,
+      );
     }
     return { argType: ARG_PTR_TO_BTF_ID | PTR_UNTRUSTED, memSize: 0, btfId, btf: env.vmlinuxBtf };
   }
@@ -231,7 +256,11 @@ function pointerArg(env: Env, btf: Btf, ptr: number, i: number, tags: number, pr
   if ((tags & TAG_NULLABLE) !== 0) badTags();
   const size = sizeOf(btf, target);
   if (size < 0) {
-    reject(env, EINVAL, `arg#${i} reference type('${kindStr(target)} ${target.name}') size cannot be determined: -22\n`);
+    reject(
+      env,
+      EINVAL,
+      `arg#${i} reference type('${kindStr(target)} ${target.name}') size cannot be determined: -22\n`,
+    );
   }
   return { argType: ARG_PTR_TO_MEM | (tags & TAG_NONNULL ? 0 : PTR_MAYBE_NULL), memSize: size, btfId: 0, btf: null };
 }

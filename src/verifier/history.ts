@@ -15,7 +15,10 @@ export function pushJmpHistory(env: Env, st: VerifierState, flags: number, linke
   const cur = env.curHist;
   if (cur !== null) {
     if ((cur.flags & flags) !== 0 && (cur.flags & flags) !== flags) {
-      verifierBug(env, `insn history: insn_idx ${env.insnIdx} cur flags ${cur.flags.toString(16)} new flags ${flags.toString(16)}`);
+      verifierBug(
+        env,
+        `insn history: insn_idx ${env.insnIdx} cur flags ${cur.flags.toString(16)} new flags ${flags.toString(16)}`,
+      );
     }
     cur.flags |= flags;
     cur.linked = linked;

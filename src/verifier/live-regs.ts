@@ -150,7 +150,9 @@ export function computeLiveRegisters(env: Env): void {
     const scc = env.aux[i]!.scc;
     let regs = "";
     for (let r = 0; r < 10; r++) regs += (live[i]! >> r) & 1 ? String(r) : ".";
-    env.log.write(`${scc === 0 ? "    " : `${String(scc).padStart(3)} `}${String(i).padStart(3)}: ${regs} ${insnText(env, i)}`);
+    env.log.write(
+      `${scc === 0 ? "    " : `${String(scc).padStart(3)} `}${String(i).padStart(3)}: ${regs} ${insnText(env, i)}`,
+    );
     if (env.code[i] === LD_IMM64) i++;
   }
 }

@@ -192,7 +192,16 @@ export class LiveStack {
     this.#writeIdx = 0;
   }
 
-  #logChange(inst: FuncInstance, what: string, frame: number, idx: number, oLo: number, oHi: number, nLo: number, nHi: number): void {
+  #logChange(
+    inst: FuncInstance,
+    what: string,
+    frame: number,
+    idx: number,
+    oLo: number,
+    oHi: number,
+    nLo: number,
+    nHi: number,
+  ): void {
     const cLo = oLo ^ nLo;
     const cHi = oHi ^ nHi;
     if (cLo === 0 && cHi === 0) return;
@@ -231,7 +240,10 @@ export class LiveStack {
     liveLo = (liveLo & ~m[w + WRITE]!) | m[w + READ]!;
     liveHi = (liveHi & ~m[w + WRITE + 1]!) | m[w + READ + 1]!;
     const changed =
-      liveLo !== m[w + LIVE]! || liveHi !== m[w + LIVE + 1]! || accLo !== m[w + WRITE_ACC]! || accHi !== m[w + WRITE_ACC + 1]!;
+      liveLo !== m[w + LIVE]! ||
+      liveHi !== m[w + LIVE + 1]! ||
+      accLo !== m[w + WRITE_ACC]! ||
+      accHi !== m[w + WRITE_ACC + 1]!;
     if (!changed) return false;
     if (
       env.log.level2 &&

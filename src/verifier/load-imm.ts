@@ -12,7 +12,20 @@ import {
   modeOf,
   sizeOf,
 } from "../asm/opcode.ts";
-import { CONST_PTR_TO_MAP, DST_OP, EFAULT, EINVAL, PTR_TO_BTF_ID, PTR_TO_CTX, PTR_TO_FUNC, PTR_TO_MAP_VALUE, PTR_TO_MEM, SCALAR_VALUE, SRC_OP, baseType } from "./constants.ts";
+import {
+  CONST_PTR_TO_MAP,
+  DST_OP,
+  EFAULT,
+  EINVAL,
+  PTR_TO_BTF_ID,
+  PTR_TO_CTX,
+  PTR_TO_FUNC,
+  PTR_TO_MAP_VALUE,
+  PTR_TO_MEM,
+  SCALAR_VALUE,
+  SRC_OP,
+  baseType,
+} from "./constants.ts";
 import { type Env, reject } from "./env.ts";
 import { pushStack } from "./explore-state.ts";
 import { clearCallerSavedRegs, prepareFuncExit } from "./frames.ts";

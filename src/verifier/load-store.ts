@@ -77,7 +77,14 @@ export function saveAuxPtrType(env: Env, i: number, type: number, allowTrustMism
 }
 
 /** check_load_mem: dst = *(size *)(src + off) */
-export function checkLoad(env: Env, i: number, strictOnce: boolean, isLdsx: boolean, allowTrustMismatch: boolean, what: string): void {
+export function checkLoad(
+  env: Env,
+  i: number,
+  strictOnce: boolean,
+  isLdsx: boolean,
+  allowTrustMismatch: boolean,
+  what: string,
+): void {
   const src = env.src[i]!;
   const dst = env.dst[i]!;
   checkRegArg(env, src, SRC_OP);
@@ -178,7 +185,8 @@ export function checkAtomic(env: Env, i: number): void {
       checkStoreReg(env, i, true);
       const dst = env.dst[i]!;
       const type = env.regs[dst]!.type;
-      if (!atomicPtrOk(type)) reject(env, EACCES, `BPF_ATOMIC stores into R${dst} ${regTypeStr(type)} is not allowed\n`);
+      if (!atomicPtrOk(type))
+        reject(env, EACCES, `BPF_ATOMIC stores into R${dst} ${regTypeStr(type)} is not allowed\n`);
       return;
     }
     default:

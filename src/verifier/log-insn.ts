@@ -6,7 +6,12 @@ import { hex64 } from "./log-num.ts";
 
 const ALU = ["+=", "-=", "*=", "/=", "|=", "&=", "<<=", ">>=", "neg", "%=", "^=", "=", "s>>=", "endian"];
 const JMP = ["jmp", "==", ">", ">=", "&", "!=", "s>", "s>=", "call", "exit", "<", "<=", "s<", "s<="];
-const ATOMIC: Readonly<Record<number, string>> = { [op.BPF_ADD]: "add", [op.BPF_OR]: "or", [op.BPF_AND]: "and", [op.BPF_XOR]: "xor" };
+const ATOMIC: Readonly<Record<number, string>> = {
+  [op.BPF_ADD]: "add",
+  [op.BPF_OR]: "or",
+  [op.BPF_AND]: "and",
+  [op.BPF_XOR]: "xor",
+};
 // By size bits >> 3.
 const UNSIGNED = ["u32", "u16", "u8", "u64"];
 const SIGNED = ["s32", "s16", "s8", "s64"];
@@ -27,9 +32,11 @@ function aluText(env: Env, i: number): string {
     return `r${dst} = ${op.sourceOf(code) === op.BPF_TO_BE ? "be" : "le"}${imm} r${dst}`;
   }
   if (o === op.BPF_NEG) return `${c}${dst} = -${c}${dst}`;
-  if (code === 0xbf && off === op.BPF_ADDR_SPACE_CAST) return `r${dst} = addr_space_cast(r${src}, ${imm >>> 16}, ${imm & 0xffff})`;
+  if (code === 0xbf && off === op.BPF_ADDR_SPACE_CAST)
+    return `r${dst} = addr_space_cast(r${src}, ${imm >>> 16}, ${imm & 0xffff})`;
   if (code === 0xbf && off === -1) return `r${dst} = &(void __percpu *)(r${src})`;
-  const text = (off === 1 && o === op.BPF_DIV ? "s/=" : off === 1 && o === op.BPF_MOD ? "s%=" : ALU[o >> 4]) ?? "(null)";
+  const text =
+    (off === 1 && o === op.BPF_DIV ? "s/=" : off === 1 && o === op.BPF_MOD ? "s%=" : ALU[o >> 4]) ?? "(null)";
   if (op.sourceOf(code) === op.BPF_X) {
     const sx = o === op.BPF_MOV && (off === 8 || off === 16 || off === 32) ? `(s${off})` : "";
     return `${c}${dst} ${text} ${sx}${c}${src}`;
@@ -100,7 +107,9 @@ function jmpText(env: Env, i: number): string {
   if (op.codeOf(code) === op.BPF_CALL) {
     if (src === op.BPF_PSEUDO_CALL) return `call pc${plus(imm)}`;
     const kfunc = src === op.BPF_PSEUDO_KFUNC_CALL;
-    const name = kfunc ? (kfuncName(env, i) ?? "kernel-function") : ((src === 0 ? helperName(env, imm) : null) ?? "unknown");
+    const name = kfunc
+      ? (kfuncName(env, i) ?? "kernel-function")
+      : ((src === 0 ? helperName(env, imm) : null) ?? "unknown");
     return `call ${name}#${imm}`;
   }
   if (code === (op.BPF_JMP | op.BPF_JA)) return to;

@@ -2,7 +2,9 @@
 
 /** "%#llx" */
 export function hex64(lo: number, hi: number): string {
-  return hi === 0 ? `0x${(lo >>> 0).toString(16)}` : `0x${(hi >>> 0).toString(16)}${(lo >>> 0).toString(16).padStart(8, "0")}`;
+  return hi === 0
+    ? `0x${(lo >>> 0).toString(16)}`
+    : `0x${(hi >>> 0).toString(16)}${(lo >>> 0).toString(16).padStart(8, "0")}`;
 }
 
 /** "%lld" */

@@ -99,7 +99,16 @@ function ranges(r: RegState, parts: string[]): void {
   const names = ["smin", "smax", "umin", "umax", "smin32", "smax32", "umin32", "umax32"];
   const lo = [r.sminLo, r.smaxLo, r.uminLo, r.umaxLo, r.s32Min, r.s32Max, r.u32Min, r.u32Max];
   // 32-bit signed numbers that print in hex are not sign-extended.
-  const hi = [r.sminHi, r.smaxHi, r.uminHi, r.umaxHi, isSdec(r.s32Min) ? r.s32Min >> 31 : 0, isSdec(r.s32Max) ? r.s32Max >> 31 : 0, 0, 0];
+  const hi = [
+    r.sminHi,
+    r.smaxHi,
+    r.uminHi,
+    r.umaxHi,
+    isSdec(r.s32Min) ? r.s32Min >> 31 : 0,
+    isSdec(r.s32Max) ? r.s32Max >> 31 : 0,
+    0,
+    0,
+  ];
   const omit = [
     r.sminLo === 0 && r.sminHi === -0x8000_0000,
     r.smaxLo === -1 && r.smaxHi === 0x7fff_ffff,
@@ -143,7 +152,8 @@ export function regText(frame: FuncState, r: RegState): string {
   }
   if (base === PTR_TO_BTF_ID) out += r.btf === null ? "" : r.btf.nameOf(r.btfId);
   const parts: string[] = [];
-  if (r.id !== 0) parts.push(`id=${r.id & ~BPF_ADD_CONST}${r.id & BPF_ADD_CONST ? (r.off < 0 ? r.off : `+${r.off}`) : ""}`);
+  if (r.id !== 0)
+    parts.push(`id=${r.id & ~BPF_ADD_CONST}${r.id & BPF_ADD_CONST ? (r.off < 0 ? r.off : `+${r.off}`) : ""}`);
   if (r.refObjId !== 0) parts.push(`ref_obj_id=${r.refObjId}`);
   if ((t & (MEM_ALLOC | NON_OWN_REF)) === (MEM_ALLOC | NON_OWN_REF)) parts.push("non_own_ref");
   if ((base === CONST_PTR_TO_MAP || base === PTR_TO_MAP_KEY || base === PTR_TO_MAP_VALUE) && r.map !== null) {

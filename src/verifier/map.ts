@@ -28,7 +28,12 @@ export interface BtfField {
   /** kptr, uptr: what it points to. */
   readonly kptr?: { readonly btf: Btf; readonly btfId: number };
   /** list_head, rb_root: the node's struct, where the node lies in it, and its own record. */
-  readonly graphRoot?: { readonly btf: Btf; readonly valueBtfId: number; readonly nodeOffset: number; valueRec: BtfRecord | null };
+  readonly graphRoot?: {
+    readonly btf: Btf;
+    readonly valueBtfId: number;
+    readonly nodeOffset: number;
+    valueRec: BtfRecord | null;
+  };
 }
 
 /** btf_record: `fields` by offset; `mask` the union of their types; single offsets are -1 when absent. */

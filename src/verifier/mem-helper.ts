@@ -27,7 +27,14 @@ import { type Env, reject } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
 import { tnumText } from "./log-num.ts";
 import { regTypeStr } from "./log-state.ts";
-import { checkBufferAccess, checkMapAccess, checkMapAccessType, checkMemAccess, checkMemRegionAccess, checkPacketAccess } from "./mem.ts";
+import {
+  checkBufferAccess,
+  checkMapAccess,
+  checkMapAccessType,
+  checkMemAccess,
+  checkMemRegionAccess,
+  checkPacketAccess,
+} from "./mem.ts";
 import { markRegUnknown } from "./reg-state.ts";
 import { checkStackBounds, frameOf, scrubSlot } from "./stack.ts";
 import { isSpilledSlot, slotByte, withSlotByte } from "./state.ts";
@@ -126,7 +133,14 @@ const NO_CONVERT: ReadonlySet<number> = new Set([
 const hasConvertCtxAccess = (progType: number): boolean => !NO_CONVERT.has(progType);
 
 /** check_helper_mem_access: `size` bytes at register `regno`, read or written by a helper. */
-export function checkHelperMemAccess(env: Env, regno: number, size: number, access: number, zeroSizeAllowed: boolean, meta: HelperMemMeta | null): void {
+export function checkHelperMemAccess(
+  env: Env,
+  regno: number,
+  size: number,
+  access: number,
+  zeroSizeAllowed: boolean,
+  meta: HelperMemMeta | null,
+): void {
   const r = env.regs[regno]!;
   const rdonly = (r.type & MEM_RDONLY) !== 0;
   const noWrite = (): never => reject(env, EACCES, `R${regno} cannot write into ${regTypeStr(r.type)}\n`);

@@ -13,16 +13,31 @@ for (const cls of [op.BPF_ALU, op.BPF_ALU64]) {
     else add(cls | code | op.BPF_K, cls | code | op.BPF_X);
   }
 }
-add(op.BPF_ALU | op.BPF_END | op.BPF_TO_LE, op.BPF_ALU | op.BPF_END | op.BPF_TO_BE, op.BPF_ALU64 | op.BPF_END | op.BPF_TO_LE);
+add(
+  op.BPF_ALU | op.BPF_END | op.BPF_TO_LE,
+  op.BPF_ALU | op.BPF_END | op.BPF_TO_BE,
+  op.BPF_ALU64 | op.BPF_END | op.BPF_TO_LE,
+);
 for (const cls of [op.BPF_JMP, op.BPF_JMP32]) {
   for (let code = op.BPF_JEQ; code <= op.BPF_JSLE; code += 0x10) {
     if (code === op.BPF_CALL || code === op.BPF_EXIT) continue;
     add(cls | code | op.BPF_K, cls | code | op.BPF_X);
   }
 }
-add(op.BPF_JMP | op.BPF_CALL, op.BPF_JMP | op.BPF_EXIT, op.BPF_JMP | op.BPF_JA, op.BPF_JMP32 | op.BPF_JA, op.BPF_JMP | op.BPF_JCOND);
+add(
+  op.BPF_JMP | op.BPF_CALL,
+  op.BPF_JMP | op.BPF_EXIT,
+  op.BPF_JMP | op.BPF_JA,
+  op.BPF_JMP32 | op.BPF_JA,
+  op.BPF_JMP | op.BPF_JCOND,
+);
 for (const size of [op.BPF_B, op.BPF_H, op.BPF_W, op.BPF_DW]) {
-  add(op.BPF_ST | op.BPF_MEM | size, op.BPF_STX | op.BPF_MEM | size, op.BPF_LDX | op.BPF_MEM | size, op.BPF_STX | op.BPF_ATOMIC | size);
+  add(
+    op.BPF_ST | op.BPF_MEM | size,
+    op.BPF_STX | op.BPF_MEM | size,
+    op.BPF_LDX | op.BPF_MEM | size,
+    op.BPF_STX | op.BPF_ATOMIC | size,
+  );
   if (size === op.BPF_DW) continue;
   add(op.BPF_LDX | op.BPF_MEMSX | size, op.BPF_LD | op.BPF_ABS | size, op.BPF_LD | op.BPF_IND | size);
 }

@@ -30,7 +30,13 @@ import {
 import { isSyncCallbackCallingInsn } from "./calls/index.ts";
 import { SCALAR_VALUE } from "./constants.ts";
 import { type Env, verifierBug } from "./env.ts";
-import { INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK, INSN_F_STACK_ACCESS, stackAccessFrame, stackAccessSpi } from "./history.ts";
+import {
+  INSN_F_DST_REG_STACK,
+  INSN_F_SRC_REG_STACK,
+  INSN_F_STACK_ACCESS,
+  stackAccessFrame,
+  stackAccessSpi,
+} from "./history.ts";
 import { insnText } from "./log-insn.ts";
 import { stateText } from "./log-state.ts";
 import { type HistEntry, type VerifierState, isSpilledSlot } from "./state.ts";
@@ -112,7 +118,9 @@ function backtrackInsn(env: Env, idx: number, subseqIdx: number, hist: HistEntry
   const sreg = env.src[idx]!;
   const fr = bt.frame;
   if (env.log.level2) {
-    env.log.write(`mark_precise: frame${fr}: regs=${bt.regText(fr)} stack=${bt.slotText(fr)} before ${idx}: ${insnText(env, idx)}`);
+    env.log.write(
+      `mark_precise: frame${fr}: regs=${bt.regText(fr)} stack=${bt.slotText(fr)} before ${idx}: ${insnText(env, idx)}`,
+    );
   }
   syncLinked(bt, hist);
   if (cls === BPF_ALU || cls === BPF_ALU64) {
@@ -122,7 +130,10 @@ function backtrackInsn(env: Env, idx: number, subseqIdx: number, hist: HistEntry
       bt.clearReg(fr, dreg);
       if (sourceOf(code) === BPF_X && sreg !== 10) bt.setReg(fr, sreg);
     } else if (sourceOf(code) === BPF_X && sreg !== 10) bt.setReg(fr, sreg);
-  } else if (cls === BPF_LDX || (cls === BPF_STX && modeOf(code) === BPF_ATOMIC_MODE && env.imm[idx] === BPF_LOAD_ACQ)) {
+  } else if (
+    cls === BPF_LDX ||
+    (cls === BPF_STX && modeOf(code) === BPF_ATOMIC_MODE && env.imm[idx] === BPF_LOAD_ACQ)
+  ) {
     if (!bt.hasReg(fr, dreg)) return true;
     bt.clearReg(fr, dreg);
     if (hist === null || (hist.flags & INSN_F_STACK_ACCESS) === 0) return true;
@@ -145,7 +156,11 @@ function backtrackInsn(env: Env, idx: number, subseqIdx: number, hist: HistEntry
     } else if (op === BPF_EXIT) {
       if (subseqIdx >= 0 && env.aux[subseqIdx]!.callsCallback) bt.regs[fr]! &= ~ARGS;
       if ((bt.regs[fr]! & ARGS) !== 0) verifierBug(env, `backtracking exit unexpected regs ${hex(bt.regs[fr]!)}`);
-      const r0 = subseqIdx - 1 >= 0 && env.code[subseqIdx - 1] === 0x85 && env.src[subseqIdx - 1] === BPF_PSEUDO_CALL && bt.hasReg(fr, 0);
+      const r0 =
+        subseqIdx - 1 >= 0 &&
+        env.code[subseqIdx - 1] === 0x85 &&
+        env.src[subseqIdx - 1] === BPF_PSEUDO_CALL &&
+        bt.hasReg(fr, 0);
       bt.clearReg(fr, 0);
       enter(env, bt);
       if (r0) bt.setReg(bt.frame, 0);
@@ -281,7 +296,10 @@ export function markChain(env: Env, start: VerifierState, regno: number): boolea
   const box = { cnt: 0 };
   for (;;) {
     box.cnt = st.jmpHistory.length;
-    if (level2) env.log.write(`mark_precise: frame${bt.frame}: last_idx ${lastIdx} first_idx ${firstIdx} subseq_idx ${subseqIdx} \n`);
+    if (level2)
+      env.log.write(
+        `mark_precise: frame${bt.frame}: last_idx ${lastIdx} first_idx ${firstIdx} subseq_idx ${subseqIdx} \n`,
+      );
     if (lastIdx < 0) {
       const f0 = st.frames[0]!;
       if (
@@ -301,9 +319,12 @@ export function markChain(env: Env, start: VerifierState, regno: number): boolea
         }
         return changed;
       }
-      verifierBug(env, `backtracking func entry subprog ${f0.subprogno} reg_mask ${hex(bt.regs[bt.frame]!)} stack_mask ${hex(bt.slotsLo[bt.frame]!)}`);
+      verifierBug(
+        env,
+        `backtracking func entry subprog ${f0.subprogno} reg_mask ${hex(bt.regs[bt.frame]!)} stack_mask ${hex(bt.slotsLo[bt.frame]!)}`,
+      );
     }
-    for (let i = lastIdx; ; ) {
+    for (let i = lastIdx; ;) {
       let ok = true;
       if (skipFirst) skipFirst = false;
       else {
@@ -354,7 +375,9 @@ export function markChain(env: Env, start: VerifierState, regno: number): boolea
         }
       }
       if (level2) {
-        env.log.write(`mark_precise: frame${fr}: parent state regs=${bt.regText(fr)} stack=${bt.slotText(fr)}: ${stateText(env, st, fr, true)}`);
+        env.log.write(
+          `mark_precise: frame${fr}: parent state regs=${bt.regText(fr)} stack=${bt.slotText(fr)}: ${stateText(env, st, fr, true)}`,
+        );
       }
     }
     if (bt.empty()) return changed;

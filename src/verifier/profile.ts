@@ -33,12 +33,19 @@ export class Profile {
   #frame(env: Env): ProfileFrame {
     const { frames, curframe } = env.state;
     // Where there is one caller, its insn says all.
-    if (curframe < 2 && this.#last !== undefined && this.#lastDepth === curframe && this.#lastCallsite === frames[curframe]!.callsite) return this.#last;
+    if (
+      curframe < 2 &&
+      this.#last !== undefined &&
+      this.#lastDepth === curframe &&
+      this.#lastCallsite === frames[curframe]!.callsite
+    )
+      return this.#last;
     const calls: number[] = [];
     for (let n = 1; n <= curframe; n++) calls.push(frames[n]!.callsite);
     const key = calls.join();
     let frame = this.#lastKey === key ? this.#last : this.#frames.get(key);
-    if (frame === undefined) this.#frames.set(key, (frame = { calls, insns: new Uint32Array(env.len), states: new Uint32Array(env.len) }));
+    if (frame === undefined)
+      this.#frames.set(key, (frame = { calls, insns: new Uint32Array(env.len), states: new Uint32Array(env.len) }));
     this.#last = frame;
     this.#lastKey = key;
     this.#lastDepth = curframe;

@@ -3,12 +3,27 @@ import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { BPF_PROG_TYPE } from "../uapi/prog-types.ts";
 import { EINVAL } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
-import { BPF_LIST_HEAD, BPF_RB_ROOT, BPF_RES_SPIN_LOCK, BPF_SPIN_LOCK, BPF_TIMER, BPF_WORKQUEUE, type VMap, recordHas } from "./map.ts";
+import {
+  BPF_LIST_HEAD,
+  BPF_RB_ROOT,
+  BPF_RES_SPIN_LOCK,
+  BPF_SPIN_LOCK,
+  BPF_TIMER,
+  BPF_WORKQUEUE,
+  type VMap,
+  recordHas,
+} from "./map.ts";
 
 const P = BPF_PROG_TYPE;
 const M = BPF_MAP_TYPE;
 
-const TRACING: ReadonlySet<number> = new Set([P.KPROBE, P.TRACEPOINT, P.PERF_EVENT, P.RAW_TRACEPOINT, P.RAW_TRACEPOINT_WRITABLE]);
+const TRACING: ReadonlySet<number> = new Set([
+  P.KPROBE,
+  P.TRACEPOINT,
+  P.PERF_EVENT,
+  P.RAW_TRACEPOINT,
+  P.RAW_TRACEPOINT_WRITABLE,
+]);
 
 const SLEEPABLE: ReadonlySet<number> = new Set([
   M.HASH,

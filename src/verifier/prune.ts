@@ -1,15 +1,18 @@
 /** Pruning: whether the current state was explored before, and when to remember it (is_state_visited). */
 import { BPF_JCOND, BPF_JMP } from "../asm/opcode.ts";
-import {
-  BPF_COMPLEXITY_LIMIT_STATES,
-  BPF_ITER_STATE_ACTIVE,
-  EINVAL,
-  SCALAR_VALUE,
-  STACK_ITER,
-} from "./constants.ts";
+import { BPF_COMPLEXITY_LIMIT_STATES, BPF_ITER_STATE_ACTIVE, EINVAL, SCALAR_VALUE, STACK_ITER } from "./constants.ts";
 import { copyState } from "./copy-state.ts";
 import { type Env, reject, verifierBug } from "./env.ts";
-import { EXACT, NOT_EXACT, RANGE_WITHIN, cleanState, propagatePrecision, regsExact, statesEqual, statesMaybeLooping } from "./equal.ts";
+import {
+  EXACT,
+  NOT_EXACT,
+  RANGE_WITHIN,
+  cleanState,
+  propagatePrecision,
+  regsExact,
+  statesEqual,
+  statesMaybeLooping,
+} from "./equal.ts";
 import { exploredIndex, maybeFree } from "./explore-state.ts";
 import { pushJmpHistory } from "./history.ts";
 import { printLineInfo, stateText } from "./log-state.ts";
@@ -65,7 +68,8 @@ function matchUnfinished(env: Env, old: VerifierState, cur: VerifierState, idx: 
   if (aux.callsIterNext) {
     return statesEqual(env, old, cur, RANGE_WITHIN) && iterIsActive(env, cur) ? HIT_LOOP : SKIP;
   }
-  if (isMayGoto(env, idx) && old.mayGotoDepth !== cur.mayGotoDepth && statesEqual(env, old, cur, RANGE_WITHIN)) return HIT_LOOP;
+  if (isMayGoto(env, idx) && old.mayGotoDepth !== cur.mayGotoDepth && statesEqual(env, old, cur, RANGE_WITHIN))
+    return HIT_LOOP;
   // 6.18 does not take the visits of a callback for a loop of the CFG.
   if (aux.callsCallback) return statesEqual(env, old, cur, RANGE_WITHIN) ? HIT : SKIP;
   if (
@@ -118,7 +122,8 @@ export function isStateVisited(env: Env, idx: number): boolean {
           hit(env, st, cur, idx, m === HIT_LOOP);
           return true;
         }
-        if (!force && env.jmpsProcessed - env.prevJmpsProcessed < 20 && env.insnProcessed - env.prevInsnProcessed < 100) addNew = false;
+        if (!force && env.jmpsProcessed - env.prevJmpsProcessed < 20 && env.insnProcessed - env.prevInsnProcessed < 100)
+          addNew = false;
       } else {
         const loop = incompleteReadMarks(env, st);
         if (statesEqual(env, st, cur, loop ? RANGE_WITHIN : NOT_EXACT)) {
@@ -183,7 +188,8 @@ export function widenImpreciseScalars(env: Env, old: VerifierState, cur: Verifie
   for (let fr = old.curframe; fr >= 0; fr--) {
     const fo = old.frames[fr]!;
     const fc = cur.frames[fr]!;
-    for (let i = 0; i < 11; i++) if (maybeWiden(env, fo.regs[i]!, fc.regs[i]!)) markRegUnknown(fc.regs[i]!, env.bpfCapable);
+    for (let i = 0; i < 11; i++)
+      if (maybeWiden(env, fo.regs[i]!, fc.regs[i]!)) markRegUnknown(fc.regs[i]!, env.bpfCapable);
     const n = Math.min(fo.stack.length, fc.stack.length);
     for (let i = 0; i < n; i++) {
       const so = fo.stack[i]!;

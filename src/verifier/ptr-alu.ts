@@ -1,5 +1,17 @@
 /** Arithmetic on pointers (adjust_ptr_min_max_vals), and its checks in unprivileged mode. */
-import { BPF_ADD, BPF_AND, BPF_K, BPF_OR, BPF_SUB, BPF_X, BPF_XOR, BPF_ALU64, classOf, codeOf, sourceOf } from "../asm/opcode.ts";
+import {
+  BPF_ADD,
+  BPF_AND,
+  BPF_K,
+  BPF_OR,
+  BPF_SUB,
+  BPF_X,
+  BPF_XOR,
+  BPF_ALU64,
+  classOf,
+  codeOf,
+  sourceOf,
+} from "../asm/opcode.ts";
 import {
   BPF_MAX_VAR_OFF,
   CONST_PTR_TO_DYNPTR,
@@ -34,7 +46,22 @@ import { RegState, markRegUnknown } from "./reg-state.ts";
 import { regBoundsSync, scalarMinMaxAdd, scalarMinMaxSub, tnumAddReg, tnumSubReg } from "./scalar/index.ts";
 
 /** bpf_alu_string by code >> 4 */
-export const ALU_STRING: readonly string[] = ["+=", "-=", "*=", "/=", "|=", "&=", "<<=", ">>=", "neg", "%=", "^=", "=", "s>>=", "endian"];
+export const ALU_STRING: readonly string[] = [
+  "+=",
+  "-=",
+  "*=",
+  "/=",
+  "|=",
+  "&=",
+  "<<=",
+  ">>=",
+  "neg",
+  "%=",
+  "^=",
+  "=",
+  "s>>=",
+  "endian",
+];
 
 const isPktPointer = (t: number): boolean => t === PTR_TO_PACKET || t === PTR_TO_PACKET_META;
 
@@ -120,7 +147,15 @@ export function sanitizeSpeculativePath(env: Env, insnIdx: number, nextIdx: numb
   if (sourceOf(env.code[insnIdx]!) === BPF_X) markRegUnknown(regs[env.src[insnIdx]!]!, env.bpfCapable);
 }
 
-function sanitizePtrAlu(env: Env, insnIdx: number, ptr: RegState, off: RegState, dst: RegState, info: SanitizeInfo, commit: boolean): number {
+function sanitizePtrAlu(
+  env: Env,
+  insnIdx: number,
+  ptr: RegState,
+  off: RegState,
+  dst: RegState,
+  info: SanitizeInfo,
+  commit: boolean,
+): number {
   if (env.bypassSpecV1 || sourceOf(env.code[insnIdx]!) === BPF_K) return 0;
   const offIsImm = (off.maskLo | off.maskHi) === 0;
   const offIsNeg = off.sminHi < 0;
@@ -138,7 +173,10 @@ function sanitizePtrAlu(env: Env, insnIdx: number, ptr: RegState, off: RegState,
       state = info.aluState;
       limit = Math.abs((info.aluLimit - limit) | 0);
     } else {
-      state = (offIsNeg ? BPF_ALU_NEG_VALUE : 0) | (offIsImm ? BPF_ALU_IMMEDIATE : 0) | (ptrIsDst ? BPF_ALU_SANITIZE_SRC : BPF_ALU_SANITIZE_DST);
+      state =
+        (offIsNeg ? BPF_ALU_NEG_VALUE : 0) |
+        (offIsImm ? BPF_ALU_IMMEDIATE : 0) |
+        (ptrIsDst ? BPF_ALU_SANITIZE_SRC : BPF_ALU_SANITIZE_DST);
       if (!offIsImm) env.exploreAluLimits = true;
     }
     const err = updateAluState(commit ? env.aux[insnIdx]! : info, state, limit);
@@ -186,7 +224,11 @@ function sanitizeCheckBounds(env: Env, dstRegno: number, dst: RegState): void {
       reject(env, EACCES, `R${dstRegno} variable stack access prohibited for !root, var_off=${tn} off=${off}\n`);
     }
     if (off >= 0 || off < -MAX_BPF_STACK) {
-      reject(env, EACCES, `R${dstRegno} stack pointer arithmetic goes out of range, prohibited for !root; off=${off}\n`);
+      reject(
+        env,
+        EACCES,
+        `R${dstRegno} stack pointer arithmetic goes out of range, prohibited for !root; off=${off}\n`,
+      );
     }
   } else if (dst.type === PTR_TO_MAP_VALUE) {
     try {
@@ -239,7 +281,11 @@ export function adjustPtrMinMaxVals(env: Env, insnIdx: number, ptrReg: RegState,
   const dst = env.regs[dstRegno]!;
   const known = (off.maskLo | off.maskHi) === 0;
   if (
-    (known && (off.sminLo !== off.smaxLo || off.sminHi !== off.smaxHi || off.uminLo !== off.umaxLo || off.uminHi !== off.umaxHi)) ||
+    (known &&
+      (off.sminLo !== off.smaxLo ||
+        off.sminHi !== off.smaxHi ||
+        off.uminLo !== off.umaxLo ||
+        off.uminHi !== off.umaxHi)) ||
     off.sminHi > off.smaxHi ||
     (off.sminHi === off.smaxHi && off.sminLo >>> 0 > off.smaxLo >>> 0) ||
     off.uminHi >>> 0 > off.umaxHi >>> 0 ||
@@ -256,7 +302,11 @@ export function adjustPtrMinMaxVals(env: Env, insnIdx: number, ptrReg: RegState,
     reject(env, EACCES, `R${dstRegno} 32-bit pointer arithmetic prohibited\n`);
   }
   if (ptrReg.type & PTR_MAYBE_NULL) {
-    reject(env, EACCES, `R${dstRegno} pointer arithmetic on ${regTypeStr(ptrReg.type)} prohibited, null-check it first\n`);
+    reject(
+      env,
+      EACCES,
+      `R${dstRegno} pointer arithmetic on ${regTypeStr(ptrReg.type)} prohibited, null-check it first\n`,
+    );
   }
   // Untrusted memory is read by probing loads: its offsets do not matter.
   if (baseType(ptrReg.type) === PTR_TO_MEM && (ptrReg.type & PTR_UNTRUSTED) !== 0) return;
@@ -328,4 +378,3 @@ export function adjustPtrMinMaxVals(env: Env, insnIdx: number, ptrReg: RegState,
     if (err !== 0) sanitizeErr(env, insnIdx, err, off, dst);
   }
 }
-

@@ -17,7 +17,17 @@ import type { Btf } from "../btf/btf.ts";
 import { parseMapRecord } from "./btf/index.ts";
 import { checkPseudoBtfId } from "./calls/index.ts";
 import type { LoadMap } from "./capture.ts";
-import { BPF_MAX_VAR_OFF, E2BIG, EBUSY, EINVAL, ENOTSUPP, EPERM, ERANGE, MAX_USED_MAPS, PTR_TO_FUNC } from "./constants.ts";
+import {
+  BPF_MAX_VAR_OFF,
+  E2BIG,
+  EBUSY,
+  EINVAL,
+  ENOTSUPP,
+  EPERM,
+  ERANGE,
+  MAX_USED_MAPS,
+  PTR_TO_FUNC,
+} from "./constants.ts";
 import { type Env, reject } from "./env.ts";
 import type { VMap } from "./map.ts";
 import { isKnownOpcode } from "./opcodes.ts";
@@ -71,7 +81,8 @@ export function makeMap(map: LoadMap, index: number, vmlinux: Btf | null): VMap 
 function useMap(env: Env, i: number): VMap {
   const index = env.imm[i]!;
   const map = env.maps[index];
-  if (map === undefined) return reject(env, EBADF, `fd ${env.load.badMapFds.get(i) ?? index} is not pointing to valid bpf_map\n`);
+  if (map === undefined)
+    return reject(env, EBADF, `fd ${env.load.badMapFds.get(i) ?? index} is not pointing to valid bpf_map\n`);
   if (env.usedMaps.includes(map)) return map;
   if (env.usedMaps.length >= MAX_USED_MAPS) {
     reject(env, E2BIG, `The total number of maps per program has reached the limit of ${MAX_USED_MAPS}\n`);
@@ -85,7 +96,8 @@ function useMap(env: Env, i: number): VMap {
   }
   if (map.type === BPF_MAP_TYPE_ARENA) {
     if (env.usesArena !== null) reject(env, EBUSY, "Only one arena per program\n");
-    if (!env.allowPtrLeaks || !env.bpfCapable) reject(env, EPERM, "CAP_BPF and CAP_PERFMON are required to use arena\n");
+    if (!env.allowPtrLeaks || !env.bpfCapable)
+      reject(env, EPERM, "CAP_BPF and CAP_PERFMON are required to use arena\n");
     env.usesArena = map;
   }
   return map;
@@ -100,7 +112,13 @@ function directValueErrno(map: VMap, off: number): number {
 
 function resolveImm(env: Env, i: number): void {
   const src = env.src[i]!;
-  if (i === env.len - 1 || env.code[i + 1] !== 0 || env.dst[i + 1] !== 0 || env.src[i + 1] !== 0 || env.off[i + 1] !== 0) {
+  if (
+    i === env.len - 1 ||
+    env.code[i + 1] !== 0 ||
+    env.dst[i + 1] !== 0 ||
+    env.src[i + 1] !== 0 ||
+    env.off[i + 1] !== 0
+  ) {
     reject(env, EINVAL, "invalid bpf_ld_imm64 insn\n");
   }
   if (src === 0) return;

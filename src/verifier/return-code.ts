@@ -85,7 +85,16 @@ function returnsReferencedObject(env: Env, r: RegState): boolean {
   const ret = env.attach.btf.typeById(returnTypeId(env));
   if (ret.kind !== "ptr") return false;
   let id = ret.type;
-  for (let t = env.attach.btf.typeById(id); t.kind === "const" || t.kind === "volatile" || t.kind === "typedef" || t.kind === "type_tag" || t.kind === "restrict"; t = env.attach.btf.typeById(id)) id = t.type;
+  for (
+    let t = env.attach.btf.typeById(id);
+    t.kind === "const" ||
+    t.kind === "volatile" ||
+    t.kind === "typedef" ||
+    t.kind === "type_tag" ||
+    t.kind === "restrict";
+    t = env.attach.btf.typeById(id)
+  )
+    id = t.type;
   return r.btfId === id;
 }
 

@@ -22,7 +22,8 @@ const MAX_BACKEDGE_ITERS = 64;
 const callsites: number[] = [];
 
 /** frame_insn_idx: where frame `i` of `st` is. */
-export const frameInsnIdx = (st: VerifierState, i: number): number => (i === st.curframe ? st.insnIdx : st.frames[i + 1]!.callsite);
+export const frameInsnIdx = (st: VerifierState, i: number): number =>
+  i === st.curframe ? st.insnIdx : st.frames[i + 1]!.callsite;
 
 /** compute_scc_callchain: the SCC of the outermost frame that is in one; 0 if none. Leaves the call sites in `callsites`. */
 function computeChain(env: Env, st: VerifierState): number {

@@ -32,15 +32,21 @@ function walk(env: Env, root: number, privSupported: boolean): void {
       enter = false;
       const sub = subs[idx]!;
       if (idx !== 0 && sub.hasTailCall && depth >= 256) {
-        reject(env, EACCES, `tail_calls are not allowed when call stack of previous frames is ${depth} bytes. Too large\n`);
+        reject(
+          env,
+          EACCES,
+          `tail_calls are not allowed when call stack of previous frames is ${depth} bytes. Too large\n`,
+        );
       }
       const own = roundUp(sub.stackDepth);
-      if (privSupported && sub.privStackMode === UNKNOWN && own >= BPF_PRIV_STACK_MIN_SIZE) sub.privStackMode = ADAPTIVE;
+      if (privSupported && sub.privStackMode === UNKNOWN && own >= BPF_PRIV_STACK_MIN_SIZE)
+        sub.privStackMode = ADAPTIVE;
       if (sub.privStackMode === ADAPTIVE) {
         if (own > MAX_BPF_STACK) reject(env, EACCES, `stack size of subprog ${idx} is ${own}. Too large\n`);
       } else {
         depth += own;
-        if (depth > MAX_BPF_STACK) reject(env, EACCES, `combined stack size of ${frame + 1} calls is ${depth}. Too large\n`);
+        if (depth > MAX_BPF_STACK)
+          reject(env, EACCES, `combined stack size of ${frame + 1} calls is ${depth}. Too large\n`);
       }
     }
     const end = subprogEnd(env, idx);
@@ -94,7 +100,10 @@ export function checkMaxStackDepth(env: Env): void {
   let priv = env.subprogs.some((s) => s.hasTailCall) ? NONE : UNKNOWN;
   if (priv === UNKNOWN) {
     const t = env.load.progType;
-    priv = t === KPROBE || t === TRACEPOINT || t === PERF_EVENT || t === RAW_TRACEPOINT || env.privStackRequested ? ADAPTIVE : NONE;
+    priv =
+      t === KPROBE || t === TRACEPOINT || t === PERF_EVENT || t === RAW_TRACEPOINT || env.privStackRequested
+        ? ADAPTIVE
+        : NONE;
   }
   for (let i = env.subprogs.length - 1; i >= 0; i--) {
     if (i === 0 || env.subprogs[i]!.isAsyncCb) walk(env, i, i === 0 && priv === ADAPTIVE);

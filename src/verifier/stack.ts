@@ -74,7 +74,8 @@ const EMPTY = new RegState();
 export const frameOf = (env: Env, r: RegState): FuncState => env.state.frames[r.frameno]!;
 export const isSpilledScalar = (s: StackSlot): boolean => isSpilledSlot(s) && s.reg.type === SCALAR_VALUE;
 /** All eight bytes spilled, and a scalar. */
-export const isSpilledScalar64 = (s: StackSlot): boolean => (s.types & 0xf) === STACK_SPILL && s.reg.type === SCALAR_VALUE;
+export const isSpilledScalar64 = (s: StackSlot): boolean =>
+  (s.types & 0xf) === STACK_SPILL && s.reg.type === SCALAR_VALUE;
 
 /** The byte becomes MISC unless it is known zero or never written. */
 function miscByte(types: number, i: number): number {
@@ -195,12 +196,21 @@ function writeFixed(env: Env, f: FuncState, off: number, size: number, valueRegn
   if (flags !== 0) pushJmpHistory(env, env.state, flags, null);
 }
 
-function writeVarOff(env: Env, f: FuncState, ptrRegno: number, off: number, size: number, valueRegno: number, insnIdx: number): void {
+function writeVarOff(
+  env: Env,
+  f: FuncState,
+  ptrRegno: number,
+  off: number,
+  size: number,
+  valueRegno: number,
+  insnIdx: number,
+): void {
   const ptr = env.regs[ptrRegno]!;
   const minOff = (ptr.sminLo + off) | 0;
   const maxOff = (ptr.smaxLo + off + size) | 0;
   const value = valueRegno >= 0 ? env.regs[valueRegno]! : null;
-  const writingZero = (value !== null && value.isNull()) || (value === null && isStMem(env, insnIdx) && env.imm[insnIdx] === 0);
+  const writingZero =
+    (value !== null && value.isNull()) || (value === null && isStMem(env, insnIdx) && env.imm[insnIdx] === 0);
   let zeroUsed = false;
   for (let i = minOff; i < maxOff; i++) destroyIfDynptrStackSlot(env, f, (-i - 1) >> 3);
   checkFastcallContract(env, f, insnIdx, minOff);
@@ -339,7 +349,11 @@ export function checkStackRead(env: Env, ptrRegno: number, off: number, size: nu
   const varOff = (r.maskLo | r.maskHi) !== 0;
   if (dstRegno < 0 && varOff) {
     const tn = tnumText(r.valLo, r.valHi, r.maskLo, r.maskHi);
-    reject(env, EACCES, `variable offset stack pointer cannot be passed into helper function; var_off=${tn} off=${off} size=${size}\n`);
+    reject(
+      env,
+      EACCES,
+      `variable offset stack pointer cannot be passed into helper function; var_off=${tn} off=${off} size=${size}\n`,
+    );
   }
   if (!varOff) {
     readFixed(env, f, off + r.valLo, size, dstRegno);
@@ -353,7 +367,14 @@ export function checkStackRead(env: Env, ptrRegno: number, off: number, size: nu
 }
 
 /** check_stack_write; `off` includes the register's fixed offset. */
-export function checkStackWrite(env: Env, ptrRegno: number, off: number, size: number, valueRegno: number, insnIdx: number): void {
+export function checkStackWrite(
+  env: Env,
+  ptrRegno: number,
+  off: number,
+  size: number,
+  valueRegno: number,
+  insnIdx: number,
+): void {
   const r = env.regs[ptrRegno]!;
   const f = frameOf(env, r);
   if ((r.maskLo | r.maskHi) === 0) writeFixed(env, f, off + r.valLo, size, valueRegno, insnIdx);

@@ -12,7 +12,15 @@ import { processDynptrFunc } from "./calls/dynptr.ts";
 import { checkMemReg } from "./calls/mem-size.ts";
 import { CallMeta } from "./calls/meta.ts";
 import { checkFuncArgRegOff, checkRegType } from "./calls/reg-types.ts";
-import { EINVAL, PTR_MAYBE_NULL, PTR_TO_ARENA, PTR_TO_CTX, PTR_UNTRUSTED, SCALAR_VALUE, baseType } from "./constants.ts";
+import {
+  EINVAL,
+  PTR_MAYBE_NULL,
+  PTR_TO_ARENA,
+  PTR_TO_CTX,
+  PTR_UNTRUSTED,
+  SCALAR_VALUE,
+  baseType,
+} from "./constants.ts";
 import { type Env, reject, verifierBug } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
 import { btfPrepareFuncArgs } from "./global-funcs.ts";
@@ -41,7 +49,8 @@ function checkArg(env: Env, arg: SubprogArg, i: number, r: RegState): void {
       reject(env, EINVAL, `arg#${i} is expected to be non-NULL\n`);
     }
   } else if (base === ARG_PTR_TO_ARENA) {
-    if (r.type !== PTR_TO_ARENA && r.type !== SCALAR_VALUE) reject(env, EINVAL, `R${regno} is not a pointer to arena or scalar.\n`);
+    if (r.type !== PTR_TO_ARENA && r.type !== SCALAR_VALUE)
+      reject(env, EINVAL, `R${regno} is not a pointer to arena or scalar.\n`);
   } else if (base === ARG_PTR_TO_DYNPTR) {
     checkFuncArgRegOff(env, r, regno, ARG_PTR_TO_DYNPTR);
     processDynptrFunc(env, regno, -1, arg.argType, 0);

@@ -81,9 +81,12 @@ export const subprogEnd = (env: Env, n: number): number => env.subprogs[n + 1]?.
 /** Has BTF that says it is global: verified on its own, not at each call. */
 export const isGlobalSubprog = (env: Env, n: number): boolean => env.subprogs[n]!.linkage === BTF_FUNC_GLOBAL;
 
-export const isPseudoCall = (env: Env, i: number): boolean => env.code[i] === (BPF_JMP | BPF_CALL) && env.src[i] === BPF_PSEUDO_CALL;
-export const isPseudoFunc = (env: Env, i: number): boolean => env.code[i] === LD_IMM64 && env.src[i] === BPF_PSEUDO_FUNC;
-export const isKfuncCall = (env: Env, i: number): boolean => env.code[i] === (BPF_JMP | BPF_CALL) && env.src[i] === BPF_PSEUDO_KFUNC_CALL;
+export const isPseudoCall = (env: Env, i: number): boolean =>
+  env.code[i] === (BPF_JMP | BPF_CALL) && env.src[i] === BPF_PSEUDO_CALL;
+export const isPseudoFunc = (env: Env, i: number): boolean =>
+  env.code[i] === LD_IMM64 && env.src[i] === BPF_PSEUDO_FUNC;
+export const isKfuncCall = (env: Env, i: number): boolean =>
+  env.code[i] === (BPF_JMP | BPF_CALL) && env.src[i] === BPF_PSEUDO_KFUNC_CALL;
 export const isHelperCall = (env: Env, i: number): boolean => env.code[i] === (BPF_JMP | BPF_CALL) && env.src[i] === 0;
 
 function addSubprog(env: Env, off: number): void {

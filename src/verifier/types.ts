@@ -136,20 +136,57 @@ export interface Core {
   /** reg-arg.ts: check_reg_arg(env, regno, SRC_OP | DST_OP | DST_OP_NO_MARK): "R%d !read_ok\n". */
   checkRegArg(env: Env, regno: number, what: number): void;
   /** mem.ts: check_mem_access */
-  checkMemAccess(env: Env, insnIdx: number, regno: number, off: number, bpfSize: number, access: number, valueRegno: number, strictOnce: boolean, isLdsx: boolean): void;
+  checkMemAccess(
+    env: Env,
+    insnIdx: number,
+    regno: number,
+    off: number,
+    bpfSize: number,
+    access: number,
+    valueRegno: number,
+    strictOnce: boolean,
+    isLdsx: boolean,
+  ): void;
   /** mem-helper.ts: check_helper_mem_access; `meta` as in the kernel: raw_mode reads of uninitialised stack are allowed and regno noted. */
-  checkHelperMemAccess(env: Env, regno: number, size: number, access: number, zeroSizeAllowed: boolean, meta: HelperMemMeta | null): void;
+  checkHelperMemAccess(
+    env: Env,
+    regno: number,
+    size: number,
+    access: number,
+    zeroSizeAllowed: boolean,
+    meta: HelperMemMeta | null,
+  ): void;
   /** mem.ts */
   checkPacketAccess(env: Env, regno: number, off: number, size: number, zeroSizeAllowed: boolean): void;
-  checkMapAccess(env: Env, regno: number, off: number, size: number, zeroSizeAllowed: boolean, fromHelper: boolean): void;
-  checkMemRegionAccess(env: Env, regno: number, off: number, size: number, memSize: number, zeroSizeAllowed: boolean): void;
+  checkMapAccess(
+    env: Env,
+    regno: number,
+    off: number,
+    size: number,
+    zeroSizeAllowed: boolean,
+    fromHelper: boolean,
+  ): void;
+  checkMemRegionAccess(
+    env: Env,
+    regno: number,
+    off: number,
+    size: number,
+    memSize: number,
+    zeroSizeAllowed: boolean,
+  ): void;
   checkPtrOffReg(env: Env, reg: RegState, regno: number, fixedOffOk: boolean): void;
   /** precision.ts: mark_chain_precision */
   markChainPrecision(env: Env, regno: number): void;
   /** explore-state.ts: push_stack(env, insnIdx, prevInsnIdx, speculative): the new pending state (to be modified), rejects at limits. */
   pushStack(env: Env, insnIdx: number, prevInsnIdx: number, speculative: boolean): import("./state.ts").VerifierState;
   /** explore-state.ts: push_async_cb */
-  pushAsyncState(env: Env, insnIdx: number, prevInsnIdx: number, frame: FuncState, isSleepable: boolean): import("./state.ts").VerifierState;
+  pushAsyncState(
+    env: Env,
+    insnIdx: number,
+    prevInsnIdx: number,
+    frame: FuncState,
+    isSleepable: boolean,
+  ): import("./state.ts").VerifierState;
   /** frames.ts: setup_func_entry, push_callback_call (sync and async), clear_caller_saved_regs, invalidations */
   pushCallbackCall(env: Env, callInsnIdx: number, subprog: number, set: CalleeStateSetter): void;
   /** refs.ts: acquireReference(env, insnIdx): id; acquireLock/releaseLock/acquireIrq/releaseIrq; releaseReference(env, id) (invalidates registers), releaseReferenceNomark(state, id); checkReferenceLeak */

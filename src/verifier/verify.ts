@@ -88,7 +88,8 @@ function doCheckSubprogs(env: Env): void {
       const sub = env.subprogs[i]!;
       if (!isGlobalSubprog(env, i) || !sub.called || sub.verified) continue;
       doCheckCommon(env, i);
-      if (env.log.level1 || env.log.level2) env.log.write(`Func#${i} ('${sub.name}') is safe for any args that match its prototype\n`);
+      if (env.log.level1 || env.log.level2)
+        env.log.write(`Func#${i} ('${sub.name}') is safe for any args that match its prototype\n`);
       sub.verified = true;
       again = true;
     }
@@ -103,7 +104,8 @@ function addRewriteStack(env: Env): void {
     let loops = false;
     let mayGoto = false;
     for (let i = sub.start; i < end; i++) {
-      if (isHelperCall(env, i) && env.imm[i] === BPF_FUNC_LOOP && env.aux[i]!.loopInline?.fitForInline === true) loops = true;
+      if (isHelperCall(env, i) && env.imm[i] === BPF_FUNC_LOOP && env.aux[i]!.loopInline?.fitForInline === true)
+        loops = true;
       if (env.code[i] === (BPF_JMP | BPF_JCOND) && env.src[i] === 0 && env.off[i] !== 0) mayGoto = true;
     }
     if (loops) sub.stackDepth = Math.ceil(sub.stackDepth / 8) * 8 + 24;
@@ -166,7 +168,10 @@ export function verify(load: ProgLoad, options: VerifyOptions = {}): Verdict {
 }
 
 /** @internal the same, with everything the run knew at its end: what explanations are made of. */
-export function runVerifier(load: ProgLoad, options: VerifyOptions = {}): { readonly verdict: Verdict; readonly env: Env } {
+export function runVerifier(
+  load: ProgLoad,
+  options: VerifyOptions = {},
+): { readonly verdict: Verdict; readonly env: Env } {
   const log = new Log(options.logLevel ?? 4, options.logLimit ?? 0);
   const env = new Env(load, log);
   setPrivileges(env, options);

@@ -64,12 +64,17 @@ class Tally {
     const rows = [...this.causes].sort((x, y) => y[1].length - x[1].length);
     const total = rows.reduce((n, r) => n + r[1].length, 0);
     console.log(`\n${title}: ${total}`);
-    for (const [cause, list] of rows.slice(0, 25)) console.log(`  ${String(list.length).padStart(4)}  ${cause}\n          ${list.slice(0, show).join("\n          ")}`);
+    for (const [cause, list] of rows.slice(0, 25))
+      console.log(
+        `  ${String(list.length).padStart(4)}  ${cause}\n          ${list.slice(0, show).join("\n          ")}`,
+      );
   }
 }
 
 const corpus = new Corpus(args.corpus);
-let programs = corpus.truth.filter((t) => t.verifier_ran && t.load_path !== null && (t.verdict !== "env" || t.env_reason === "missing_kfunc"));
+let programs = corpus.truth.filter(
+  (t) => t.verifier_ran && t.load_path !== null && (t.verdict !== "env" || t.env_reason === "missing_kfunc"),
+);
 programs = programs.filter((t) => t.verdict !== "env");
 if (args.suite !== undefined) programs = programs.filter((t) => t.suite === args.suite);
 if (args.filter !== undefined) programs = programs.filter((t) => key(t).includes(args.filter!));
@@ -104,14 +109,24 @@ for (const t of programs) {
   try {
     v = verify(corpus.load(t), { logLevel: args.level1 ? 5 : args.logs ? 6 : 4 });
   } catch (e) {
-    const stack = e instanceof Error ? `${e.message} ${(e.stack ?? "").split("\n").slice(1, 3).map((l) => l.trim().replace(/.*\/src\//, "")).join(" < ")}` : String(e);
+    const stack =
+      e instanceof Error
+        ? `${e.message} ${(e.stack ?? "")
+            .split("\n")
+            .slice(1, 3)
+            .map((l) => l.trim().replace(/.*\/src\//, ""))
+            .join(" < ")}`
+        : String(e);
     crashes.add(stack.slice(0, 200), name);
     continue;
   }
   const ms = performance.now() - t0;
   ownMs += ms;
   kernelMs += (t.verification_us ?? 0) / 1000;
-  if (args.time) console.log(`${ms.toFixed(1).padStart(9)} ms  ${((t.verification_us ?? 0) / 1000).toFixed(1).padStart(8)} kernel  ${String(v.insnsProcessed).padStart(8)}  ${name}`);
+  if (args.time)
+    console.log(
+      `${ms.toFixed(1).padStart(9)} ms  ${((t.verification_us ?? 0) / 1000).toFixed(1).padStart(8)} kernel  ${String(v.insnsProcessed).padStart(8)}  ${name}`,
+    );
   if (t.verdict === "accept") accepted++;
   else rejected++;
   if (v.verdict !== t.verdict) {
@@ -119,12 +134,25 @@ for (const t of programs) {
     else falseRejects.add(causeOf(v.message), name);
   } else if (t.verdict === "accept") {
     if (v.insnsProcessed === t.insns_processed) sameCount++;
-    else counts.add(v.insnsProcessed > (t.insns_processed ?? 0) ? "more" : "fewer", `${name} ${v.insnsProcessed} != ${t.insns_processed}`);
-    if (v.totalStates === t.total_states && v.peakStates === t.peak_states && v.maxStatesPerInsn === t.max_states_per_insn) sameStates++;
+    else
+      counts.add(
+        v.insnsProcessed > (t.insns_processed ?? 0) ? "more" : "fewer",
+        `${name} ${v.insnsProcessed} != ${t.insns_processed}`,
+      );
+    if (
+      v.totalStates === t.total_states &&
+      v.peakStates === t.peak_states &&
+      v.maxStatesPerInsn === t.max_states_per_insn
+    )
+      sameStates++;
     else if (v.insnsProcessed === t.insns_processed) {
-      states.add("states", `${name} total ${v.totalStates}/${t.total_states} peak ${v.peakStates}/${t.peak_states} per insn ${v.maxStatesPerInsn}/${t.max_states_per_insn}`);
+      states.add(
+        "states",
+        `${name} total ${v.totalStates}/${t.total_states} peak ${v.peakStates}/${t.peak_states} per insn ${v.maxStatesPerInsn}/${t.max_states_per_insn}`,
+      );
     }
-    if (t.stack_depth !== null && v.stackDepth !== t.stack_depth) depths.add("depth", `${name} ${v.stackDepth} != ${t.stack_depth}`);
+    if (t.stack_depth !== null && v.stackDepth !== t.stack_depth)
+      depths.add("depth", `${name} ${v.stackDepth} != ${t.stack_depth}`);
   } else if (v.message === t.msg_last || (args.logs && logLines(v.log).some((l) => l === t.msg_last))) sameMessage++;
   else messages.add(`${causeOf(t.msg_last)}  <>  ${causeOf(v.message)}`, name);
   const file = args.level1 ? t.log_level1_path : t.log_level2_path;

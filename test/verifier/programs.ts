@@ -4,11 +4,20 @@ import type { Insn } from "../../src/asm/index.ts";
 
 export type Step = readonly [number, number, number, number, number];
 
-const insn = (opcode: number, dst: number, src: number, off: number, imm: number): Insn => ({ opcode, dst, src, off, imm });
+const insn = (opcode: number, dst: number, src: number, off: number, imm: number): Insn => ({
+  opcode,
+  dst,
+  src,
+  off,
+  imm,
+});
 
 const ALU_OPS = [0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0x90, 0xa0, 0xb0, 0xc0];
 const JMP_OPS = [0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0xa0, 0xb0, 0xc0, 0xd0];
-const IMMS = [0, 1, -1, 2, 3, 5, 7, 8, 15, 16, 31, 63, 64, 100, 127, 255, 256, 1000, 4095, 65535, -2, -8, -100, 0x7fffffff, -0x80000000, 0x1000000];
+const IMMS = [
+  0, 1, -1, 2, 3, 5, 7, 8, 15, 16, 31, 63, 64, 100, 127, 255, 256, 1000, 4095, 65535, -2, -8, -100, 0x7fffffff,
+  -0x80000000, 0x1000000,
+];
 const SIZES = [0x00, 0x08, 0x10, 0x18];
 const BYTES: Readonly<Record<number, number>> = { 0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8 };
 // Readable fields of __sk_buff for a socket filter: len, pkt_type, mark, queue_mapping, protocol, priority, hash.
@@ -86,7 +95,10 @@ function toPart([kind, a, b, c, d]: Step): Part {
       const cls = (d & 1) !== 0 ? 0x05 : 0x06;
       const op = pick(JMP_OPS, a);
       const x = (d & 2) !== 0;
-      return { jump: insn(cls | op | (x ? 0x08 : 0), pick(SCALARS, b), x ? pick(SCALARS, c) : 0, 0, x ? 0 : pick(IMMS, c)), parts: 1 + (d % 5) };
+      return {
+        jump: insn(cls | op | (x ? 0x08 : 0), pick(SCALARS, b), x ? pick(SCALARS, c) : 0, 0, x ? 0 : pick(IMMS, c)),
+        parts: 1 + (d % 5),
+      };
     }
   }
 }
@@ -148,7 +160,12 @@ export function program(steps: readonly Step[], sub: readonly Step[]): Insn[] {
 const step = fc.tuple(fc.nat(11), fc.nat(31), fc.nat(31), fc.nat(63), fc.nat(63));
 
 /** Scalars in r2-r5 again, after a call or a packet access. */
-const refill = (n: number): Insn[] => [insn(0x61, 2, 6, n % 2 === 0 ? 8 : 12, 0), insn(0xb7, 3, 0, 0, n), insn(0xbf, 4, 2, 0, 0), insn(0xb7, 5, 0, 0, -1)];
+const refill = (n: number): Insn[] => [
+  insn(0x61, 2, 6, n % 2 === 0 ? 8 : 12, 0),
+  insn(0xb7, 3, 0, 0, n),
+  insn(0xbf, 4, 2, 0, 0),
+  insn(0xb7, 5, 0, 0, -1),
+];
 
 /** Map and packet accesses of an XDP program; `map`: index of an array map (4-byte keys, 64-byte values) or a hash map after it. */
 function xdpPart([kind, a, b, c, d]: Step): Insn[] {
@@ -160,8 +177,10 @@ function xdpPart([kind, a, b, c, d]: Step): Insn[] {
     case 1: {
       // Look up, check, use at a fixed or variable offset.
       const off = (c % 70) - 2;
-      const varOff = d % 3 === 0 ? [insn(0x57, reg, 0, 0, pick([7, 15, 31, 63, 127], b)), insn(0x0f, 0, reg, 0, 0)] : [];
-      const use = (d & 4) !== 0 ? insn(0x61 | (size & 0x18), reg, 0, off, 0) : insn(0x63 | (size & 0x18), 0, reg, off, 0);
+      const varOff =
+        d % 3 === 0 ? [insn(0x57, reg, 0, 0, pick([7, 15, 31, 63, 127], b)), insn(0x0f, 0, reg, 0, 0)] : [];
+      const use =
+        (d & 4) !== 0 ? insn(0x61 | (size & 0x18), reg, 0, off, 0) : insn(0x63 | (size & 0x18), 0, reg, off, 0);
       const body = [...varOff, use];
       return [
         insn(0x62, 10, 0, -4, c),
@@ -193,7 +212,15 @@ function xdpPart([kind, a, b, c, d]: Step): Insn[] {
       ];
     }
     default:
-      return [insn(0xdb | (size & 0x18 & 0x18), 10, reg, -8 * (1 + (c % 8)), pick([0x00, 0x01, 0x40, 0x51, 0xa0, 0xe1, 0xf1], d))];
+      return [
+        insn(
+          0xdb | (size & 0x18 & 0x18),
+          10,
+          reg,
+          -8 * (1 + (c % 8)),
+          pick([0x00, 0x01, 0x40, 0x51, 0xa0, 0xe1, 0xf1], d),
+        ),
+      ];
   }
 }
 
@@ -225,21 +252,35 @@ export const xdpPrograms = (length: number): fc.Arbitrary<Insn[]> =>
 
 /** Single fields of a program changed at random: mostly nonsense. */
 export const mutated = (base: fc.Arbitrary<Insn[]>): fc.Arbitrary<Insn[]> =>
-  fc.tuple(base, fc.array(fc.tuple(fc.nat(200), fc.nat(4), fc.oneof(fc.nat(255), fc.integer({ min: -300, max: 300 }))), { minLength: 1, maxLength: 3 })).map(([insns, changes]) => {
-    const out = insns.slice();
-    for (const [at, field, value] of changes) {
-      const i = at % out.length;
-      const old = out[i]!;
-      if (field === 0) out[i] = { ...old, opcode: value & 0xff };
-      else if (field === 1) out[i] = { ...old, dst: value & 15 };
-      else if (field === 2) out[i] = { ...old, src: value & 15 };
-      else if (field === 3) out[i] = { ...old, off: value };
-      else out[i] = { ...old, imm: value };
-    }
-    return out;
-  });
+  fc
+    .tuple(
+      base,
+      fc.array(fc.tuple(fc.nat(200), fc.nat(4), fc.oneof(fc.nat(255), fc.integer({ min: -300, max: 300 }))), {
+        minLength: 1,
+        maxLength: 3,
+      }),
+    )
+    .map(([insns, changes]) => {
+      const out = insns.slice();
+      for (const [at, field, value] of changes) {
+        const i = at % out.length;
+        const old = out[i]!;
+        if (field === 0) out[i] = { ...old, opcode: value & 0xff };
+        else if (field === 1) out[i] = { ...old, dst: value & 15 };
+        else if (field === 2) out[i] = { ...old, src: value & 15 };
+        else if (field === 3) out[i] = { ...old, off: value };
+        else out[i] = { ...old, imm: value };
+      }
+      return out;
+    });
 
 export const programs = (length: number): fc.Arbitrary<Insn[]> =>
   fc
-    .tuple(fc.array(step, { minLength: 1, maxLength: length }), fc.oneof({ weight: 3, arbitrary: fc.constant<Step[]>([]) }, { weight: 1, arbitrary: fc.array(step, { minLength: 1, maxLength: length }) }))
+    .tuple(
+      fc.array(step, { minLength: 1, maxLength: length }),
+      fc.oneof(
+        { weight: 3, arbitrary: fc.constant<Step[]>([]) },
+        { weight: 1, arbitrary: fc.array(step, { minLength: 1, maxLength: length }) },
+      ),
+    )
     .map(([main, sub]) => program(main, sub));

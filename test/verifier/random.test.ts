@@ -20,7 +20,10 @@ function same(insns: readonly Insn[], progType: number, flags: number, fds: read
   const kernel = kernelVerdict(insns, { progType, flags, fds });
   // A log that did not fit says nothing.
   if (kernel.errno === -28) return false;
-  const ours = verify({ ...bare(insns, progType), progFlags: flags, maps: fds.length === 0 ? [] : MAPS }, { logLevel: 2 });
+  const ours = verify(
+    { ...bare(insns, progType), progFlags: flags, maps: fds.length === 0 ? [] : MAPS },
+    { logLevel: 2 },
+  );
   assert.is(logDifference(kernel.log, ours.log) ?? "same", "same");
   assert.is(-ours.errno, kernel.errno);
   return kernel.errno === 0;

@@ -16,10 +16,15 @@ const test = suite("verifier verify");
 const insn = (opcode: number, dst = 0, src = 0, off = 0, imm = 0): Insn => ({ opcode, dst, src, off, imm });
 const mov = (dst: number, imm: number): Insn => insn(0xb7, dst, 0, 0, imm);
 const exit = insn(0x95);
-const text = (log: string): string[] => log.replace(/\d+ usec/, "N usec").trimEnd().split("\n");
+const text = (log: string): string[] =>
+  log
+    .replace(/\d+ usec/, "N usec")
+    .trimEnd()
+    .split("\n");
 
 /** Without what differs from one load to the next: addresses of maps and the time. */
-const plain = (log: string): string => log.replace(/(\(18\) r\d+ = )0x[0-9a-f]{16}/g, "$1ADDR").replace(/time \d+ usec/, "time");
+const plain = (log: string): string =>
+  log.replace(/(\(18\) r\d+ = )0x[0-9a-f]{16}/g, "$1ADDR").replace(/time \d+ usec/, "time");
 
 const BRANCHES = [insn(0x61, 1, 1, 0, 0), mov(0, 0), insn(0x15, 1, 0, 1, 5), mov(0, 1), exit];
 
@@ -117,11 +122,19 @@ test("whatever the instructions are, there is a verdict", () => {
   const imm = fc.oneof(fc.integer({ min: -8, max: 300 }), fc.integer({ min: -0x80000000, max: 0x7fffffff }));
   const any = fc.record({ opcode: u8, dst: reg, src: reg, off, imm });
   fc.assert(
-    fc.property(fc.array(any, { minLength: 1, maxLength: 24 }), fc.integer({ min: 0, max: 33 }), fc.boolean(), (body, progType, unprivileged) => {
-      const insns = [insn(0xbf, 6, 1), mov(0, 0), ...body, exit];
-      const v = verify({ ...bare(insns, progType), maps: [arrayMap(2, 4, 16, 2)] }, { logLevel: 2, budget: 100_000, unprivileged });
-      assert.ok(v.verdict === "accept" ? v.errno === 0 : v.errno > 0);
-    }),
+    fc.property(
+      fc.array(any, { minLength: 1, maxLength: 24 }),
+      fc.integer({ min: 0, max: 33 }),
+      fc.boolean(),
+      (body, progType, unprivileged) => {
+        const insns = [insn(0xbf, 6, 1), mov(0, 0), ...body, exit];
+        const v = verify(
+          { ...bare(insns, progType), maps: [arrayMap(2, 4, 16, 2)] },
+          { logLevel: 2, budget: 100_000, unprivileged },
+        );
+        assert.ok(v.verdict === "accept" ? v.errno === 0 : v.errno > 0);
+      },
+    ),
     { numRuns: Number(process.env["FUZZ_RUNS"] ?? 1500) },
   );
 });
@@ -131,7 +144,9 @@ test(
   () => {
     requires({ env: "CORPUS" });
     const corpus = new Corpus(process.env["CORPUS"]!);
-    const programs = corpus.truth.filter((t) => t.verifier_ran && t.load_path !== null && t.verdict !== "env" && (t.insns_processed ?? 0) < 2000);
+    const programs = corpus.truth.filter(
+      (t) => t.verifier_ran && t.load_path !== null && t.verdict !== "env" && (t.insns_processed ?? 0) < 2000,
+    );
     let compared = 0;
     for (let i = 0; i < programs.length; i += 29) {
       const t = programs[i]!;
