@@ -59,7 +59,7 @@ test("constants, maps, kernel functions and the attach target are in it", () => 
 function otherKernel(names: readonly string[]): Btf {
   const b = new BtfBuilder();
   const int = b.int("int", 4, { signed: true });
-  const proto = b.add({ kind: "func_proto", returnType: int, params: [] });
+  const proto = b.add({ kind: "func_proto", type: int, params: [] });
   for (const name of names) b.add({ kind: "func", name, type: proto, linkage: "global" });
   b.add({ kind: "typedef", name: "btf_trace_sched_switch", type: int });
   return b.build();

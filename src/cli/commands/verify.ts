@@ -74,6 +74,8 @@ export const verifyCommand: Command = {
     const wanted = args.values.get("program");
     const json = args.flags.has("json");
     const btf = typesOf(args.value("btf"));
+    // A reader that has seen enough (head) ends it.
+    process.stdout.on("error", () => process.exit(EXIT.OK));
     const folded: string[] = [];
     const rows: Row[] = [];
     let failed = false;
@@ -93,7 +95,7 @@ export const verifyCommand: Command = {
       const log = verdict !== undefined && level !== 0 ? verdict.log : undefined;
       if (json) {
         process.stdout.write(
-          `${toJson({ ...row, ...(log === undefined ? {} : { log }), ...(explanation === undefined ? {} : { diagnostics: [explanation] }), ...(costs === undefined || !args.flags.has("stats") ? {} : { lines: costs }) })}\n`,
+          `${toJson({ ...row, ...(log === undefined ? {} : { log }), ...(explanation === undefined ? {} : { diagnostics: JSON.parse(renderDiagnostics([explanation], { format: "json" })) as unknown }), ...(costs === undefined || !args.flags.has("stats") ? {} : { lines: costs }) })}\n`,
         );
         continue;
       }
