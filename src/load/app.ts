@@ -73,6 +73,11 @@ export class App {
     return reader as EventReader<Infer<V>>;
   }
 
+  /** Samples of each stream that found its buffer full, so far; streams that lost none are left out. */
+  get lost(): ReadonlyMap<string, bigint> {
+    return new Map([...this.#readers].flatMap(([name, r]) => (r.lost > 0n ? [[name, r.lost] as const] : [])));
+  }
+
   /** A writer of samples that programs take with `handle.drain(…)`. Linux 6.1. */
   sender<V extends Schema>(handle: UserRingBuf<V>): SampleWriter<Infer<V>> {
     return this.collection.sender(this.#name(handle));
@@ -144,7 +149,10 @@ export class App {
   #name(handle: object): string {
     const name = this.#names.get(handle);
     if (name !== undefined) return name;
-    throw new BpfkitError("NO_HANDLE", "this handle belongs to no program of the module: export it, or use it in a program");
+    throw new BpfkitError(
+      "NO_HANDLE",
+      "this handle belongs to no program of the module: export it, or use it in a program",
+    );
   }
 
   /** Nothing new may come, or a loop over a busy stream would not end; what has come is still handed out. */

@@ -123,7 +123,11 @@ interface Timed<K extends Schema, V extends Schema> {
    * Starts the `timer` of an entry: after `nanoseconds`, `callback` runs once, unless the entry is gone by then. It sees
    * the entry, maps and globals, no variables. False when it could not be started. Kernel 5.15+.
    */
-  startTimer(timer: KernelManaged, nanoseconds: number | bigint, callback: (value: Body<V>, key: Body<K>) => void): boolean;
+  startTimer(
+    timer: KernelManaged,
+    nanoseconds: number | bigint,
+    callback: (value: Body<V>, key: Body<K>) => void,
+  ): boolean;
 }
 
 interface Insertable<K extends Schema, V extends Schema> {

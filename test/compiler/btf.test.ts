@@ -6,7 +6,10 @@ import { compiled } from "./compile-text.ts";
 const test = suite("compiler BTF");
 
 test("functions of an object have the names of their arguments", () => {
-  const busy = Array.from({ length: 12 }, (_, i) => `if (value % ${i + 2} === 0 && flags !== ${i}) n += value * ${i + 3};`).join("\n");
+  const busy = Array.from(
+    { length: 12 },
+    (_, i) => `if (value % ${i + 2} === 0 && flags !== ${i}) n += value * ${i + 3};`,
+  ).join("\n");
   const { spec } = compiled(`import { global, hash, u32, u64, xdp } from "bpfkit";
 export const m = hash(u32, u64);
 export const g = global(u64, 0);

@@ -99,6 +99,7 @@ async function untilDone(app: App, module: ModuleFile, compiled: Startable, { en
       }
     }
     await work;
+    for (const [name, lost] of app.lost) process.stderr.write(`${lost} samples of ${name} were lost: its buffer was full\n`);
   } finally {
     clearTimeout(timer);
     process.off("SIGINT", interrupt).off("SIGTERM", interrupt);

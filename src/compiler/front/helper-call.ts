@@ -19,7 +19,12 @@ import { ERROR, NOTHING } from "./value.ts";
 let byCamel: Map<string, HelperName> | undefined;
 
 function table(): Map<string, HelperName> {
-  byCamel ??= new Map(Object.keys(BPF_FUNC).map((name) => [name.replace(/_(\w)/g, (_, c: string) => c.toUpperCase()), name as HelperName]));
+  byCamel ??= new Map(
+    Object.keys(BPF_FUNC).map((name) => [
+      name.replace(/_(\w)/g, (_, c: string) => c.toUpperCase()),
+      name as HelperName,
+    ]),
+  );
   return byCamel;
 }
 /** The helper that `bpf.name` calls. */

@@ -47,7 +47,11 @@ export function lintHot(fn: Fn, node: FunctionNode): void {
     const statement = s as Stmt;
     const e = statement.type === "ExpressionStatement" ? statement.expression : (s as Expression);
     const x = unwrap(e as Ast) as Expr;
-    if (x.type === "CallExpression" && x.callee.type === "MemberExpression" && x.callee.property.type === "Identifier") {
+    if (
+      x.type === "CallExpression" &&
+      x.callee.type === "MemberExpression" &&
+      x.callee.property.type === "Identifier"
+    ) {
       const sends = Object.hasOwn(SENDS, x.callee.property.name) ? SENDS[x.callee.property.name] : undefined;
       if (sends !== undefined) {
         fn.report("BPF6006", x, { target: name, sends });

@@ -94,7 +94,10 @@ export const MESSAGES = {
     text: "nothing can be called while a spin lock is held",
     help: "compute before `bpf.locked`, and only read and write fields in it",
   },
-  BPF3013: { text: "{what} cannot be used in {progType} programs", help: "the kernel refuses it in programs that trace" },
+  BPF3013: {
+    text: "{what} cannot be used in {progType} programs",
+    help: "the kernel refuses it in programs that trace",
+  },
   BPF4001: { text: "no type named {name} in this kernel's BTF{hint}" },
   BPF4002: {
     text: "kernel types need BTF, and none was given",
