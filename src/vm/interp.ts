@@ -1,6 +1,22 @@
 /** The checked interpreter: exact results, and every access, register and stack byte checked. */
 import { FORM, FORM_OF } from "../asm/index.ts";
-import * as op from "../asm/opcode.ts";
+import {
+  BPF_ADD as ADD,
+  BPF_ADDR_SPACE_CAST as ADDR_SPACE_CAST,
+  BPF_ALU as ALU,
+  BPF_ALU64 as ALU64,
+  BPF_CMPXCHG as CMPXCHG,
+  BPF_FETCH as FETCH,
+  BPF_JMP as JMP,
+  BPF_LOAD_ACQ as LOAD_ACQ,
+  BPF_MOD as MOD,
+  BPF_PSEUDO_CALL as PSEUDO_CALL,
+  BPF_STORE_REL as STORE_REL,
+  BPF_STX as STX,
+  BPF_SUB as SUB,
+  BPF_TO_BE as TO_BE,
+  BPF_X as X,
+} from "../asm/opcode.ts";
 import { arsh64, divMod32, divMod64, lsh64, mul64, rsh64, sdivMod64, swapBytes } from "./arith.ts";
 import { atomicPair } from "./atomic.ts";
 import { FAULT, type VmFault } from "./fault.ts";
@@ -100,6 +116,7 @@ export class Interp extends Run {
   exec(limit: number, breaks = this.breakpoints.size > 0): Status {
     if (this.#exited) return "exited";
     const rg = this.regions;
+    const forms = FORM_OF;
     let { image } = this;
     let { opcode, dst, src, off, imm } = image.columns;
     let { reads, writes, target } = image;
@@ -122,14 +139,15 @@ export class Interp extends Run {
       const sn = src[pc]!;
       const d = dn << 1;
       const s = sn << 1;
-      switch (FORM_OF[code]!) {
-        case FORM.ALU_K:
-        case FORM.MOV_K: {
+      // V8 makes jump tables of literals only: these are FORM's, which a test compares.
+      switch (forms[code]!) {
+        case 1 /* ALU_K */:
+        case 5 /* MOV_K */: {
           const b0 = imm[pc]!;
-          if ((code & 7) === op.BPF_ALU64) {
+          if ((code & 7) === ALU64) {
             alu64(r, d, code, b0, b0 >> 31);
             const which = code & 0xf0;
-            if (which !== op.BPF_ADD && which !== op.BPF_SUB) rg[dn] = 0;
+            if (which !== ADD && which !== SUB) rg[dn] = 0;
           } else {
             alu32(r, d, code, b0);
             rg[dn] = 0;
@@ -137,13 +155,13 @@ export class Interp extends Run {
           pc++;
           break;
         }
-        case FORM.ALU_X: {
-          if ((code & 7) === op.BPF_ALU64) {
+        case 2 /* ALU_X */: {
+          if ((code & 7) === ALU64) {
             alu64(r, d, code, r[s]!, r[s + 1]!);
             const which = code & 0xf0;
-            if (which === op.BPF_ADD) {
+            if (which === ADD) {
               if (rg[dn] === 0) rg[dn] = rg[sn]!;
-            } else if (which !== op.BPF_SUB || rg[sn] !== 0) rg[dn] = 0;
+            } else if (which !== SUB || rg[sn] !== 0) rg[dn] = 0;
           } else {
             alu32(r, d, code, r[s]!);
             rg[dn] = 0;
@@ -151,15 +169,15 @@ export class Interp extends Run {
           pc++;
           break;
         }
-        case FORM.MOV_X: {
+        case 6 /* MOV_X */: {
           const bits = off[pc]!;
           const lo = r[s]!;
-          if ((code & 7) === op.BPF_ALU64) {
+          if ((code & 7) === ALU64) {
             if (bits === 0) {
               r[d] = lo;
               r[d + 1] = r[s + 1]!;
               rg[dn] = rg[sn]!;
-            } else if (bits === op.BPF_ADDR_SPACE_CAST) {
+            } else if (bits === ADDR_SPACE_CAST) {
               throw this.fault(FAULT.NOT_MODELLED, "arenas are not modelled here");
             } else {
               const v = bits === 32 ? lo : bits === 16 ? (lo << 16) >> 16 : (lo << 24) >> 24;
@@ -175,30 +193,30 @@ export class Interp extends Run {
           pc++;
           break;
         }
-        case FORM.DIV_K:
-        case FORM.DIV_X: {
-          const x = (code & op.BPF_X) !== 0;
+        case 3 /* DIV_K */:
+        case 4 /* DIV_X */: {
+          const x = (code & X) !== 0;
           const b0 = x ? r[s]! : imm[pc]!;
-          const mod = (code & 0xf0) === op.BPF_MOD;
+          const mod = (code & 0xf0) === MOD;
           const signed = off[pc] === 1;
-          if ((code & 7) === op.BPF_ALU) divMod32(r, d, b0, mod, signed);
+          if ((code & 7) === ALU) divMod32(r, d, b0, mod, signed);
           else if (signed) sdivMod64(r, d, b0, x ? r[s + 1]! : b0 >> 31, mod);
           else divMod64(r, d, b0, x ? r[s + 1]! : b0 >> 31, mod);
           rg[dn] = 0;
           pc++;
           break;
         }
-        case FORM.NEG: {
+        case 7 /* NEG */: {
           const lo = -r[d]! | 0;
-          r[d + 1] = (code & 7) === op.BPF_ALU64 ? (~r[d + 1]! + (lo === 0 ? 1 : 0)) | 0 : 0;
+          r[d + 1] = (code & 7) === ALU64 ? (~r[d + 1]! + (lo === 0 ? 1 : 0)) | 0 : 0;
           r[d] = lo;
           rg[dn] = 0;
           pc++;
           break;
         }
-        case FORM.END: {
+        case 8 /* END */: {
           const width = imm[pc]!;
-          if ((code & op.BPF_TO_BE) !== 0) swapBytes(r, d, width);
+          if ((code & TO_BE) !== 0) swapBytes(r, d, width);
           else if (width !== 64) {
             if (width === 16) r[d]! &= 0xffff;
             r[d + 1] = 0;
@@ -207,29 +225,29 @@ export class Interp extends Run {
           pc++;
           break;
         }
-        case FORM.BSWAP:
+        case 9 /* BSWAP */:
           swapBytes(r, d, imm[pc]!);
           rg[dn] = 0;
           pc++;
           break;
-        case FORM.LDX: {
+        case 10 /* LDX */: {
           const a0 = (r[s]! + off[pc]!) >>> 0;
           switch (code & 0x18) {
-            case op.BPF_DW: {
+            case 0x18 /* BPF_DW */: {
               const a = this.#at(a0, r[s + 1]!, rg[sn]!, 8, READ);
               rg[dn] = a < this.memory.stackEnd && (a & 7) === 0 ? this.#spilled(a) : 0;
               r[d] = a < 0 ? 0 : dv.getInt32(a, true);
               r[d + 1] = a < 0 ? 0 : dv.getInt32(a + 4, true);
               break;
             }
-            case op.BPF_W: {
+            case 0x00 /* BPF_W */: {
               const a = this.#at(a0, r[s + 1]!, rg[sn]!, 4, READ);
               rg[dn] = 0;
               r[d] = a < 0 ? 0 : dv.getInt32(a, true);
               r[d + 1] = 0;
               break;
             }
-            case op.BPF_H: {
+            case 0x08 /* BPF_H */: {
               const a = this.#at(a0, r[s + 1]!, rg[sn]!, 2, READ);
               rg[dn] = 0;
               r[d] = a < 0 ? 0 : dv.getUint16(a, true);
@@ -246,7 +264,7 @@ export class Interp extends Run {
           pc++;
           break;
         }
-        case FORM.LDSX: {
+        case 11 /* LDSX */: {
           const size = 1 << SIZE_SHIFT[(code >> 3) & 3]!;
           const a = this.#at((r[s]! + off[pc]!) >>> 0, r[s + 1]!, rg[sn]!, size, READ);
           const v = a < 0 ? 0 : size === 4 ? dv.getInt32(a, true) : size === 2 ? dv.getInt16(a, true) : dv.getInt8(a);
@@ -256,9 +274,9 @@ export class Interp extends Run {
           pc++;
           break;
         }
-        case FORM.STX:
-        case FORM.ST: {
-          const x = (code & 7) === op.BPF_STX;
+        case 13 /* STX */:
+        case 12 /* ST */: {
+          const x = (code & 7) === STX;
           const v = x ? r[s]! : imm[pc]!;
           const size = 1 << SIZE_SHIFT[(code >> 3) & 3]!;
           const a = this.#at((r[d]! + off[pc]!) >>> 0, r[d + 1]!, rg[dn]!, size, WRITE);
@@ -272,14 +290,14 @@ export class Interp extends Run {
           pc++;
           break;
         }
-        case FORM.ATOMIC: {
+        case 14 /* ATOMIC */: {
           const size = 1 << SIZE_SHIFT[(code >> 3) & 3]!;
           const kind = imm[pc]!;
-          if (kind === op.BPF_LOAD_ACQ) {
+          if (kind === LOAD_ACQ) {
             const a = this.#at((r[s]! + off[pc]!) >>> 0, r[s + 1]!, rg[sn]!, size, READ);
             loadPlain(dv, r, d, a, size);
             rg[dn] = size === 8 && a < this.memory.stackEnd && (a & 7) === 0 ? this.#spilled(a) : 0;
-          } else if (kind === op.BPF_STORE_REL) {
+          } else if (kind === STORE_REL) {
             const a = this.#at((r[d]! + off[pc]!) >>> 0, r[d + 1]!, rg[dn]!, size, WRITE);
             storePlain(dv, r, s, a, size);
             if (size === 8 && a < this.memory.stackEnd && (a & 7) === 0) this.#spill(a, rg[sn]!);
@@ -287,49 +305,49 @@ export class Interp extends Run {
             const a = this.#at((r[d]! + off[pc]!) >>> 0, r[d + 1]!, rg[dn]!, size, READ);
             this.#at(a >>> 0, 0, rg[dn]!, size, WRITE);
             atomicPair(dv, r, kind, a, s, size);
-            if (kind === op.BPF_CMPXCHG) rg[0] = 0;
-            else if ((kind & op.BPF_FETCH) !== 0) rg[sn] = 0;
+            if (kind === CMPXCHG) rg[0] = 0;
+            else if ((kind & FETCH) !== 0) rg[sn] = 0;
           }
           pc++;
           break;
         }
-        case FORM.LD_IMM64:
+        case 15 /* LD_IMM64 */:
           r[d] = image.wideLo[pc]!;
           r[d + 1] = image.wideHi[pc]!;
           rg[dn] = image.wideRegion[pc]!;
           known |= 1 << dn;
           pc += 2;
           continue;
-        case FORM.JA:
-        case FORM.GOTOL:
+        case 18 /* JA */:
+        case 19 /* GOTOL */:
           pc = target[pc]!;
           break;
-        case FORM.MAY_GOTO:
+        case 20 /* MAY_GOTO */:
           if (this.#loops === 0) pc = target[pc]!;
           else {
             this.#loops--;
             pc++;
           }
           break;
-        case FORM.BRANCH_K: {
+        case 21 /* BRANCH_K */: {
           const b0 = imm[pc]!;
           const taken =
-            (code & 7) === op.BPF_JMP
+            (code & 7) === JMP
               ? test64(code, r[d]!, r[d + 1]!, b0, b0 >> 31)
               : test64(code, r[d]!, r[d]! >> 31, b0, b0 >> 31);
           pc = taken ? target[pc]! : pc + 1;
           break;
         }
-        case FORM.BRANCH_X: {
+        case 22 /* BRANCH_X */: {
           const taken =
-            (code & 7) === op.BPF_JMP
+            (code & 7) === JMP
               ? test64(code, r[d]!, r[d + 1]!, r[s]!, r[s + 1]!)
               : test64(code, r[d]!, r[d]! >> 31, r[s]!, r[s]! >> 31);
           pc = taken ? target[pc]! : pc + 1;
           break;
         }
-        case FORM.LD_ABS:
-        case FORM.LD_IND: {
+        case 16 /* LD_ABS */:
+        case 17 /* LD_IND */: {
           const index = FORM_OF[code] === FORM.LD_IND ? (r[s]! + imm[pc]!) | 0 : imm[pc]!;
           if (loadPacketWord(this, index, 1 << SIZE_SHIFT[(code >> 3) & 3]!)) {
             known = (known & ~CALLER_SAVED) | 1;
@@ -350,8 +368,8 @@ export class Interp extends Run {
           known = this.#known;
           continue;
         }
-        case FORM.CALL: {
-          if (sn === op.BPF_PSEUDO_CALL) {
+        case 23 /* CALL */: {
+          if (sn === PSEUDO_CALL) {
             this.#enter(target[pc]!, pc + 1, known, undefined);
             known = (known & CALLER_SAVED) | (1 << 10);
             pc = this.#pc;
@@ -382,7 +400,7 @@ export class Interp extends Run {
           pc++;
           continue;
         }
-        case FORM.EXIT:
+        case 24 /* EXIT */:
           if (this.#leave(known)) {
             this.executed += count + 1;
             return "exited";
@@ -567,40 +585,40 @@ function storePlain(dv: DataView, r: Int32Array, s: number, a: number, size: num
 
 function alu64(r: Int32Array, d: number, code: number, b0: number, b1: number): void {
   switch (code & 0xf0) {
-    case op.BPF_ADD: {
+    case 0x00 /* BPF_ADD */: {
       const lo = (r[d]! >>> 0) + (b0 >>> 0);
       r[d] = lo;
       r[d + 1] = (r[d + 1]! + b1 + (lo > 0xffff_ffff ? 1 : 0)) | 0;
       break;
     }
-    case op.BPF_SUB: {
+    case 0x10 /* BPF_SUB */: {
       const lo = (r[d]! >>> 0) - (b0 >>> 0);
       r[d] = lo;
       r[d + 1] = (r[d + 1]! - b1 - (lo < 0 ? 1 : 0)) | 0;
       break;
     }
-    case op.BPF_MUL:
+    case 0x20 /* BPF_MUL */:
       mul64(r, d, b0, b1);
       break;
-    case op.BPF_OR:
+    case 0x40 /* BPF_OR */:
       r[d]! |= b0;
       r[d + 1]! |= b1;
       break;
-    case op.BPF_AND:
+    case 0x50 /* BPF_AND */:
       r[d]! &= b0;
       r[d + 1]! &= b1;
       break;
-    case op.BPF_XOR:
+    case 0xa0 /* BPF_XOR */:
       r[d]! ^= b0;
       r[d + 1]! ^= b1;
       break;
-    case op.BPF_LSH:
+    case 0x60 /* BPF_LSH */:
       lsh64(r, d, b0);
       break;
-    case op.BPF_RSH:
+    case 0x70 /* BPF_RSH */:
       rsh64(r, d, b0);
       break;
-    case op.BPF_ARSH:
+    case 0xc0 /* BPF_ARSH */:
       arsh64(r, d, b0);
       break;
     default:
@@ -613,31 +631,31 @@ function alu32(r: Int32Array, d: number, code: number, b: number): void {
   const a = r[d]!;
   r[d + 1] = 0;
   switch (code & 0xf0) {
-    case op.BPF_ADD:
+    case 0x00 /* BPF_ADD */:
       r[d] = a + b;
       break;
-    case op.BPF_SUB:
+    case 0x10 /* BPF_SUB */:
       r[d] = a - b;
       break;
-    case op.BPF_MUL:
+    case 0x20 /* BPF_MUL */:
       r[d] = Math.imul(a, b);
       break;
-    case op.BPF_OR:
+    case 0x40 /* BPF_OR */:
       r[d] = a | b;
       break;
-    case op.BPF_AND:
+    case 0x50 /* BPF_AND */:
       r[d] = a & b;
       break;
-    case op.BPF_XOR:
+    case 0xa0 /* BPF_XOR */:
       r[d] = a ^ b;
       break;
-    case op.BPF_LSH:
+    case 0x60 /* BPF_LSH */:
       r[d] = a << b;
       break;
-    case op.BPF_RSH:
+    case 0x70 /* BPF_RSH */:
       r[d] = a >>> b;
       break;
-    case op.BPF_ARSH:
+    case 0xc0 /* BPF_ARSH */:
       r[d] = a >> b;
       break;
     default:
@@ -648,25 +666,25 @@ function alu32(r: Int32Array, d: number, code: number, b: number): void {
 /** The condition of a branch. 32-bit operands come sign-extended: that keeps unsigned order, too. */
 function test64(code: number, a0: number, a1: number, b0: number, b1: number): boolean {
   switch (code & 0xf0) {
-    case op.BPF_JEQ:
+    case 0x10 /* BPF_JEQ */:
       return a0 === b0 && a1 === b1;
-    case op.BPF_JNE:
+    case 0x50 /* BPF_JNE */:
       return a0 !== b0 || a1 !== b1;
-    case op.BPF_JSET:
+    case 0x40 /* BPF_JSET */:
       return ((a0 & b0) | (a1 & b1)) !== 0;
-    case op.BPF_JGT:
+    case 0x20 /* BPF_JGT */:
       return a1 === b1 ? a0 >>> 0 > b0 >>> 0 : a1 >>> 0 > b1 >>> 0;
-    case op.BPF_JGE:
+    case 0x30 /* BPF_JGE */:
       return a1 === b1 ? a0 >>> 0 >= b0 >>> 0 : a1 >>> 0 > b1 >>> 0;
-    case op.BPF_JLT:
+    case 0xa0 /* BPF_JLT */:
       return a1 === b1 ? a0 >>> 0 < b0 >>> 0 : a1 >>> 0 < b1 >>> 0;
-    case op.BPF_JLE:
+    case 0xb0 /* BPF_JLE */:
       return a1 === b1 ? a0 >>> 0 <= b0 >>> 0 : a1 >>> 0 < b1 >>> 0;
-    case op.BPF_JSGT:
+    case 0x60 /* BPF_JSGT */:
       return a1 === b1 ? a0 >>> 0 > b0 >>> 0 : a1 > b1;
-    case op.BPF_JSGE:
+    case 0x70 /* BPF_JSGE */:
       return a1 === b1 ? a0 >>> 0 >= b0 >>> 0 : a1 > b1;
-    case op.BPF_JSLT:
+    case 0xc0 /* BPF_JSLT */:
       return a1 === b1 ? a0 >>> 0 < b0 >>> 0 : a1 < b1;
     default:
       return a1 === b1 ? a0 >>> 0 <= b0 >>> 0 : a1 < b1;

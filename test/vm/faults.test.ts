@@ -1,6 +1,7 @@
 /** What a program does wrong is found, named, and shown at its source line. No kernel needed. */
+import { readFileSync } from "node:fs";
 import * as b from "../../src/asm/index.ts";
-import type { Insn } from "../../src/asm/index.ts";
+import { FORM, type Insn } from "../../src/asm/index.ts";
 import type { MapSpec, ProgSpec } from "../../src/elf/spec.ts";
 import { BPF_FUNC, BPF_MAP_TYPE, BPF_PROG_TYPE } from "../../src/uapi/index.ts";
 import { FAULT, Vm, VmFault, type VmOptions, collectionOf, runProgram } from "../../src/vm/index.ts";
@@ -44,6 +45,14 @@ function expectFault(
   assert.is(fault.diagnostics[0]?.labels[0]?.span.file, "bad.ts");
 }
 const end = [b.mov64Imm(0, 0), b.exit()];
+
+test("the interpreter's literals are those of the instruction tables", () => {
+  const text = readFileSync(new URL("../../src/vm/interp.ts", import.meta.url), "utf8");
+  const literals = [...text.matchAll(/case (0x[0-9a-f]+|\d+) \/\* (\w+) \*\/:/g)];
+  const names: Readonly<Record<string, unknown>> = { ...b, ...FORM };
+  assert.ok(literals.length > 50);
+  for (const [, value, name] of literals) assert.is(Number(value), names[name!], name);
+});
 
 test("registers without a value", () => {
   expectFault([b.mov64Reg(0, 3), b.exit()], FAULT.UNINIT_REG, /r3 is read but has no value/, 1);
