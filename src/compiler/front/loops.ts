@@ -224,11 +224,19 @@ function overIterator(
   const state = b.func.slot(it.size, 8, "iterator");
   b.start(state);
   const mem = [{ arg: 0, mode: "inout", size: it.size } as const];
+  // A program that may sleep has to hold the read lock itself (KF_RCU_PROTECTED).
+  const { sleepable, type } = fn.program.handle;
+  const lock = (name: string): void => {
+    if (sleepable || type === "syscall") b.kfunc(name, [], { clobbers: "mem", type: "void" });
+  };
+  lock("bpf_rcu_read_lock");
   b.kfunc(`${it.name}_new`, [b.slotAddr(state), ...it.args], { clobbers: "mem", mem });
   const item = b.func.slot(8, 8, "item");
   b.start(item);
-  const destroy = (): void =>
-    void b.kfunc(`${it.name}_destroy`, [b.slotAddr(state)], { clobbers: "mem", mem, type: "void" });
+  const destroy = (): void => {
+    b.kfunc(`${it.name}_destroy`, [b.slotAddr(state)], { clobbers: "mem", mem, type: "void" });
+    lock("bpf_rcu_read_unlock");
+  };
   loop(fn, {
     label,
     parts: [node.body],

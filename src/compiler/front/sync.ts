@@ -25,7 +25,7 @@ const TRACING: ReadonlySet<string> = new Set([
 const CLOCK_MONOTONIC = 1;
 
 /** A lock or timer in memory; undefined when reported. */
-function managed(fn: Fn, node: Ast, schema: StructSchema<unknown>, what: string): PlaceVal | undefined {
+function managed(fn: Fn, node: Ast, schema: StructSchema, what: string): PlaceVal | undefined {
   const v = fn.expr(node);
   if (v.k === "place" && v.type.k === "struct" && v.type.schema.name === schema.name && v.indices === undefined)
     return v;

@@ -173,3 +173,22 @@ export const p = xdp((ctx, bpf) => {
   assert.is((c.map("buffers").get(0) as { words: number[] }).words[2], 0x1234);
   c.close();
 });
+
+test("programs that may sleep iterate under the read lock", () => {
+  const c = load(
+    `import { global, s32, syscallProg, u32 } from "bpfkit";
+export const wanted = global(s32, ${process.pid});
+export const seen = global(u32, 0);
+export const p = syscallProg((_ctx, bpf) => {
+  for (const t of bpf.tasks()) {
+    seen.value++;
+    if (t.tgid === wanted.value) return 5;
+  }
+  return 0;
+});`,
+    "6.7",
+  );
+  assert.is(c.prog("p").testRun({}).returnValue, 5);
+  assert.ok(c.variable<number>("seen").value > 1);
+  c.close();
+});
