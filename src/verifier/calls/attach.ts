@@ -9,6 +9,7 @@ import { type Env, reject } from "../env.ts";
 import { VerifierReject } from "../errors.ts";
 import { DENIED, ITER_TARGETS, NORETURN, STRUCT_OPS_MEMBERS, isModifiable, isSleepableFunc } from "./attach-facts.ts";
 import { type CtxArgAux, factsOf } from "./facts.ts";
+import { checkFuncModel } from "./func-model.ts";
 import { BOOL_LSM_HOOKS, DISABLED_LSM_HOOKS, SLEEPABLE_LSM_HOOKS } from "./lsm-hooks.ts";
 
 const A = BPF_ATTACH_TYPE;
@@ -107,6 +108,7 @@ function iterator(env: Env, btf: Btf, id: number): void {
   const t = typeById(btf, id)!;
   const proto = protoOf(btf, id);
   if (t.kind !== "func" || proto === undefined) return reject(env, c.EINVAL, `attach_btf_id ${id} is not a function\n`);
+  checkFuncModel(env, btf, proto, t.name);
   const target = ITER_TARGETS[t.name.slice(ITER_PREFIX.length)];
   if (!t.name.startsWith(ITER_PREFIX) || target === undefined) throw new VerifierReject(c.EINVAL);
   proto.params.forEach((param, i) => {
@@ -145,7 +147,8 @@ function functionTarget(env: Env, btf: Btf, id: number): void {
   if (t.kind !== "func" || proto === undefined) return reject(env, c.EINVAL, `attach_btf_id ${id} is not a function\n`);
   const { name } = t;
   const at = env.expectedAttachType;
-  if ((at === A.TRACE_FEXIT || at === A.MODIFY_RETURN) && (resolveSize(btf, proto.type)?.size ?? 0) > 8) {
+  const retSize = checkFuncModel(env, btf, proto, name);
+  if ((at === A.TRACE_FEXIT || at === A.MODIFY_RETURN) && retSize > 8) {
     reject(
       env,
       c.EOPNOTSUPP,
@@ -189,8 +192,9 @@ function programTarget(env: Env): void {
         : "Only FENTRY/FEXIT progs are attachable to another BPF prog\n",
     );
   }
-  if (env.sleepable) reject(env, c.EINVAL, `${t.name} is not sleepable\n`);
   const proto = protoOf(target.btf, id);
+  if (proto !== undefined && !func.unreliable) checkFuncModel(env, target.btf, proto, t.name);
+  if (env.sleepable) reject(env, c.EINVAL, `${t.name} is not sleepable\n`);
   if (ext) {
     env.progType = target.progType;
     env.expectedAttachType = target.expectedAttachType;
