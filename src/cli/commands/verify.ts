@@ -155,9 +155,8 @@ async function subjectsOf(path: string, host: Host, btfPath: string | undefined,
   }
   const collection = await specOfFile(path, host, { btf: btfPath });
   const maker = new LoadMaker(collection, { vmlinux: btf(), ...(path.endsWith(".o") ? {} : { madeFor: btf() ?? undefined }), ...cpus() });
-  return collection.progs
-    .filter((p) => p.autoload)
-    .map((prog): Subject => {
+  // Also those that an object asks not to load by default.
+  return collection.progs.map((prog): Subject => {
       const common = { file: path, name: prog.name, prog, sources: collection.sources };
       try {
         const { load, poisoned } = maker.make(prog);

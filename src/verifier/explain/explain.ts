@@ -3,6 +3,7 @@ import type { Diagnostic, Label } from "../../core/diagnostic.ts";
 import { BpfkitError } from "../../core/errors.ts";
 import type { ProgLoad } from "../capture.ts";
 import type { Env } from "../env.ts";
+import { Profile } from "../profile.ts";
 import { type Verdict, type VerifyOptions, runVerifier, verify } from "../verify.ts";
 import type { Account, Failure, Fix } from "./failure.ts";
 import { rules } from "./rules.ts";
@@ -44,6 +45,8 @@ export interface Explanation {
   readonly fix: { readonly text: string; readonly complete: boolean; readonly load: ProgLoad } | undefined;
 }
 
+/** Programs that take more are explained by where the work went, not by the path: its log would take minutes. */
+const MAX_TRACED = 100_000;
 /** Longest log that a path is read from, in characters; the end of it counts. */
 const LOG_LIMIT = 1024 * 1024;
 /** Instructions that trying a fix may cost. */
@@ -60,10 +63,12 @@ const MAX_LABELS = 5;
  * // const found = explain(load); if (found !== null) console.log(renderDiagnostics([found.diagnostic]));
  */
 export function explain(load: ProgLoad, options: ExplainOptions = {}): Explanation | null {
-  const run = { logLevel: 1, logLimit: LOG_LIMIT, ...limits(options) };
-  const { verdict, env } = runVerifier(load, run);
-  if (verdict.verdict === "accept") return null;
-  const failure = failureOf(load, env, verdict);
+  const profile = new Profile();
+  const silent = runVerifier(load, { logLevel: 0, profile, ...limits(options) });
+  if (silent.verdict.verdict === "accept") return null;
+  const traced = silent.verdict.insnsProcessed <= MAX_TRACED;
+  const { verdict, env } = traced ? runVerifier(load, { logLevel: 1, logLimit: LOG_LIMIT, ...limits(options) }) : silent;
+  const failure = failureOf(load, env, verdict, traced ? undefined : total(profile, load.insns.length));
   const account = accountOf(failure);
   const core = failure.insn === undefined ? undefined : options.poisoned?.get(failure.insn);
   const wanted = (account.registers ?? []).map((r) => `${failure.frame}:R${r}`);
@@ -86,14 +91,20 @@ function limits(options: ExplainOptions): VerifyOptions {
   return { ...(options.signal === undefined ? {} : { signal: options.signal }), ...(options.unprivileged === undefined ? {} : { unprivileged: options.unprivileged }) };
 }
 
-function failureOf(load: ProgLoad, env: Env, verdict: Verdict): Failure {
+function total(profile: Profile, length: number): Uint32Array {
+  const counts = new Uint32Array(length);
+  for (const frame of profile.frames) frame.insns.forEach((n, i) => (counts[i]! += n));
+  return counts;
+}
+
+function failureOf(load: ProgLoad, env: Env, verdict: Verdict, counts: Uint32Array | undefined): Failure {
   const { steps, reason } = readTrace(verdict.log);
   const last = steps.at(-1);
   const text = reason.length === 0 ? verdict.message : reason.join("\n");
   // The state belongs to the last step; after do_check (stack depths) there is none that says anything.
-  const live = last !== undefined && env.state !== undefined && env.insnIdx === last.insn;
+  const live = counts !== undefined ? env.state !== undefined : last !== undefined && env.state !== undefined && env.insnIdx === last.insn;
   const loop = /infinite loop detected at insn (\d+)/.exec(text);
-  return { load, env, insn: loop === null ? last?.insn : Number(loop[1]), steps, reason: text, regs: live ? env.regs : [], frame: last?.frame ?? 0 };
+  return { load, env, insn: loop !== null ? Number(loop[1]) : counts === undefined ? last?.insn : env.insnIdx, counts, steps, reason: text, regs: live ? env.regs : [], frame: last?.frame ?? 0 };
 }
 
 function accountOf(f: Failure): Account & { readonly code: string } {

@@ -15,6 +15,8 @@ export interface Failure {
   readonly reason: string;
   /** Registers before the instruction, as far as it had not changed them. */
   readonly regs: readonly RegState[];
+  /** Processed instructions by insn, where the path was too long to be followed (`steps` is empty then). */
+  readonly counts: Uint32Array | undefined;
   /** Call depth. */
   readonly frame: number;
 }

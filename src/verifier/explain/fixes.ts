@@ -289,6 +289,13 @@ export function boundLoop(f: Failure): Fix[] {
     const to = f.steps[k]!;
     if (to.insn <= from.insn && to.frame === from.frame && from.text !== "exit" && !from.text.startsWith("call")) counts.set(to.insn, (counts.get(to.insn) ?? 0) + 1);
   }
+  // Without a path: jumps back, by how often their targets were processed.
+  f.load.insns.forEach((insn, i) => {
+    const cls = op.classOf(insn.opcode);
+    const jump = (cls === op.BPF_JMP || cls === op.BPF_JMP32) && op.codeOf(insn.opcode) !== op.BPF_CALL && op.codeOf(insn.opcode) !== op.BPF_EXIT;
+    const target = i + 1 + (insn.opcode === (op.BPF_JMP32 | op.BPF_JA) ? insn.imm : insn.off);
+    if (f.counts !== undefined && jump && target <= i && target >= 0) counts.set(target, f.counts[target] ?? 0);
+  });
   const heads = [...counts].sort((x, y) => y[1] - x[1]).map(([head]) => head);
   if (heads.length === 0 && f.insn !== undefined) heads.push(f.insn);
   return heads.slice(0, 2).map((head) => ({

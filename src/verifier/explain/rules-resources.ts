@@ -1,6 +1,6 @@
 /** Rejections about things that must be given back: references, locks, sections. */
 import type { Account, Rule } from "./failure.ts";
-import { release, releaseAtExits } from "./fixes.ts";
+import { nullCheck, release, releaseAtExits } from "./fixes.ts";
 
 export const resourceRules: readonly Rule[] = [
   {
@@ -22,6 +22,53 @@ export const resourceRules: readonly Rule[] = [
       title: "a lock or section is still held here",
       required: "locks, RCU, preemption and IRQ sections ended before this point",
       help: "leave the section on every path, early returns included",
+    }),
+  },
+  {
+    code: "BPF3144",
+    pattern: /bpf_spin_lock at off=(-?\d+) must be held for (\w+)/,
+    account: (_f, m): Account => ({
+      title: `the lock that protects this ${m[2]} is not held here`,
+      required: `the bpf_spin_lock at offset ${m[1]} of the same map value or object held`,
+      help: `take the lock before the operation on ${m[2]}, and release it afterwards`,
+    }),
+  },
+  {
+    code: "BPF3145",
+    pattern: /unlock of different lock|(?:un)?lock without taking a lock|Locking two bpf_spin_locks are not allowed/,
+    account: (): Account => ({
+      title: "this is not the lock that is held",
+      required: "one lock at a time, and the same pointer to lock and unlock it",
+      help: "keep the looked-up pointer: two lookups may give different values",
+    }),
+  },
+  {
+    code: "BPF3146",
+    pattern: /tracing progs cannot use (\S+) yet|socket filter progs cannot use (\S+) yet/,
+    account: (_f, m): Account => ({
+      title: `programs of this type cannot use maps with a ${m[1] ?? m[2]}`,
+      required: "another program type, or a map without that field",
+      help: "use atomic additions or a per-CPU map instead of a lock",
+    }),
+  },
+  {
+    code: "BPF3147",
+    pattern: /Possibly NULL pointer passed to trusted arg(\d+)/,
+    account: (f, m): Account => ({
+      title: "this argument may be null, and the kernel function takes no null",
+      required: `a pointer that is not null as argument ${Number(m[1]) + 1}`,
+      registers: [Number(m[1]) + 1],
+      help: "compare it with null before the call",
+      fixes: () => nullCheck(f, [Number(m[1]) + 1]),
+    }),
+  },
+  {
+    code: "BPF3148",
+    pattern: /(?:[Ee]xpected|has to be) an? (initialized|uninitialized|unitialized) (dynptr|iter_\w+|irq flag)|cannot overwrite referenced dynptr/,
+    account: (_f, m): Account => ({
+      title: m[2] === undefined ? "a dynptr that must be released is overwritten" : `this ${m[2]} is ${m[1] === "initialized" ? "not set up" : "in use already"}`,
+      required: m[2] === undefined ? "the dynptr submitted or discarded first" : `an ${m[1]} ${m[2]} on the stack`,
+      help: "set it up once, use it, and give it back before it is used anew",
     }),
   },
   {

@@ -180,6 +180,17 @@ const memoryRules: readonly Rule[] = [
     },
   },
   {
+    code: "BPF3113",
+    pattern: /(write into map forbidden|write access into map|cannot write into|R\d+ leaks addr into|write to change key)|only read (?:from \S+ )?is supported/,
+    account: (f): Account => ({
+      title: "this memory may only be read",
+      required: "a store into memory that the program may write",
+      known: `R${baseOf(f)} is ${known(f, baseOf(f))}`,
+      registers: [baseOf(f)],
+      help: "copy the value to the stack or to a map value, and change the copy",
+    }),
+  },
+  {
     code: "BPF3112",
     pattern: /dereference of modified ctx ptr R(\d+) off=(-?\d+) disallowed|variable ctx access/,
     account: (f, m): Account => ({
@@ -303,6 +314,17 @@ function substitutes(name: string): readonly string[] {
   }
 }
 
+/** The instruction with the most work, as a label. */
+function hottest(f: Failure): { readonly insn: number; readonly message: string }[] {
+  const { counts } = f;
+  if (counts === undefined) return [];
+  let top = 0;
+  counts.forEach((n, i) => {
+    if (n > counts[top]!) top = i;
+  });
+  return [{ insn: top, message: `processed ${counts[top]} times, more than anything else (--stats shows the others)` }];
+}
+
 const flowRules: readonly Rule[] = [
   {
     code: "BPF3130",
@@ -320,6 +342,7 @@ const flowRules: readonly Rule[] = [
     account: (f, m): Account => ({
       title: `the verifier gave up after ${m[1] === undefined ? `${m[2]} jumps on one path` : `${m[1]} instructions`}`,
       required: "at most 1,000,000 processed instructions over all paths, and 8192 pending jumps",
+      also: hottest(f),
       help: "shorten loops, move their body into a global function, or use bpf_loop: it is verified once",
       fixes: () => fix.boundLoop(f),
     }),
@@ -389,6 +412,45 @@ const flowRules: readonly Rule[] = [
         help: "compute with offsets (numbers), and add them to the pointer once",
       };
     },
+  },
+  {
+    code: "BPF3139",
+    pattern: /same insn cannot be used with different pointers/,
+    account: (f): Account => ({
+      title: "this access is reached with pointers of different kinds",
+      required: "one kind of pointer per instruction: the kernel rewrites it",
+      registers: [baseOf(f)],
+      help: "write the access twice, once in each branch",
+    }),
+  },
+  {
+    code: "BPF3150",
+    pattern: /misaligned (\S+) access off (\S+) size (\d+)/,
+    account: (f, m): Account => ({
+      title: `${m[3]} bytes are accessed at an address that is no multiple of ${m[3]}`,
+      required: `an offset that is a multiple of ${m[3]}`,
+      known: `R${baseOf(f)} is ${known(f, baseOf(f))}`,
+      registers: [baseOf(f)],
+      help: "align the variable, or access it by bytes",
+    }),
+  },
+  {
+    code: "BPF3151",
+    pattern: /div by zero|invalid shift (-?\d+)/,
+    account: (_f, m): Account => ({
+      title: m[1] === undefined ? "a division by the constant 0" : `a shift by ${m[1]} bits`,
+      required: m[1] === undefined ? "a divisor other than 0" : "0 to 63 bits (31 in 32-bit operations)",
+      help: "correct the constant",
+    }),
+  },
+  {
+    code: "BPF3152",
+    pattern: /math between (\w+) pointer and (-?\d+) is not allowed|(\w+) pointer offset (-?\d+) is not allowed/,
+    account: (_f, m): Account => ({
+      title: `the offset ${m[2] ?? m[4]} is too large for a ${m[1] ?? m[3]} pointer`,
+      required: "offsets between -2^29 and 2^29",
+      help: "check the computation of the offset",
+    }),
   },
   {
     code: "BPF3138",
