@@ -135,14 +135,22 @@ function storeObject(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExp
   const { schema } = dest.type;
   const given = new Set<string>();
   const spread = e.properties.some((p) => p.type === "SpreadElement");
-  if (fill.partial && !spread && schema.kind === "struct") zeroMissing(fn, dest, e);
+  if (fill.partial && schema.kind === "struct") {
+    if (spread) zero(fn, dest);
+    else zeroMissing(fn, dest, e);
+  }
   if (schema.kind === "union") zero(fn, dest);
   else if (fill.clean) zeroHoles(fn, dest);
   for (const p of e.properties) {
     if (p.type === "SpreadElement") {
       fn.mark(p);
-      storeInto(fn, dest, p.argument, fill);
-      for (const f of schema.fields) given.add(f.name);
+      const fields = recordFields(fn, p.argument);
+      if (fields === undefined) storeInto(fn, dest, p.argument, fill);
+      for (const f of schema.fields) {
+        const v = fields?.get(f.name);
+        if (v !== undefined) storeValue(fn, within(dest, f.offset, fromSchema(f.schema)), v, p.argument, fill.clean);
+        if (v !== undefined || fields === undefined) given.add(f.name);
+      }
       continue;
     }
     const name = propertyName(p.key, p.computed);
@@ -175,6 +183,14 @@ function storeObject(fn: Fn, dest: PlaceVal & { type: StructType }, e: ObjectExp
     if (isManaged(f.schema)) zero(fn, within(dest, f.offset, fromSchema(f.schema)));
     else if (!given.has(f.name)) fn.report("BPF2010", e, { field: f.name, struct: structName(fn, schema) });
   }
+}
+
+/** The fields of a local object literal that `node` names: it may have fewer than the struct that it is spread into. */
+function recordFields(fn: Fn, node: Ast): ReadonlyMap<string, Val> | undefined {
+  const e = unwrap(node);
+  if (e.type !== "Identifier") return undefined;
+  const v = fn.value(e);
+  return v.k === "record" && !v.tuple ? v.fields : undefined;
 }
 
 /** How a struct is called in messages. */

@@ -127,6 +127,40 @@ export const p = rawTracepoint("sys_enter", (_ctx, bpf) => {
   );
 });
 
+test("samples that are entries already, zeros, and spread records", () => {
+  run(
+    `import { hash, ringbuf, struct, u32, u64, char, xdp } from "bpfkit";
+const S = struct({ a: u32, b: u32, c: u64, name: char(16) });
+export const m = hash(u32, S);
+export const out = ringbuf(S);
+export const p = xdp(() => {
+  m.set(1, S());
+  const e = m.getOrInsert(2, S());
+  const z = m.get(1);
+  if (!e || !z) return 0;
+  const some = { b: 7, c: 9 };
+  m.set(3, { a: 5, ...some, name: "xyz" });
+  m.set(4, S({ ...some }));
+  z.name = "one";
+  e.a = 3;
+  if (!out.emit(z) || !out.emit(e)) return 0;
+  return 2;
+});`,
+    (c, result) => {
+      assert.is(result, 2);
+      assert.equal(c.map("m").get(1), { a: 0, b: 0, c: 0n, name: "one" });
+      assert.equal(c.map("m").get(3), { a: 5, b: 7, c: 9n, name: "xyz" });
+      assert.equal(c.map("m").get(4), { a: 0, b: 7, c: 9n, name: "" });
+      const samples: unknown[] = [];
+      c.events("out").drain((s) => samples.push(s));
+      assert.equal(samples, [
+        { a: 0, b: 0, c: 0n, name: "one" },
+        { a: 3, b: 0, c: 0n, name: "" },
+      ]);
+    },
+  );
+});
+
 test("functions: inlined, closures, several returns, destructuring, defaults", () => {
   run(
     `import { global, u64, xdp, struct, u32, hash } from "bpfkit";
