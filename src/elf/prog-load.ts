@@ -91,6 +91,12 @@ export interface AttachProg {
   readonly progType: number;
   readonly expectedAttachType: number;
   readonly btf: Btf;
-  /** FUNC ids of its subprograms in order, and whether each is global and reliable. */
-  readonly funcs: readonly { readonly btfId: number; readonly global: boolean; readonly unreliable: boolean }[];
+  /** FUNC ids of its subprograms in order, and whether each is global and reliable; what else is not told counts as no. */
+  readonly funcs: readonly {
+    readonly btfId: number;
+    readonly global: boolean;
+    readonly unreliable: boolean;
+    readonly changesPktData?: boolean;
+    readonly mightSleep?: boolean;
+  }[];
 }

@@ -9,6 +9,7 @@ import { type Env, reject } from "../env.ts";
 import { VerifierReject } from "../errors.ts";
 import { DENIED, ITER_TARGETS, NORETURN, STRUCT_OPS_MEMBERS, isModifiable, isSleepableFunc } from "./attach-facts.ts";
 import { type CtxArgAux, factsOf } from "./facts.ts";
+import { checkFuncMatch } from "./func-match.ts";
 import { checkFuncModel } from "./func-model.ts";
 import { BOOL_LSM_HOOKS, DISABLED_LSM_HOOKS, SLEEPABLE_LSM_HOOKS } from "./lsm-hooks.ts";
 
@@ -177,7 +178,11 @@ function programTarget(env: Env): void {
   if (t === undefined) return reject(env, c.EINVAL, `attach_btf_id ${id} is invalid\n`);
   const func = target.funcs.find((f) => f.btfId === id);
   if (func === undefined) return reject(env, c.EINVAL, `Subprog ${t.name} doesn't exist\n`);
-  if (ext && (func.unreliable || !func.global)) reject(env, c.EINVAL, "Cannot replace static functions\n");
+  if (ext && func.unreliable) reject(env, c.EINVAL, "Cannot replace static functions\n");
+  if (ext && env.changesPktData && func.changesPktData !== true)
+    reject(env, c.EINVAL, "Extension program changes packet data, while original does not\n");
+  if (ext && env.subprogs[0]!.mightSleep && func.mightSleep !== true)
+    reject(env, c.EINVAL, "Extension program may sleep, while original does not\n");
   if (env.load.progType !== P.TRACING && target.progType === env.load.progType)
     reject(env, c.EINVAL, "Cannot recursively attach\n");
   const traces = target.expectedAttachType === A.TRACE_FENTRY || target.expectedAttachType === A.TRACE_FEXIT;
@@ -192,6 +197,7 @@ function programTarget(env: Env): void {
         : "Only FENTRY/FEXIT progs are attachable to another BPF prog\n",
     );
   }
+  if (ext) checkFuncMatch(env, target.btf, id);
   const proto = protoOf(target.btf, id);
   if (proto !== undefined && !func.unreliable) checkFuncModel(env, target.btf, proto, t.name);
   if (env.sleepable) reject(env, c.EINVAL, `${t.name} is not sleepable\n`);
