@@ -13,11 +13,13 @@ test("every construct has a snippet, most have a listing", () => {
   assert.ok(pairs.length >= 10);
 });
 
+const directory = scratch("listings");
 for (const [, code = "", listing = ""] of pairs) {
   test(listing.split("\n")[0] ?? "", async () => {
     // Layouts of tracepoints come from tracefs.
     if (code.includes("tracepoint(")) requires({ root: true, kernel: "5.8" });
-    const file = join(scratch("listing"), "probe.ts");
+    // Of the same name each: that of its data sections.
+    const file = join(directory, "probe.ts");
     writeFileSync(file, code);
     const { stdout, stderr, code: status } = await bpfkit(["disasm", "--no-source", file]);
     assert.is(status, 0, stderr);
