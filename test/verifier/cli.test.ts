@@ -18,7 +18,11 @@ function file(name: string, text: string): string {
   return path;
 }
 const probe = (part: string): string => file("bad.ts", probes.find((p) => p.name.includes(part))?.source ?? "");
-const capture = (part: string): string => file("bad.json", JSON.stringify(progLoadToJson({ ...loadOf(mistakes.find((m) => m.name.includes(part))!), name: "bad" })));
+const capture = (part: string): string =>
+  file(
+    "bad.json",
+    JSON.stringify(progLoadToJson({ ...loadOf(mistakes.find((m) => m.name.includes(part))!), name: "bad" })),
+  );
 
 interface Line {
   readonly file: string;
@@ -37,7 +41,9 @@ test(
   "without privilege: a table, and exit code 0 when all is accepted",
   async () => {
     requires({ root: true });
-    const { code, stdout, stderr } = await bpfkit(["verify", example("execsnoop"), example("xdpcount")], { uid: 65534 });
+    const { code, stdout, stderr } = await bpfkit(["verify", example("execsnoop"), example("xdpcount")], {
+      uid: 65534,
+    });
     assert.is(code, 0, stdout + stderr);
     assert.match(stdout, /^FILE +PROGRAM +TYPE +VERDICT/);
     assert.match(stdout, /execsnoop\.ts +onExec +tracepoint +accept +\d+/);
@@ -52,12 +58,25 @@ test(
     const { code, stdout } = await bpfkit(["verify", "--json", example("opensnoop"), capture("null check")]);
     assert.is(code, 1);
     const lines = jsonLines<Line>(stdout);
-    assert.equal(lines.map((l) => l.program), ["enterOpenat", "enterOpenat2", "exitOpenat", "exitOpenat2", "bad"]);
+    assert.equal(
+      lines.map((l) => l.program),
+      ["enterOpenat", "enterOpenat2", "exitOpenat", "exitOpenat2", "bad"],
+    );
     const last = lines.at(-1);
     assert.is(last?.verdict, "reject");
     assert.is(last?.message, "R0 invalid mem access 'map_value_or_null'");
     for (const l of lines) {
-      assert.equal(Object.keys(l), ["file", "program", "type", "verdict", "message", "insnsProcessed", "totalStates", "peakStates", "timeMs"]);
+      assert.equal(Object.keys(l), [
+        "file",
+        "program",
+        "type",
+        "verdict",
+        "message",
+        "insnsProcessed",
+        "totalStates",
+        "peakStates",
+        "timeMs",
+      ]);
       assert.ok(l.insnsProcessed > 0 && l.timeMs > 0 && l.peakStates <= l.totalStates);
     }
   },
@@ -85,7 +104,9 @@ test(
   async () => {
     const folded = join(directory, "out.folded");
     const { stdout } = await bpfkit(["verify", "--json", "--stats", "--folded", folded, example("xdpcount")]);
-    const [line] = jsonLines<Line & { readonly lines: readonly { readonly insns: number; readonly states: number; readonly line: number }[] }>(stdout);
+    const [line] = jsonLines<
+      Line & { readonly lines: readonly { readonly insns: number; readonly states: number; readonly line: number }[] }
+    >(stdout);
     const sum = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
     assert.is(sum(line?.lines.map((l) => l.insns) ?? []), line?.insnsProcessed);
     assert.is(sum(line?.lines.map((l) => l.states) ?? []), line?.totalStates);

@@ -30,7 +30,11 @@ const spec = {
   arity: [1, Number.POSITIVE_INFINITY],
   options: [
     { name: "program", short: "p", value: "NAME", repeat: true, help: "only this program (may be repeated)" },
-    { name: "kernel", value: "VERSION", help: "6.18 or live (the default): both apply Linux 6.18's rules to the types at hand" },
+    {
+      name: "kernel",
+      value: "VERSION",
+      help: "6.18 or live (the default): both apply Linux 6.18's rules to the types at hand",
+    },
     { name: "btf", value: "FILE", help: "kernel types (default: the running kernel's)" },
     { name: "explain", help: "for each rejection: the source line, what made the value so, and what to do" },
     { name: "stats", help: "which source lines cost how many processed instructions and states" },
@@ -83,15 +87,23 @@ export const verifyCommand: Command = {
     for (const path of args.positionals) subjects.push(...(await subjectsOf(path, host, args.value("btf"), btf)));
     const chosen = wanted === undefined ? subjects : subjects.filter((s) => wanted.includes(s.name));
     for (const name of wanted ?? []) {
-      if (!subjects.some((s) => s.name === name)) throw new BpfkitError("NO_PROGRAM", `there is no program ${JSON.stringify(name)}; there are ${subjects.map((s) => s.name).join(", ") || "none"}`);
+      if (!subjects.some((s) => s.name === name))
+        throw new BpfkitError(
+          "NO_PROGRAM",
+          `there is no program ${JSON.stringify(name)}; there are ${subjects.map((s) => s.name).join(", ") || "none"}`,
+        );
     }
     for (const subject of chosen) {
       const profile = args.flags.has("stats") || args.value("folded") !== undefined ? new Profile() : undefined;
       const { row, verdict } = judge(subject, level, profile);
       failed ||= row.verdict !== "accept";
       const explanation = args.flags.has("explain") && row.verdict === "reject" ? explained(subject) : undefined;
-      const costs = profile === undefined || subject.load === undefined ? undefined : lineCosts(subject.load, profile, subject.prog?.lines);
-      if (profile !== undefined && subject.load !== undefined) folded.push(...foldedStacks(subject.load, profile, subject.prog));
+      const costs =
+        profile === undefined || subject.load === undefined
+          ? undefined
+          : lineCosts(subject.load, profile, subject.prog?.lines);
+      if (profile !== undefined && subject.load !== undefined)
+        folded.push(...foldedStacks(subject.load, profile, subject.prog));
       const log = verdict !== undefined && level !== 0 ? verdict.log : undefined;
       if (json) {
         process.stdout.write(
@@ -101,9 +113,23 @@ export const verifyCommand: Command = {
       }
       rows.push(row);
       if (log !== undefined) process.stdout.write(`${subject.file} ${subject.name}:\n${log}\n`);
-      if (explanation !== undefined) process.stdout.write(`${renderDiagnostics([explanation], { sources: withFiles([explanation], subject.sources), color: useColor(process.stdout) })}\n`);
+      if (explanation !== undefined)
+        process.stdout.write(
+          `${renderDiagnostics([explanation], { sources: withFiles([explanation], subject.sources), color: useColor(process.stdout) })}\n`,
+        );
       if (costs !== undefined && args.flags.has("stats")) {
-        process.stdout.write(`${subject.file} ${subject.name}:\n${table(["INSNS", "STATES", "CODE", "LINE", "SOURCE"], costs.map((c) => [c.insns, c.states, c.code, c.file === "" ? "-" : `${basename(c.file)}:${c.line}`, c.text]))}\n`);
+        process.stdout.write(
+          `${subject.file} ${subject.name}:\n${table(
+            ["INSNS", "STATES", "CODE", "LINE", "SOURCE"],
+            costs.map((c) => [
+              c.insns,
+              c.states,
+              c.code,
+              c.file === "" ? "-" : `${basename(c.file)}:${c.line}`,
+              c.text,
+            ]),
+          )}\n`,
+        );
       }
     }
     const target = args.value("folded");
@@ -118,21 +144,52 @@ function rowTable(rows: readonly Row[], files: boolean): string {
   const header = [...(files ? ["FILE"] : []), "PROGRAM", "TYPE", "VERDICT", "INSNS", "STATES", "PEAK", "MS", "MESSAGE"];
   return table(
     header,
-    rows.map((r) => [...(files ? [r.file] : []), r.program, r.type, r.verdict, r.insnsProcessed, r.totalStates, r.peakStates, r.timeMs, r.message]),
+    rows.map((r) => [
+      ...(files ? [r.file] : []),
+      r.program,
+      r.type,
+      r.verdict,
+      r.insnsProcessed,
+      r.totalStates,
+      r.peakStates,
+      r.timeMs,
+      r.message,
+    ]),
   );
 }
 
-function judge(subject: Subject, level: number, profile: Profile | undefined): { row: Row; verdict: Verdict | undefined } {
+function judge(
+  subject: Subject,
+  level: number,
+  profile: Profile | undefined,
+): { row: Row; verdict: Verdict | undefined } {
   const { file, name, load, error } = subject;
   const none = { insnsProcessed: 0, totalStates: 0, peakStates: 0, timeMs: 0 };
-  if (load === undefined) return { row: { file, program: name, type: "-", verdict: "error", message: error?.message ?? "", ...none }, verdict: undefined };
+  if (load === undefined)
+    return {
+      row: { file, program: name, type: "-", verdict: "error", message: error?.message ?? "", ...none },
+      verdict: undefined,
+    };
   const type = progTypeName(load.progType)?.toLowerCase() ?? String(load.progType);
   const start = performance.now();
   try {
     const verdict = verify(load, { logLevel: level, ...(profile === undefined ? {} : { profile }) });
     const timeMs = Math.round((performance.now() - start) * 100) / 100;
     const { insnsProcessed, totalStates, peakStates, message } = verdict;
-    return { row: { file, program: name, type, verdict: verdict.verdict, message, insnsProcessed, totalStates, peakStates, timeMs }, verdict };
+    return {
+      row: {
+        file,
+        program: name,
+        type,
+        verdict: verdict.verdict,
+        message,
+        insnsProcessed,
+        totalStates,
+        peakStates,
+        timeMs,
+      },
+      verdict,
+    };
   } catch (e) {
     if (!(e instanceof BpfkitError)) throw e;
     return { row: { file, program: name, type, verdict: "error", message: e.message, ...none }, verdict: undefined };
@@ -141,31 +198,50 @@ function judge(subject: Subject, level: number, profile: Profile | undefined): {
 
 function explained(subject: Subject): Diagnostic | undefined {
   const { load, prog, poisoned } = subject;
-  return load === undefined ? undefined : explain(load, { poisoned, ...(prog === undefined ? {} : { lines: prog.lines }) })?.diagnostic;
+  return load === undefined
+    ? undefined
+    : explain(load, { poisoned, ...(prog === undefined ? {} : { lines: prog.lines }) })?.diagnostic;
 }
 
 /** Every program of a file. What cannot be made (a missing kernel symbol, no kernel types) is an error of that program alone. */
-async function subjectsOf(path: string, host: Host, btfPath: string | undefined, btf: () => Btf | null): Promise<Subject[]> {
+async function subjectsOf(
+  path: string,
+  host: Host,
+  btfPath: string | undefined,
+  btf: () => Btf | null,
+): Promise<Subject[]> {
   if (path.endsWith(".json")) {
     return capturesOf(path).map((json): Subject => {
       const { load, notes } = progLoadFromJson(json, { what: path, vmlinuxBtf: btf(), ...cpus() });
       for (const note of notes) process.stderr.write(`note: ${path}: ${load.name}: ${note}\n`);
-      return { file: path, name: load.name, load, prog: undefined, error: undefined, poisoned: new Map(), sources: new Map() };
+      return {
+        file: path,
+        name: load.name,
+        load,
+        prog: undefined,
+        error: undefined,
+        poisoned: new Map(),
+        sources: new Map(),
+      };
     });
   }
   const collection = await specOfFile(path, host, { btf: btfPath });
-  const maker = new LoadMaker(collection, { vmlinux: btf(), ...(path.endsWith(".o") ? {} : { madeFor: btf() ?? undefined }), ...cpus() });
+  const maker = new LoadMaker(collection, {
+    vmlinux: btf(),
+    ...(path.endsWith(".o") ? {} : { madeFor: btf() ?? undefined }),
+    ...cpus(),
+  });
   // Also those that an object asks not to load by default.
   return collection.progs.map((prog): Subject => {
-      const common = { file: path, name: prog.name, prog, sources: collection.sources };
-      try {
-        const { load, poisoned } = maker.make(prog);
-        return { ...common, load, poisoned, error: undefined };
-      } catch (error) {
-        if (!(error instanceof BpfkitError)) throw error;
-        return { ...common, load: undefined, poisoned: new Map(), error };
-      }
-    });
+    const common = { file: path, name: prog.name, prog, sources: collection.sources };
+    try {
+      const { load, poisoned } = maker.make(prog);
+      return { ...common, load, poisoned, error: undefined };
+    } catch (error) {
+      if (!(error instanceof BpfkitError)) throw error;
+      return { ...common, load: undefined, poisoned: new Map(), error };
+    }
+  });
 }
 
 /** A file has one capture, or a list of them. */
@@ -211,6 +287,7 @@ function requireKernel(version: string | undefined): void {
 function logLevel(text: string | undefined): number {
   if (text === undefined) return 0;
   const n = Number(text);
-  if (!/^\d$/.test(text) || n > 7) throw new UsageError(`--log-level ${text}: expected 0 to 7 (1: the last path, 2: all paths, 4: statistics)`, spec);
+  if (!/^\d$/.test(text) || n > 7)
+    throw new UsageError(`--log-level ${text}: expected 0 to 7 (1: the last path, 2: all paths, 4: statistics)`, spec);
   return n;
 }

@@ -22,7 +22,8 @@ function withTarget(insn: Insn, at: number, target: number): Insn | undefined {
   const distance = target - at - 1;
   const cls = op.classOf(insn.opcode);
   const code = op.codeOf(insn.opcode);
-  if (insn.opcode === op.LD_IMM64 || code === op.BPF_CALL || (code === op.BPF_JA && cls === op.BPF_JMP32)) return { ...insn, imm: distance };
+  if (insn.opcode === op.LD_IMM64 || code === op.BPF_CALL || (code === op.BPF_JA && cls === op.BPF_JMP32))
+    return { ...insn, imm: distance };
   return distance >= -S16 && distance < S16 ? { ...insn, off: distance } : undefined;
 }
 

@@ -67,28 +67,43 @@ export function explain(load: ProgLoad, options: ExplainOptions = {}): Explanati
   const silent = runVerifier(load, { logLevel: 0, profile, ...limits(options) });
   if (silent.verdict.verdict === "accept") return null;
   const traced = silent.verdict.insnsProcessed <= MAX_TRACED;
-  const { verdict, env } = traced ? runVerifier(load, { logLevel: 1, logLimit: LOG_LIMIT, ...limits(options) }) : silent;
+  const { verdict, env } = traced
+    ? runVerifier(load, { logLevel: 1, logLimit: LOG_LIMIT, ...limits(options) })
+    : silent;
   const failure = failureOf(load, env, verdict, traced ? undefined : total(profile, load.insns.length));
   const account = accountOf(failure);
   const core = failure.insn === undefined ? undefined : options.poisoned?.get(failure.insn);
   const wanted = (account.registers ?? []).map((r) => `${failure.frame}:R${r}`);
   const path = causes(load.insns, failure.steps, wanted);
-  const fix = options.fixes === false || core !== undefined ? undefined : checkedFix(failure, account, verdict, options);
+  const fix =
+    options.fixes === false || core !== undefined ? undefined : checkedFix(failure, account, verdict, options);
   const lines = sourceLines(load, options.lines);
-  const diagnostic = core === undefined ? describe(failure, account, path, fix, lines) : { ...core, labels: labels(failure, account, [], lines) };
+  const diagnostic =
+    core === undefined
+      ? describe(failure, account, path, fix, lines)
+      : { ...core, labels: labels(failure, account, [], lines) };
   return {
     diagnostic,
     verdict,
     insn: failure.insn,
     required: account.required === "" ? undefined : account.required,
     known: account.known,
-    path: path.map((c) => ({ insn: c.step.insn, text: c.step.text, place: placeName(c.place, failure.frame), value: c.value, how: c.how })),
+    path: path.map((c) => ({
+      insn: c.step.insn,
+      text: c.step.text,
+      place: placeName(c.place, failure.frame),
+      value: c.value,
+      how: c.how,
+    })),
     fix,
   };
 }
 
 function limits(options: ExplainOptions): VerifyOptions {
-  return { ...(options.signal === undefined ? {} : { signal: options.signal }), ...(options.unprivileged === undefined ? {} : { unprivileged: options.unprivileged }) };
+  return {
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    ...(options.unprivileged === undefined ? {} : { unprivileged: options.unprivileged }),
+  };
 }
 
 function total(profile: Profile, length: number): Uint32Array {
@@ -102,9 +117,21 @@ function failureOf(load: ProgLoad, env: Env, verdict: Verdict, counts: Uint32Arr
   const last = steps.at(-1);
   const text = reason.length === 0 ? verdict.message : reason.join("\n");
   // The state belongs to the last step; after do_check (stack depths) there is none that says anything.
-  const live = counts !== undefined ? env.state !== undefined : last !== undefined && env.state !== undefined && env.insnIdx === last.insn;
+  const live =
+    counts !== undefined
+      ? env.state !== undefined
+      : last !== undefined && env.state !== undefined && env.insnIdx === last.insn;
   const loop = /infinite loop detected at insn (\d+)/.exec(text);
-  return { load, env, insn: loop !== null ? Number(loop[1]) : counts === undefined ? last?.insn : env.insnIdx, counts, steps, reason: text, regs: live ? env.regs : [], frame: last?.frame ?? 0 };
+  return {
+    load,
+    env,
+    insn: loop !== null ? Number(loop[1]) : counts === undefined ? last?.insn : env.insnIdx,
+    counts,
+    steps,
+    reason: text,
+    regs: live ? env.regs : [],
+    frame: last?.frame ?? 0,
+  };
 }
 
 function accountOf(f: Failure): Account & { readonly code: string } {
@@ -113,7 +140,13 @@ function accountOf(f: Failure): Account & { readonly code: string } {
     if (m !== null) return { code: rule.code, ...rule.account(f, m) };
   }
   const named = [...f.reason.matchAll(/\bR(\d+)\b/g)].map((m) => Number(m[1])).filter((r) => r <= 10);
-  return { code: "BPF3100", title: f.reason.split("\n").at(-1) || "the verifier rejects the program without a word", required: "", registers: [...new Set(named)], help: "" };
+  return {
+    code: "BPF3100",
+    title: f.reason.split("\n").at(-1) || "the verifier rejects the program without a word",
+    required: "",
+    registers: [...new Set(named)],
+    help: "",
+  };
 }
 
 /** The first of the account's fixes that the verifier accepts, else the first that takes it further. */
@@ -124,7 +157,12 @@ function checkedFix(f: Failure, account: Account, before: Verdict, options: Expl
     const after = attempt(load, options);
     if (after === undefined) continue;
     if (after.verdict === "accept") return { text, complete: true, load };
-    if (partial === undefined && after.insnsProcessed > before.insnsProcessed && kind(after.message) !== kind(before.message)) partial = { text, complete: false, load };
+    if (
+      partial === undefined &&
+      after.insnsProcessed > before.insnsProcessed &&
+      kind(after.message) !== kind(before.message)
+    )
+      partial = { text, complete: false, load };
   }
   return partial;
 }
@@ -142,14 +180,23 @@ function attempt(load: NonNullable<Fix["load"]>, options: ExplainOptions): Verdi
   }
 }
 
-function describe(f: Failure, account: Account & { readonly code: string }, path: readonly Cause[], fix: Explanation["fix"], lines: readonly SourceLine[]): Diagnostic {
+function describe(
+  f: Failure,
+  account: Account & { readonly code: string },
+  path: readonly Cause[],
+  fix: Explanation["fix"],
+  lines: readonly SourceLine[],
+): Diagnostic {
   const notes = [`the verifier says: ${f.reason}`];
   const text = f.steps.findLast((s) => s.insn === f.insn)?.text;
   if (f.insn !== undefined && text !== undefined) notes.push(`at instruction ${f.insn}: ${text}${functionName(f)}`);
   if (account.required !== "") notes.push(`required: ${account.required}`);
   if (account.known !== undefined) notes.push(`known: ${account.known}`);
   if (path.length > 0) notes.push(`how it came to that:\n${path.map((c) => pathLine(c, f, lines)).join("\n")}`);
-  const help = fix === undefined ? account.help : `${fix.text}\n${fix.complete ? "(tried: with this change the verifier accepts the program)" : "(tried: this takes the verifier further, to another fault)"}`;
+  const help =
+    fix === undefined
+      ? account.help
+      : `${fix.text}\n${fix.complete ? "(tried: with this change the verifier accepts the program)" : "(tried: this takes the verifier further, to another fault)"}`;
   return {
     code: account.code,
     severity: "error",
@@ -167,7 +214,12 @@ function functionName(f: Failure): string {
   return name === undefined ? "" : `, in ${name}()`;
 }
 
-const HOW: Readonly<Record<Cause["how"], string>> = { set: "", narrowed: " (narrowed)", passed: " (passed on)", clobbered: " (clobbered by the call)" };
+const HOW: Readonly<Record<Cause["how"], string>> = {
+  set: "",
+  narrowed: " (narrowed)",
+  passed: " (passed on)",
+  clobbered: " (clobbered by the call)",
+};
 
 /** "R1" in the failing function, "R1 of caller" elsewhere. */
 function placeName(place: string, frame: number): string {
@@ -187,7 +239,8 @@ function labels(f: Failure, account: Account, path: readonly Cause[], lines: rea
   const used: SourceLine[] = [];
   const addLabel = (insn: number | undefined, message: string): void => {
     const line = insn === undefined ? undefined : lineAt(lines, insn);
-    if (line === undefined || line.line === 0 || out.length >= MAX_LABELS || used.some((u) => sameLine(u, line))) return;
+    if (line === undefined || line.line === 0 || out.length >= MAX_LABELS || used.some((u) => sameLine(u, line)))
+      return;
     used.push(line);
     out.push({ span: spanOf(line), message });
   };
@@ -196,7 +249,14 @@ function labels(f: Failure, account: Account, path: readonly Cause[], lines: rea
   for (const { insn, message } of also) addLabel(insn, message);
   for (const c of [...path].reverse()) {
     const place = placeName(c.place, f.frame);
-    addLabel(c.step.insn, c.how === "clobbered" ? `this call clobbers ${place}` : c.value === "" ? `${place} is set here` : `${place} ${c.how === "narrowed" ? "is known to be" : "becomes"} ${c.value}`);
+    addLabel(
+      c.step.insn,
+      c.how === "clobbered"
+        ? `this call clobbers ${place}`
+        : c.value === ""
+          ? `${place} is set here`
+          : `${place} ${c.how === "narrowed" ? "is known to be" : "becomes"} ${c.value}`,
+    );
   }
   return out;
 }

@@ -37,8 +37,14 @@ export function nullCheck(f: Failure, regs: readonly number[]): Fix[] {
   return regs
     .filter((r) => (f.regs[r]?.type ?? 0) & PTR_MAYBE_NULL)
     .flatMap((r) => [
-      { text: `check it before this line and return when it is null (\`if (!r${r}) return 0\`)`, load: add(f, at, [b.jmpImm("jne", r, 0, 2), ...leave]) },
-      { text: `use it only where it is not null (\`if (r${r}) …\`)`, load: add(f, at, [b.jmpImm("jeq", r, 0, slotsOf(f, at))]) },
+      {
+        text: `check it before this line and return when it is null (\`if (!r${r}) return 0\`)`,
+        load: add(f, at, [b.jmpImm("jne", r, 0, 2), ...leave]),
+      },
+      {
+        text: `use it only where it is not null (\`if (r${r}) …\`)`,
+        load: add(f, at, [b.jmpImm("jeq", r, 0, slotsOf(f, at))]),
+      },
     ]);
 }
 
@@ -49,18 +55,34 @@ export function keepOverCall(f: Failure, reg: number): Fix[] {
   if (reg < 1 || reg > 5) return [];
   const k = f.steps.findLastIndex((s, i) => i < f.steps.length - 1 && s.frame === f.frame && s.text.startsWith("call"));
   const call = f.steps[k];
-  if (call === undefined || !call.before.has(`${f.frame}:R${reg}`) && !f.steps.slice(0, k).some((s) => s.after.has(`${f.frame}:R${reg}`)) && f.frame + reg !== 1) return [];
+  if (
+    call === undefined ||
+    (!call.before.has(`${f.frame}:R${reg}`) &&
+      !f.steps.slice(0, k).some((s) => s.after.has(`${f.frame}:R${reg}`)) &&
+      f.frame + reg !== 1)
+  )
+    return [];
   const live = f.env.aux[call.insn]?.liveRegsBefore ?? 0x3ff;
   const keep = [9, 8, 7, 6].find((r) => ((live >>> r) & 1) === 0);
   if (keep === undefined) return [];
   const back = insertBefore(f.load, call.insn + 1, [b.mov64Reg(reg, keep)], true);
-  return [{ text: `keep r${reg} over the call in r6 to r9 (\`r${keep} = r${reg}\` before it)`, load: back === null ? null : insertBefore(back, call.insn, [b.mov64Reg(keep, reg)]) }];
+  return [
+    {
+      text: `keep r${reg} over the call in r6 to r9 (\`r${keep} = r${reg}\` before it)`,
+      load: back === null ? null : insertBefore(back, call.insn, [b.mov64Reg(keep, reg)]),
+    },
+  ];
 }
 
 /** A number where the helper wants memory: put it on the stack, and pass that address. */
 export function addressOfCopy(f: Failure, reg: number): Fix[] {
   if (f.insn === undefined || f.regs[reg]?.type !== SCALAR_VALUE) return [];
-  return [{ text: "store the value in a variable on the stack and pass the variable's address", load: add(f, f.insn, [b.stxMem("dw", 10, reg, -512), b.mov64Reg(reg, 10), b.alu64Imm("add", reg, -512)]) }];
+  return [
+    {
+      text: "store the value in a variable on the stack and pass the variable's address",
+      load: add(f, f.insn, [b.stxMem("dw", 10, reg, -512), b.mov64Reg(reg, 10), b.alu64Imm("add", reg, -512)]),
+    },
+  ];
 }
 
 /** A constant was added to a context pointer: take it out again, and put it into the access. */
@@ -74,12 +96,19 @@ export function foldOffset(f: Failure, reg: number): Fix[] {
   if (f.insn === undefined || insn === undefined || addition === undefined || by === undefined) return [];
   const off = insn.off + by.imm;
   if (off < -0x8000 || off > 0x7fff) return [];
-  return [{ text: `access the context as it is, at offset ${off}`, load: replaceInsn(replaceInsn(f.load, addition.insn, { imm: 0 }), f.insn, { off }) }];
+  return [
+    {
+      text: `access the context as it is, at offset ${off}`,
+      load: replaceInsn(replaceInsn(f.load, addition.insn, { imm: 0 }), f.insn, { off }),
+    },
+  ];
 }
 
 /** The register is zero from here on. */
 export function initialise(f: Failure, reg: number): Fix[] {
-  return f.insn === undefined || reg > 9 ? [] : [{ text: `give r${reg} a value before this line (0 will do)`, load: add(f, f.insn, [b.mov64Imm(reg, 0)]) }];
+  return f.insn === undefined || reg > 9
+    ? []
+    : [{ text: `give r${reg} a value before this line (0 will do)`, load: add(f, f.insn, [b.mov64Imm(reg, 0)]) }];
 }
 
 export function returnValue(f: Failure, value: number): Fix[] {
@@ -97,7 +126,8 @@ function boundAt(f: Failure, at: number, reg: number, max: number, min = 0): Fix
     },
   ];
   const mask = 2 ** Math.floor(Math.log2(max + 1)) - 1;
-  if (mask > 0 && min === 0) fixes.push({ text: `mask it: \`x & ${mask}\``, load: add(f, at, [b.alu64Imm("and", reg, mask)]) });
+  if (mask > 0 && min === 0)
+    fixes.push({ text: `mask it: \`x & ${mask}\``, load: add(f, at, [b.alu64Imm("and", reg, mask)]) });
   return fixes;
 }
 
@@ -125,14 +155,19 @@ export function boundOffset(f: Failure, regno: number): Fix[] {
   const size = [4, 2, 1, 8][op.sizeOf(insn.opcode) >> 3] ?? 8;
   const left = room(f, regno);
   if (left === undefined) return [];
-  const isMemory = op.classOf(insn.opcode) === op.BPF_LDX || op.classOf(insn.opcode) === op.BPF_STX || op.classOf(insn.opcode) === op.BPF_ST;
+  const isMemory =
+    op.classOf(insn.opcode) === op.BPF_LDX ||
+    op.classOf(insn.opcode) === op.BPF_STX ||
+    op.classOf(insn.opcode) === op.BPF_ST;
   const max = isMemory ? left - insn.off - size : left - 1;
   const added = additionTo(f, regno);
   if (added === undefined) return [];
   const fixes = boundAt(f, added.step.insn, added.reg, max);
   // A scaled index: bound it before it is multiplied.
   const scaled = scaledBy(f, added.step, added.reg);
-  return scaled === undefined ? fixes : [...boundAt(f, scaled.step.insn, added.reg, Math.floor(max / scaled.factor)), ...fixes];
+  return scaled === undefined
+    ? fixes
+    : [...boundAt(f, scaled.step.insn, added.reg, Math.floor(max / scaled.factor)), ...fixes];
 }
 
 /** Where a register with a variable number was added to the pointer that is now in `regno`. */
@@ -202,12 +237,22 @@ export function packetCheck(f: Failure, regno: number, end: number): Fix[] {
   if (end1 === undefined) return [];
   const text = `compare first: \`if (data + ${end} > data_end) return 0\``;
   const holder = f.regs.findIndex((r) => baseType(r.type) === PTR_TO_PACKET_END);
-  const check = (endReg: number, tmp: number): Insn[] => [b.mov64Reg(tmp, regno), b.alu64Imm("add", tmp, end), b.jmpReg("jle", tmp, endReg, 2), ...leave];
+  const check = (endReg: number, tmp: number): Insn[] => [
+    b.mov64Reg(tmp, regno),
+    b.alu64Imm("add", tmp, end),
+    b.jmpReg("jle", tmp, endReg, 2),
+    ...leave,
+  ];
   if (holder >= 0) return [{ text, load: add(f, at, check(holder, end1)) }];
   const field = packetEndField(f.load.progType);
   const ctx = f.regs.findIndex((r) => r.type === PTR_TO_CTX && r.off === 0);
   if (field === undefined || ctx < 0 || end2 === undefined) return [];
-  return [{ text, load: add(f, at, [b.ldxMem(field.size === 8 ? "dw" : "w", end1, ctx, field.offset), ...check(end1, end2)]) }];
+  return [
+    {
+      text,
+      load: add(f, at, [b.ldxMem(field.size === 8 ? "dw" : "w", end1, ctx, field.offset), ...check(end1, end2)]),
+    },
+  ];
 }
 
 /** Registers whose value nobody reads any more before `at`. */
@@ -241,12 +286,21 @@ export function release(f: Failure, id: number): Fix[] {
   const text = `call ${name} before this return`;
   // Where other paths come to the same return: at the end of the last line that uses it.
   const uses = `r${inReg >= 0 ? inReg : 10}`;
-  const k = f.steps.findLastIndex((s) => s.insn !== at && s.frame === f.frame && new RegExp(`\\b${uses}\\b`).test(s.text));
+  const k = f.steps.findLastIndex(
+    (s) => s.insn !== at && s.frame === f.frame && new RegExp(`\\b${uses}\\b`).test(s.text),
+  );
   const after = f.steps[k];
   const next = f.steps[k + 1];
   return [
     { text, load: add(f, at, body) },
-    ...(after === undefined || next === undefined || next.insn !== after.insn + 1 ? [] : [{ text: `call ${name} once it is filled, on every path that has it`, load: insertBefore(f.load, next.insn, [get, ...call], true) }]),
+    ...(after === undefined || next === undefined || next.insn !== after.insn + 1
+      ? []
+      : [
+          {
+            text: `call ${name} once it is filled, on every path that has it`,
+            load: insertBefore(f.load, next.insn, [get, ...call], true),
+          },
+        ]),
   ];
 }
 
@@ -265,11 +319,17 @@ export function releaseAtExits(f: Failure, acquired: number): Fix[] {
   const back = [b.stxMem("dw", 10, 0, slot), b.mov64Reg(1, keep), ...call, b.ldxMem("dw", 0, 10, slot)];
   let load: ProgLoad | null = f.load;
   for (let i = end - 1; i >= 0 && load !== null; i--) {
-    if (insns[i]!.opcode === (op.BPF_JMP | op.BPF_EXIT)) load = insertBefore(load, i, [b.jmpImm("jeq", keep, 0, back.length), ...back]);
+    if (insns[i]!.opcode === (op.BPF_JMP | op.BPF_EXIT))
+      load = insertBefore(load, i, [b.jmpImm("jeq", keep, 0, back.length), ...back]);
     if (i === acquired + 1 && load !== null) load = insertBefore(load, i, [b.mov64Reg(keep, 0)], true);
   }
   const name = kind === "ringbuf" ? "bpf_ringbuf_submit or bpf_ringbuf_discard" : "bpf_sk_release";
-  return [{ text: `keep the pointer, and call ${name} with it before every return where it is not null`, load: load === null ? null : insertBefore(load, 0, [b.mov64Imm(keep, 0)]) }];
+  return [
+    {
+      text: `keep the pointer, and call ${name} with it before every return where it is not null`,
+      load: load === null ? null : insertBefore(load, 0, [b.mov64Imm(keep, 0)]),
+    },
+  ];
 }
 
 export function gplLicense(f: Failure): Fix[] {
@@ -287,12 +347,16 @@ export function boundLoop(f: Failure): Fix[] {
   for (let k = 1; k < f.steps.length; k++) {
     const from = f.steps[k - 1]!;
     const to = f.steps[k]!;
-    if (to.insn <= from.insn && to.frame === from.frame && from.text !== "exit" && !from.text.startsWith("call")) counts.set(to.insn, (counts.get(to.insn) ?? 0) + 1);
+    if (to.insn <= from.insn && to.frame === from.frame && from.text !== "exit" && !from.text.startsWith("call"))
+      counts.set(to.insn, (counts.get(to.insn) ?? 0) + 1);
   }
   // Without a path: jumps back, by how often their targets were processed.
   f.load.insns.forEach((insn, i) => {
     const cls = op.classOf(insn.opcode);
-    const jump = (cls === op.BPF_JMP || cls === op.BPF_JMP32) && op.codeOf(insn.opcode) !== op.BPF_CALL && op.codeOf(insn.opcode) !== op.BPF_EXIT;
+    const jump =
+      (cls === op.BPF_JMP || cls === op.BPF_JMP32) &&
+      op.codeOf(insn.opcode) !== op.BPF_CALL &&
+      op.codeOf(insn.opcode) !== op.BPF_EXIT;
     const target = i + 1 + (insn.opcode === (op.BPF_JMP32 | op.BPF_JA) ? insn.imm : insn.off);
     if (f.counts !== undefined && jump && target <= i && target >= 0) counts.set(target, f.counts[target] ?? 0);
   });
@@ -314,7 +378,9 @@ export function otherAccessSize(f: Failure, size: number): Fix[] {
   if (f.insn === undefined || insn === undefined) return [];
   const bits = { 1: op.BPF_B, 2: op.BPF_H, 4: op.BPF_W, 8: op.BPF_DW }[size];
   if (bits === undefined || bits === op.sizeOf(insn.opcode)) return [];
-  return [{ text: `read ${size} bytes there`, load: replaceInsn(f.load, f.insn, { opcode: (insn.opcode & ~0x18) | bits }) }];
+  return [
+    { text: `read ${size} bytes there`, load: replaceInsn(f.load, f.insn, { opcode: (insn.opcode & ~0x18) | bits }) },
+  ];
 }
 
 const PROBE_READ_KERNEL = 113;
@@ -323,10 +389,18 @@ const PROBE_READ_KERNEL = 113;
 export function probeRead(f: Failure): Fix[] {
   const at = f.insn;
   const insn = at === undefined ? undefined : f.load.insns[at];
-  if (at === undefined || insn === undefined || op.classOf(insn.opcode) !== op.BPF_LDX || op.modeOf(insn.opcode) !== op.BPF_MEM) return [];
+  if (
+    at === undefined ||
+    insn === undefined ||
+    op.classOf(insn.opcode) !== op.BPF_LDX ||
+    op.modeOf(insn.opcode) !== op.BPF_MEM
+  )
+    return [];
   const size = [4, 2, 1, 8][op.sizeOf(insn.opcode) >> 3] ?? 8;
   const live = f.env.aux[at]?.liveRegsBefore ?? 0x3f;
-  const kept = [0, 1, 2, 3, 4, 5].filter((r) => ((live >>> r) & 1) === 1 && r !== insn.dst && f.regs[r] !== undefined && f.regs[r].type !== 0);
+  const kept = [0, 1, 2, 3, 4, 5].filter(
+    (r) => ((live >>> r) & 1) === 1 && r !== insn.dst && f.regs[r] !== undefined && f.regs[r].type !== 0,
+  );
   const slot = (k: number): number => -512 + 8 * k;
   const body = [
     ...kept.map((r, k) => b.stxMem("dw", 10, r, slot(k + 1))),

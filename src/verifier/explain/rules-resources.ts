@@ -17,7 +17,8 @@ export const resourceRules: readonly Rule[] = [
   },
   {
     code: "BPF3141",
-    pattern: /(?:inside|within) (bpf_(?:local_irq_save|rcu_read_lock|preempt_disable|spin_lock)(?:-ed)?) ?region|cannot be used inside bpf_(\w+)|(?:missing|unmatched) .*(?:lock|unlock|preemption)/,
+    pattern:
+      /(?:inside|within) (bpf_(?:local_irq_save|rcu_read_lock|preempt_disable|spin_lock)(?:-ed)?) ?region|cannot be used inside bpf_(\w+)|(?:missing|unmatched) .*(?:lock|unlock|preemption)/,
     account: (): Account => ({
       title: "a lock or section is still held here",
       required: "locks, RCU, preemption and IRQ sections ended before this point",
@@ -64,9 +65,13 @@ export const resourceRules: readonly Rule[] = [
   },
   {
     code: "BPF3148",
-    pattern: /(?:[Ee]xpected|has to be) an? (initialized|uninitialized|unitialized) (dynptr|iter_\w+|irq flag)|cannot overwrite referenced dynptr/,
+    pattern:
+      /(?:[Ee]xpected|has to be) an? (initialized|uninitialized|unitialized) (dynptr|iter_\w+|irq flag)|cannot overwrite referenced dynptr/,
     account: (_f, m): Account => ({
-      title: m[2] === undefined ? "a dynptr that must be released is overwritten" : `this ${m[2]} is ${m[1] === "initialized" ? "not set up" : "in use already"}`,
+      title:
+        m[2] === undefined
+          ? "a dynptr that must be released is overwritten"
+          : `this ${m[2]} is ${m[1] === "initialized" ? "not set up" : "in use already"}`,
       required: m[2] === undefined ? "the dynptr submitted or discarded first" : `an ${m[1]} ${m[2]} on the stack`,
       help: "set it up once, use it, and give it back before it is used anew",
     }),
@@ -82,7 +87,8 @@ export const resourceRules: readonly Rule[] = [
   },
   {
     code: "BPF3143",
-    pattern: /reference has not been acquired before|release of unowned|arg (\d+) is an unacquired reference|must be referenced when passed to release/,
+    pattern:
+      /reference has not been acquired before|release of unowned|arg (\d+) is an unacquired reference|must be referenced when passed to release/,
     account: (_f, m): Account => ({
       title: "this was not acquired, or was released already",
       required: "a reference that this path acquired and still holds",

@@ -17,7 +17,8 @@ function baseOf(f: Failure): number {
   return op.classOf(insn.opcode) === op.BPF_LDX ? insn.src : insn.dst;
 }
 
-const isCall = (f: Failure): boolean => f.insn !== undefined && f.load.insns[f.insn]?.opcode === (op.BPF_JMP | op.BPF_CALL);
+const isCall = (f: Failure): boolean =>
+  f.insn !== undefined && f.load.insns[f.insn]?.opcode === (op.BPF_JMP | op.BPF_CALL);
 
 /** "bpf_map_lookup_elem" where the instruction calls a helper. */
 function calleeName(f: Failure): string {
@@ -29,7 +30,8 @@ function calleeName(f: Failure): string {
 const memoryRules: readonly Rule[] = [
   {
     code: "BPF3101",
-    pattern: /R(\d+) (?:invalid mem access '(\w*_or_null)'|pointer arithmetic on (\w*_or_null\w*) prohibited, null-check it first)/,
+    pattern:
+      /R(\d+) (?:invalid mem access '(\w*_or_null)'|pointer arithmetic on (\w*_or_null\w*) prohibited, null-check it first)/,
     account: (f, m): Account => ({
       title: "this pointer may be null, and nothing has checked it",
       required: "a pointer that is not null",
@@ -77,12 +79,13 @@ const memoryRules: readonly Rule[] = [
   },
   {
     code: "BPF3105",
-    pattern: /invalid access to (map value|map key|memory|mem|buf|flow keys)[^,\n]*, (?:value_size|key_size|mem_size)=(\d+) off=(-?\d+) size=(-?\d+)/,
+    pattern:
+      /invalid access to (map value|map key|memory|mem|buf|flow keys)[^,\n]*, (?:value_size|key_size|mem_size)=(\d+) off=(-?\d+) size=(-?\d+)/,
     account: (f, m): Account => {
       const regno = /R(\d+) (?:min|max|is) /.exec(f.reason)?.[1];
       const reg = regno === undefined ? baseOf(f) : Number(regno);
       return {
-        title: `${m[4]} bytes at offset ${m[3]} are outside of the ${m[2]} bytes that are there`,
+        title: `an access of size ${m[4]} at offset ${m[3]} leaves the ${m[2]} bytes that are there`,
         required: `0 <= offset and offset + ${m[4]} <= ${m[2]}`,
         known: `R${reg} is ${known(f, reg)}`,
         registers: isCall(f) ? [reg, Math.min(5, reg + 1)] : [reg],
@@ -93,12 +96,17 @@ const memoryRules: readonly Rule[] = [
   },
   {
     code: "BPF3106",
-    pattern: /R(\d+) (unbounded memory access, (?:make sure to bounds check|use)|min value is negative|is not valid, range|invalid zero-sized read|max value is outside|unbounded min value|min value is outside)/,
+    pattern:
+      /R(\d+) (unbounded memory access, (?:make sure to bounds check|use)|min value is negative|is not valid, range|invalid zero-sized read|max value is outside|unbounded min value|min value is outside)/,
     account: (f, m): Account => {
       const r = num(m, 1);
       return {
-        title: isCall(f) ? `the size that ${calleeName(f)} gets has no bound that the verifier sees` : "this offset has no bound that the verifier sees",
-        required: isCall(f) ? `a size that fits what argument ${r - 1} points to` : "an offset within the memory that is pointed to",
+        title: isCall(f)
+          ? `the size that ${calleeName(f)} gets has no bound that the verifier sees`
+          : "this offset has no bound that the verifier sees",
+        required: isCall(f)
+          ? `a size that fits what argument ${r - 1} points to`
+          : "an offset within the memory that is pointed to",
         known: `R${r} is ${known(f, r)}`,
         registers: [r],
         help: "compare it with a constant (signed numbers: also with 0), or mask it with &",
@@ -108,7 +116,8 @@ const memoryRules: readonly Rule[] = [
   },
   {
     code: "BPF3107",
-    pattern: /math between (\w+) pointer and register with unbounded (min|max) value|value (-?\d+) makes (\w+) pointer be out of bounds/,
+    pattern:
+      /math between (\w+) pointer and register with unbounded (min|max) value|value (-?\d+) makes (\w+) pointer be out of bounds/,
     account: (f): Account => {
       const insn = f.insn === undefined ? undefined : f.load.insns[f.insn];
       const r = insn?.src ?? 0;
@@ -124,7 +133,8 @@ const memoryRules: readonly Rule[] = [
   },
   {
     code: "BPF3108",
-    pattern: /invalid( unbounded variable-offset| variable-offset)? (read from|write to|indirect access to|read|write) ?stack R?(\d+)?/,
+    pattern:
+      /invalid( unbounded variable-offset| variable-offset)? (read from|write to|indirect access to|read|write) ?stack R?(\d+)?/,
     account: (f, m): Account => {
       const r = m[3] === undefined ? baseOf(f) : Number(m[3]);
       return {
@@ -143,11 +153,15 @@ const memoryRules: readonly Rule[] = [
       const r = num(m, 1);
       const exit = f.insn !== undefined && f.load.insns[f.insn]?.opcode === (op.BPF_JMP | op.BPF_EXIT);
       return {
-        title: exit ? "a path ends without a return value" : `R${r} has no value here: it was never set, or a call has clobbered it`,
+        title: exit
+          ? "a path ends without a return value"
+          : `R${r} has no value here: it was never set, or a call has clobbered it`,
         required: exit ? "a return value in R0" : `R${r} set on every path (calls keep only R6 to R9)`,
         known: `R${r} is not set`,
         registers: [r],
-        help: exit ? "return a number on every path" : `set R${r} first; to keep a value over a call, hold it in R6 to R9 or on the stack`,
+        help: exit
+          ? "return a number on every path"
+          : `set R${r} first; to keep a value over a call, hold it in R6 to R9 or on the stack`,
         fixes: () => [...(exit ? [] : fix.keepOverCall(f, r)), ...fix.initialise(f, r)],
       };
     },
@@ -171,17 +185,32 @@ const memoryRules: readonly Rule[] = [
       const field = layout?.fields.find((x) => x.offset <= num(m, 1) && num(m, 1) < x.offset + x.size);
       return {
         title: `a ${type?.toLowerCase() ?? ""} program may not access its context at offset ${m[1]}${m[2] === undefined ? "" : `, ${m[2]} bytes`}`,
-        required: layout === undefined ? "a field of the context that programs of this type may use" : `a field of struct ${layout.name} that ${type?.toLowerCase()} programs may use, with its own size`,
-        known: field === undefined ? (layout === undefined ? undefined : `there is no field at offset ${m[1]} of ${layout.size} bytes`) : `offset ${m[1]} is ${field.name} (${field.type}, ${field.size} bytes at ${field.offset})`,
+        required:
+          layout === undefined
+            ? "a field of the context that programs of this type may use"
+            : `a field of struct ${layout.name} that ${type?.toLowerCase()} programs may use, with its own size`,
+        known:
+          field === undefined
+            ? layout === undefined
+              ? undefined
+              : `there is no field at offset ${m[1]} of ${layout.size} bytes`
+            : `offset ${m[1]} is ${field.name} (${field.type}, ${field.size} bytes at ${field.offset})`,
         registers: [baseOf(f)],
-        help: layout === undefined ? "use the context's declared fields" : `fields of ${layout.name}: ${layout.fields.slice(0, 12).map((x) => x.name).join(", ")}, …`,
+        help:
+          layout === undefined
+            ? "use the context's declared fields"
+            : `fields of ${layout.name}: ${layout.fields
+                .slice(0, 12)
+                .map((x) => x.name)
+                .join(", ")}, …`,
         fixes: () => (field === undefined || field.offset !== num(m, 1) ? [] : fix.otherAccessSize(f, field.size)),
       };
     },
   },
   {
     code: "BPF3113",
-    pattern: /(write into map forbidden|write access into map|cannot write into|R\d+ leaks addr into|write to change key)|only read (?:from \S+ )?is supported/,
+    pattern:
+      /(write into map forbidden|write access into map|cannot write into|R\d+ leaks addr into|write to change key)|only read (?:from \S+ )?is supported/,
     account: (f): Account => ({
       title: "this memory may only be read",
       required: "a store into memory that the program may write",
@@ -213,12 +242,16 @@ const callRules: readonly Rule[] = [
       const types = row?.progs.map((t) => t.toLowerCase()) ?? [];
       return {
         title: `${type} programs may not call bpf_${m[1]}`,
-        required: types.length === 0 ? "a helper that this kernel has" : `one of the program types that have it: ${types.slice(0, 10).join(", ")}${types.length > 10 ? ", …" : ""}`,
+        required:
+          types.length === 0
+            ? "a helper that this kernel has"
+            : `one of the program types that have it: ${types.slice(0, 10).join(", ")}${types.length > 10 ? ", …" : ""}`,
         help: "use a helper that this program type has, or another program type",
-        fixes: () => substitutes(m[1] ?? "").flatMap((name) => {
-          const other = helperByName(name);
-          return other === undefined ? [] : fix.otherHelper(f, other.id, `bpf_${name}`);
-        }),
+        fixes: () =>
+          substitutes(m[1] ?? "").flatMap((name) => {
+            const other = helperByName(name);
+            return other === undefined ? [] : fix.otherHelper(f, other.id, `bpf_${name}`);
+          }),
       };
     },
   },
@@ -250,7 +283,10 @@ const callRules: readonly Rule[] = [
       required: `one of: ${m[3]}`,
       known: `R${m[1]} is ${known(f, num(m, 1))}`,
       registers: [num(m, 1)],
-      help: m[2] === "scalar" ? "pass the address of a buffer (on the stack or in a map value), not a number" : "pass what the helper expects there",
+      help:
+        m[2] === "scalar"
+          ? "pass the address of a buffer (on the stack or in a map value), not a number"
+          : "pass what the helper expects there",
       fixes: () => (/\bfp\b/.test(m[3] ?? "") ? fix.addressOfCopy(f, num(m, 1)) : []),
     }),
   },
@@ -373,7 +409,10 @@ const flowRules: readonly Rule[] = [
     code: "BPF3134",
     pattern: /jump out of range from insn (\d+) to (-?\d+)|jump into the middle of ldimm64 insn (\d+)/,
     account: (_f, m): Account => ({
-      title: m[3] === undefined ? `the jump at instruction ${m[1]} leaves its function` : `a jump goes into the middle of the two-slot instruction ${num(m, 3) - 1}`,
+      title:
+        m[3] === undefined
+          ? `the jump at instruction ${m[1]} leaves its function`
+          : `a jump goes into the middle of the two-slot instruction ${num(m, 3) - 1}`,
       required: "jumps to an instruction of the same function",
       also: [{ insn: Number(m[1] ?? m[3]), message: "here" }],
       help: "offsets count slots from the next instruction, and ld_imm64 takes two",
@@ -401,7 +440,8 @@ const flowRules: readonly Rule[] = [
   },
   {
     code: "BPF3137",
-    pattern: /R(\d+) (?:bitwise operator|pointer (?:arithmetic|operation)|.*?arithmetic) ?.*? prohibited|R(\d+) (?:partial copy of pointer|32-bit pointer arithmetic)|R(\d+) pointer (\S+) pointer prohibited/,
+    pattern:
+      /R(\d+) (?:bitwise operator|pointer (?:arithmetic|operation)|.*?arithmetic) ?.*? prohibited|R(\d+) (?:partial copy of pointer|32-bit pointer arithmetic)|R(\d+) pointer (\S+) pointer prohibited/,
     account: (f, m): Account => {
       const r = Number(m[1] ?? m[2] ?? m[3]);
       return {

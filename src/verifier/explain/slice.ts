@@ -15,7 +15,12 @@ export interface Cause {
 const reg = (frame: number, n: number): Place => `${frame}:R${n}`;
 
 /** Places that an instruction takes its value from, when it is `place` that it sets; null when it does not set it. */
-function sourcesOf(insns: readonly Insn[], step: Step, place: Place, slotOf: (step: Step, base: number, off: number) => Place | undefined): readonly Place[] | null {
+function sourcesOf(
+  insns: readonly Insn[],
+  step: Step,
+  place: Place,
+  slotOf: (step: Step, base: number, off: number) => Place | undefined,
+): readonly Place[] | null {
   const insn = insns[step.insn];
   if (insn === undefined) return null;
   const f = step.frame;
@@ -38,7 +43,8 @@ function sourcesOf(insns: readonly Insn[], step: Step, place: Place, slotOf: (st
       return dst === place ? [] : null;
     case op.BPF_ST:
     case op.BPF_STX: {
-      if (op.modeOf(insn.opcode) === op.BPF_ATOMIC && (insn.imm & op.BPF_FETCH) !== 0 && reg(f, insn.src) === place) return [dst];
+      if (op.modeOf(insn.opcode) === op.BPF_ATOMIC && (insn.imm & op.BPF_FETCH) !== 0 && reg(f, insn.src) === place)
+        return [dst];
       const slot = slotOf(step, insn.dst, insn.off);
       if (slot !== place) return null;
       return cls === op.BPF_STX ? [reg(f, insn.src)] : [];
@@ -61,7 +67,9 @@ export function causes(insns: readonly Insn[], steps: readonly Step[], wanted: r
     if (base === 10) return `${step.frame}:fp${alignDown(off)}`;
     const text = step.before.get(reg(step.frame, base)) ?? step.after.get(reg(step.frame, base));
     const fp = text === undefined ? null : /^fp(\[\d+\])?(-?\d+)$/.exec(text);
-    return fp === null ? undefined : `${fp[1] === undefined ? step.frame : Number(fp[1].slice(1, -1))}:fp${alignDown(Number(fp[2]) + off)}`;
+    return fp === null
+      ? undefined
+      : `${fp[1] === undefined ? step.frame : Number(fp[1].slice(1, -1))}:fp${alignDown(Number(fp[2]) + off)}`;
   };
   for (let k = steps.length - 2; k >= 0 && want.size > 0 && out.length < limit; k--) {
     const step = steps[k]!;

@@ -69,7 +69,9 @@ function follow(raw: readonly Raw[]): Step[] {
     const at = shown === null ? depth : Number(shown[1]);
     const after = new Map<Place, string>();
     const before = new Map<Place, string>();
-    for (const [, name = "", value = ""] of ` ${state.replace(/^ ?frame\d+:/, "")}`.replace(/^ +/, " ").matchAll(ITEM)) {
+    for (const [, name = "", value = ""] of ` ${state.replace(/^ ?frame\d+:/, "")}`
+      .replace(/^ +/, " ")
+      .matchAll(ITEM)) {
       const place = `${at}:${name}`;
       const old = known.get(place);
       if (old !== undefined) before.set(place, old);

@@ -8,7 +8,11 @@ import type { Profile } from "../profile.ts";
 const clean = (text: string): string => text.replace(/[;\s]+/g, " ").trim();
 
 /** One line a stack: `prog;func;file:12;callee;file:30 4711`, as flame graph tools read them. */
-export function foldedStacks(load: ProgLoad, profile: Profile, prog?: Pick<ProgSpec, "lines" | "funcs" | "name">): string[] {
+export function foldedStacks(
+  load: ProgLoad,
+  profile: Profile,
+  prog?: Pick<ProgSpec, "lines" | "funcs" | "name">,
+): string[] {
   const lines = sourceLines(load, prog?.lines);
   const functions = functionsOf(load);
   const functionAt = (insn: number): string => functions.findLast((f) => f.insn <= insn)?.name ?? "main";

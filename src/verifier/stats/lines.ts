@@ -28,12 +28,26 @@ export interface LineCost {
  */
 export function lineCosts(load: ProgLoad, profile: Profile, lines?: readonly SourceLine[]): LineCost[] {
   const sources = sourceLines(load, lines);
-  const rows = new Map<string, { file: string; line: number; text: string; code: number; insns: number; states: number }>();
+  const rows = new Map<
+    string,
+    { file: string; line: number; text: string; code: number; insns: number; states: number }
+  >();
   for (let i = 0; i < load.insns.length; i++) {
     const at = lineAt(sources, i);
     const key = at === undefined ? "" : `${at.file}\n${at.line}`;
     let row = rows.get(key);
-    if (row === undefined) rows.set(key, (row = { file: at?.file ?? "", line: at?.line ?? 0, text: at?.text.trim() ?? "", code: 0, insns: 0, states: 0 }));
+    if (row === undefined)
+      rows.set(
+        key,
+        (row = {
+          file: at?.file ?? "",
+          line: at?.line ?? 0,
+          text: at?.text.trim() ?? "",
+          code: 0,
+          insns: 0,
+          states: 0,
+        }),
+      );
     row.code++;
     for (const frame of profile.frames) {
       row.insns += frame.insns[i] ?? 0;

@@ -28,7 +28,8 @@ for (const m of mistakes) {
     assert.is(found.diagnostic.code, m.code);
     assert.is(found.insn, m.insn);
     const path = found.path.map((step) => step.insn);
-    for (const insn of m.path) assert.ok(path.includes(insn), `instruction ${insn} is part of the causal path ${path.join(", ")}`);
+    for (const insn of m.path)
+      assert.ok(path.includes(insn), `instruction ${insn} is part of the causal path ${path.join(", ")}`);
     assert.is(found.fix?.complete ?? false, m.fixed);
   });
 }
@@ -48,8 +49,16 @@ function kernelSays(load: ProgLoad): { readonly errno: number; readonly message:
   const kernel = realKernel();
   const fds = load.maps.map((m) => createMap(m.type, m.keySize, m.valueSize, m.maxEntries));
   try {
-    const insns = load.insns.map((i) => (i.opcode === 0x18 && (i.src === 1 || i.src === 2) ? { ...i, imm: fds[i.imm] ?? -1 } : i));
-    const { result, log } = progLoad(kernel, { type: load.progType, insns: encodeInsns(insns), license: load.license, expectedAttachType: load.expectedAttachType, logLevel: 1 });
+    const insns = load.insns.map((i) =>
+      i.opcode === 0x18 && (i.src === 1 || i.src === 2) ? { ...i, imm: fds[i.imm] ?? -1 } : i,
+    );
+    const { result, log } = progLoad(kernel, {
+      type: load.progType,
+      insns: encodeInsns(insns),
+      license: load.license,
+      expectedAttachType: load.expectedAttachType,
+      logLevel: 1,
+    });
     if (result >= 0) kernel.close(result);
     const lines = log.split("\n").filter((l) => l !== "" && !/^(processed|verification time|stack depth)/.test(l));
     return { errno: Math.min(0, result), message: lines.at(-1) ?? "" };

@@ -10,7 +10,11 @@ import { type ProbeMistake, probes } from "./probes.ts";
 
 const test = suite("verifier explain TypeScript");
 
-function made(m: ProbeMistake): { readonly result: CompileResult; readonly load: ProgLoad; readonly found: Explanation } {
+function made(m: ProbeMistake): {
+  readonly result: CompileResult;
+  readonly load: ProgLoad;
+  readonly found: Explanation;
+} {
   const btf = runningBtf();
   const result = compiled(m.source, { btf });
   const prog = result.spec.progs[0]!;
@@ -27,7 +31,11 @@ for (const m of probes) {
     const [first, ...others] = found.diagnostic.labels.map((l) => lineOf(l.span.line));
     assert.is(found.diagnostic.code, m.code);
     assert.ok(first?.includes(m.line), `points at ${JSON.stringify(first)}`);
-    for (const part of m.because) assert.ok(others.some((text) => text.includes(part)), `${part} is a cause: ${others.join(" | ")}`);
+    for (const part of m.because)
+      assert.ok(
+        others.some((text) => text.includes(part)),
+        `${part} is a cause: ${others.join(" | ")}`,
+      );
     assert.is(found.fix?.complete ?? false, m.fixed);
     // The load's own line_info gives the same lines, without exact columns.
     const plain = explain(load, { fixes: false });
@@ -45,7 +53,10 @@ test("the kernel refuses the same programs with the same words", () => {
     } catch (error) {
       if (!(error instanceof VerifierError)) throw error;
       const text = error.log.replace(/(?<=.)processed \d+ insns/, "\n$&");
-      const last = text.split("\n").filter((l) => l !== "" && !/^(processed|verification time|stack depth)/.test(l)).at(-1);
+      const last = text
+        .split("\n")
+        .filter((l) => l !== "" && !/^(processed|verification time|stack depth)/.test(l))
+        .at(-1);
       assert.is(last, found.verdict.message, m.name);
       assert.is(error.errno, found.verdict.errno, m.name);
     }
