@@ -1,4 +1,5 @@
 /** Conditional jumps (check_cond_jmp_op): which way they may go and what each way teaches. */
+import { frameInsnIdx } from "./state.ts";
 import {
   BPF_JA,
   BPF_JCOND,
@@ -16,7 +17,6 @@ import {
   codeOf,
   sourceOf,
 } from "../asm/opcode.ts";
-import { regBtfRecord } from "./calls/index.ts";
 import {
   BPF_ADD_CONST,
   CONST_PTR_TO_MAP,
@@ -60,7 +60,6 @@ import { checkRegArg, isPointerValue } from "./reg-arg.ts";
 import { type RegState, markRegKnownS32 } from "./reg-state.ts";
 import { regSetMinMax } from "./scalar/check.ts";
 import { flipOpcode, isBranchTaken, syncLinkedReg } from "./scalar/index.ts";
-import { frameInsnIdx } from "./scc.ts";
 import { type LinkedReg, type VerifierState, isSpilledSlot } from "./state.ts";
 
 const BPF_MAP_TYPE_SOCKMAP = 15;
@@ -145,7 +144,7 @@ function markPtrOrNullRegs(env: Env, st: VerifierState, regno: number, isNull: b
         return;
       }
       markPtrNotNullReg(env, r);
-      if (!recordHas(regBtfRecord(env, r), BPF_SPIN_LOCK | BPF_RES_SPIN_LOCK)) r.id = 0;
+      if (!recordHas(env.seams.regBtfRecord(env, r), BPF_SPIN_LOCK | BPF_RES_SPIN_LOCK)) r.id = 0;
     },
   );
 }

@@ -13,14 +13,6 @@ import {
   codeOf,
   sourceOf,
 } from "../asm/opcode.ts";
-import {
-  callChangesPktData,
-  callMightSleep,
-  callSummary,
-  isAsyncCallbackCallingInsn,
-  isIterNextInsn,
-  isSyncCallbackCallingInsn,
-} from "./calls/index.ts";
 import { E2BIG, EINVAL } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
@@ -104,21 +96,21 @@ class CfgWalk {
       case BPF_EXIT:
         return false;
       case BPF_CALL: {
-        if (isAsyncCallbackCallingInsn(env, t)) aux.prunePoint = true;
-        if (isSyncCallbackCallingInsn(env, t)) {
+        if (env.seams.isAsyncCallbackCallingInsn(env, t)) aux.prunePoint = true;
+        if (env.seams.isSyncCallbackCallingInsn(env, t)) {
           aux.callsCallback = true;
           aux.forceCheckpoint = true;
           aux.prunePoint = true;
           aux.jmpPoint = true;
         }
         if (env.src[t] !== BPF_PSEUDO_CALL) {
-          if (isIterNextInsn(env, t)) {
+          if (env.seams.isIterNextInsn(env, t)) {
             aux.prunePoint = true;
             aux.forceCheckpoint = true;
           }
           const sub = env.subprogs[containingSubprog(env, t)]!;
-          if (!sub.mightSleep && callMightSleep(env, t)) sub.mightSleep = true;
-          if (!sub.changesPktData && callChangesPktData(env, t)) sub.changesPktData = true;
+          if (!sub.mightSleep && env.seams.callMightSleep(env, t)) sub.mightSleep = true;
+          if (!sub.changesPktData && env.seams.callChangesPktData(env, t)) sub.changesPktData = true;
         }
         return this.visitCall(t, env.src[t] === BPF_PSEUDO_CALL);
       }
@@ -209,7 +201,7 @@ export function markFastcallPatterns(env: Env): void {
     }
     for (let i = sub.start; i < end; i++) {
       if (env.code[i] !== (BPF_JMP | BPF_CALL)) continue;
-      const cs = callSummary(env, i);
+      const cs = env.seams.callSummary(env, i);
       if (cs === null) continue;
       let expected = ~(((1 << (cs.numParams + 1)) - 1) & ~(cs.isVoid ? 1 : 0)) & 0x3f;
       let off = lowest;

@@ -23,7 +23,6 @@ import {
   SCALAR_VALUE,
   baseType,
 } from "./constants.ts";
-import { btfCtxAccess } from "./ctx/index.ts";
 import { type Env, reject } from "./env.ts";
 import { regTypeStr } from "./log-state.ts";
 import { findReference } from "./refs.ts";
@@ -549,7 +548,7 @@ export function checkCtxAccess(
 ): CtxAccess {
   const rule = RULES.get(env.progType);
   let info: CtxAccess | null;
-  if (rule === undefined) info = btfCtxAccess(env, off, size, access);
+  if (rule === undefined) info = env.seams.btfCtxAccess(env, off, size, access);
   else {
     const a = makeAccess(env, off, size, access, isLdsx);
     info = rule(a)

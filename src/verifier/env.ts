@@ -2,15 +2,16 @@
 import type { Btf } from "../btf/btf.ts";
 import type { FuncInfo, LineInfo, ProgLoad } from "./capture.ts";
 import { BPF_COMPLEXITY_LIMIT_INSNS } from "./constants.ts";
-import { IdMap } from "./equal.ts";
+import { IdMap } from "./id-map.ts";
 import { VerifierReject } from "./errors.ts";
 import type { Log } from "./log.ts";
 import type { VMap } from "./map.ts";
 import type { LiveStack } from "./live-stack.ts";
-import { Backtrack } from "./precision.ts";
+import { Backtrack } from "./backtrack.ts";
 import type { Profile } from "./profile.ts";
 import { RegState } from "./reg-state.ts";
 import type { SccInfo } from "./scc.ts";
+import type { Seams } from "./seams.ts";
 import type { FuncState, HistEntry, VerifierState } from "./state.ts";
 import type { CalleeStateSetter, KfuncDesc, SubprogArg } from "./types.ts";
 
@@ -209,7 +210,10 @@ export class Env {
   /** Registers made for tests of a value: fake_reg[2] of the kernel. */
   readonly fakeReg: readonly [RegState, RegState] = [new RegState(), new RegState()];
 
-  constructor(load: ProgLoad, log: Log) {
+  readonly seams: Seams;
+
+  constructor(load: ProgLoad, log: Log, seams: Seams) {
+    this.seams = seams;
     this.load = load;
     this.log = log;
     const n = load.insns.length;

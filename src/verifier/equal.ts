@@ -1,4 +1,5 @@
 /** When one state covers another (states_equal), and what to do with unneeded parts of saved states. */
+import { frameInsnIdx } from "./state.ts";
 import {
   BPF_ADD_CONST,
   MAX_BPF_REG,
@@ -24,28 +25,17 @@ import {
   baseType,
 } from "./constants.ts";
 import type { Env } from "./env.ts";
+import type { IdMap } from "./id-map.ts";
 import { markChain } from "./precision.ts";
 import { RegState, markRegNotInit, markRegUnknownImprecise } from "./reg-state.ts";
 import { rangeWithin, tnumIn } from "./scalar/index.ts";
-import { frameInsnIdx } from "./scc.ts";
+
 import { isSpilledScalar64 } from "./stack.ts";
 import { type FuncState, type StackSlot, type VerifierState, isSpilledSlot, slotByte } from "./state.ts";
 
 export const NOT_EXACT = 0;
 export const EXACT = 1;
 export const RANGE_WITHIN = 2;
-
-/** Pairs of ids, old and current, seen so far in one comparison. */
-export class IdMap {
-  readonly old: number[] = [];
-  readonly cur: number[] = [];
-  cnt = 0;
-  tmpGen = 0;
-  reset(idGen: number): void {
-    this.cnt = 0;
-    this.tmpGen = idGen;
-  }
-}
 
 function checkIds(oldId: number, curId: number, m: IdMap): boolean {
   if ((oldId === 0) !== (curId === 0)) return false;

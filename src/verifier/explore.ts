@@ -27,7 +27,6 @@ import {
 } from "../asm/opcode.ts";
 import { checkAluOp } from "./alu.ts";
 import { checkCondJmpOp } from "./branch.ts";
-import { checkHelperCall, checkKfuncCall, isBpfThrowInsn, kfuncSpinAllowed } from "./calls/index.ts";
 import { E2BIG, EACCES, EFAULT, EINVAL, EPERM } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
 import { VerifierAborted, VerifierReject } from "./errors.ts";
@@ -67,14 +66,14 @@ function checkCall(env: Env, i: number, cursor: Cursor): number {
   }
   if (env.state.activeLocks !== 0) {
     const helper = src === 0 && env.imm[i] !== BPF_FUNC_SPIN_UNLOCK;
-    const kfunc = src === BPF_PSEUDO_KFUNC_CALL && (env.off[i] !== 0 || !kfuncSpinAllowed(env, i));
+    const kfunc = src === BPF_PSEUDO_KFUNC_CALL && (env.off[i] !== 0 || !env.seams.kfuncSpinAllowed(env, i));
     if (helper || kfunc) reject(env, EINVAL, "function calls are not allowed while holding a lock\n");
   }
   if (src === BPF_PSEUDO_CALL) checkFuncCall(env, i);
   else if (src === BPF_PSEUDO_KFUNC_CALL) {
-    checkKfuncCall(env, i);
-    if (isBpfThrowInsn(env, i)) return exitPath(env, cursor, true);
-  } else checkHelperCall(env, i);
+    env.seams.checkKfuncCall(env, i);
+    if (env.seams.isBpfThrowInsn(env, i)) return exitPath(env, cursor, true);
+  } else env.seams.checkHelperCall(env, i);
   env.scratchReg(0);
   env.insnIdx++;
   return GO_ON;

@@ -1,5 +1,4 @@
 /** Calls and returns of the program's own functions and callbacks. */
-import { isAsyncCallbackCallingInsn } from "./calls/index.ts";
 import { E2BIG, EACCES, EFAULT, EINVAL, MAX_CALL_FRAMES, PTR_TO_STACK, SCALAR_VALUE } from "./constants.ts";
 import { type Env, reject, verifierBug } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
@@ -13,7 +12,6 @@ import { clearAllPktPointers } from "./refs.ts";
 import { type RegState, markRegFramePointer, markRegNotInit, markRegUnknown } from "./reg-state.ts";
 import { FuncState, type VerifierState } from "./state.ts";
 import { findSubprog, isGlobalSubprog, isKfuncCall } from "./subprog.ts";
-import { btfCheckSubprogCall } from "./subprog-args.ts";
 import type { CalleeStateSetter } from "./types.ts";
 
 /** init_func_state: a frame with nothing but its frame pointer. */
@@ -57,7 +55,7 @@ function checkArgs(env: Env, subprog: number, regs: RegState[]): number {
   if (env.funcInfo.length === 0 || sub.unreliable) return EINVAL;
   if (sub.btfFuncId === 0) throw new VerifierReject(EFAULT);
   try {
-    btfCheckSubprogCall(env, subprog, regs);
+    env.seams.btfCheckSubprogCall(env, subprog, regs);
   } catch (e) {
     if (!(e instanceof VerifierReject)) throw e;
     sub.unreliable = true;
@@ -122,7 +120,7 @@ export function pushCallbackCall(env: Env, i: number, subprog: number, set: Call
   checkArgs(env, subprog, caller.regs);
   const sub = env.subprogs[subprog]!;
   sub.isCb = true;
-  if (isAsyncCallbackCallingInsn(env, i)) {
+  if (env.seams.isAsyncCallbackCallingInsn(env, i)) {
     sub.isAsyncCb = true;
     const callee = initFuncState(env, -1, 0, subprog);
     pushAsyncState(env, sub.start, i, callee, isKfuncCall(env, i));

@@ -33,7 +33,6 @@ import {
   sizeOf,
   sourceOf,
 } from "../asm/opcode.ts";
-import { callSummary } from "./calls/index.ts";
 import type { Env } from "./env.ts";
 import { insnText } from "./log-insn.ts";
 import { fallthroughOf, jumpTargetOf } from "./successors.ts";
@@ -107,7 +106,7 @@ function useDef(env: Env, i: number): number {
           break;
         case BPF_CALL: {
           def = CALLER_SAVED;
-          const cs = callSummary(env, i);
+          const cs = env.seams.callSummary(env, i);
           use = cs === null ? CALLER_SAVED & ~1 : ((1 << (cs.numParams + 1)) - 1) & ~1;
           break;
         }

@@ -54,11 +54,13 @@ class FuncInstance {
     return m;
   }
 
+  #sites(): string {
+    return this.outer === null ? "" : `${this.outer.#sites()}${this.callsite},`;
+  }
+
   /** "(callsite,…,start)" */
   chain(): string {
-    let text = String(this.start);
-    for (let f: FuncInstance = this; f.outer !== null; f = f.outer) text = `${f.callsite},${text}`;
-    return `(${text})`;
+    return `(${this.#sites()}${this.start})`;
   }
 }
 

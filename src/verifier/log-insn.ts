@@ -1,6 +1,5 @@
 /** One instruction as the verifier's log prints it (kernel/bpf/disasm.c): opcode in hex, assembly, newline. Total: odd registers too. */
 import * as op from "../asm/opcode.ts";
-import { helperName, kfuncName } from "./calls/index.ts";
 import type { Env } from "./env.ts";
 import { hex64 } from "./log-num.ts";
 
@@ -108,8 +107,8 @@ function jmpText(env: Env, i: number): string {
     if (src === op.BPF_PSEUDO_CALL) return `call pc${plus(imm)}`;
     const kfunc = src === op.BPF_PSEUDO_KFUNC_CALL;
     const name = kfunc
-      ? (kfuncName(env, i) ?? "kernel-function")
-      : ((src === 0 ? helperName(env, imm) : null) ?? "unknown");
+      ? (env.seams.kfuncName(env, i) ?? "kernel-function")
+      : ((src === 0 ? env.seams.helperName(env, imm) : null) ?? "unknown");
     return `call ${name}#${imm}`;
   }
   if (code === (op.BPF_JMP | op.BPF_JA)) return to;

@@ -1,6 +1,5 @@
 /** Loads and stores through pointers (check_mem_access): which memory, how far, and what the loaded register becomes. */
 import { BPF_PROG_TYPE } from "../uapi/prog-types.ts";
-import { checkMapKptrAccess } from "./calls/index.ts";
 import {
   BPF_MAX_VAR_OFF,
   BPF_READ,
@@ -33,7 +32,6 @@ import {
   baseType,
 } from "./constants.ts";
 import { checkCtxAccess, checkFlowKeysAccess, checkSockAccess } from "./ctx-layout.ts";
-import { checkPtrToBtfAccess, checkPtrToMapAccess } from "./ctx/index.ts";
 import { type Env, reject } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
 import { tnumText, udec64 } from "./log-num.ts";
@@ -294,7 +292,7 @@ function accessMapValue(
   const map = r.map!;
   const isConst = (r.maskLo | r.maskHi) === 0;
   const field = isConst ? recordFind(map.record, off + r.valLo, BPF_KPTR | BPF_UPTR) : null;
-  if (field !== null) checkMapKptrAccess(env, regno, valueRegno, insnIdx, field);
+  if (field !== null) env.seams.checkMapKptrAccess(env, regno, valueRegno, insnIdx, field);
   else if (access === BPF_READ && valueRegno >= 0) {
     if (isConst && isFrozenRdonly(map)) readConstant(env, map, off + r.valLo, size, isLdsx, env.regs[valueRegno]!);
     else markRegUnknown(env.regs[valueRegno]!, env.bpfCapable);
@@ -429,9 +427,9 @@ export function checkMemAccess(
     env.maxTpAccess = Math.max(env.maxTpAccess, off + size);
     unknown();
   } else if (base === PTR_TO_BTF_ID && (t & PTR_MAYBE_NULL) === 0) {
-    checkPtrToBtfAccess(env, regno, off, size, access, valueRegno);
+    env.seams.checkPtrToBtfAccess(env, regno, off, size, access, valueRegno);
   } else if (t === CONST_PTR_TO_MAP) {
-    checkPtrToMapAccess(env, regno, off, size, access, valueRegno);
+    env.seams.checkPtrToMapAccess(env, regno, off, size, access, valueRegno);
   } else if (base === PTR_TO_BUF && (t & PTR_MAYBE_NULL) === 0) {
     if ((t & MEM_RDONLY) !== 0 && access === BPF_WRITE)
       reject(env, EACCES, `R${regno} cannot write into ${regTypeStr(t)}\n`);

@@ -27,7 +27,7 @@ import {
   modeOf,
   sourceOf,
 } from "../asm/opcode.ts";
-import { isSyncCallbackCallingInsn } from "./calls/index.ts";
+import type { Backtrack } from "./backtrack.ts";
 import { SCALAR_VALUE } from "./constants.ts";
 import { type Env, verifierBug } from "./env.ts";
 import {
@@ -45,56 +45,6 @@ import { findSubprog, isGlobalSubprog } from "./subprog.ts";
 const ARGS = 0x3e;
 const BPF_FUNC_TAIL_CALL = 12;
 const BPF_ATOMIC_MODE = 0xc0;
-
-/** What is still wanted, by frame (backtrack_state). */
-export class Backtrack {
-  frame = 0;
-  readonly regs = new Int32Array(8);
-  readonly slotsLo = new Int32Array(8);
-  readonly slotsHi = new Int32Array(8);
-
-  reset(): void {
-    this.frame = 0;
-    this.regs.fill(0);
-    this.slotsLo.fill(0);
-    this.slotsHi.fill(0);
-  }
-  empty(): boolean {
-    let mask = 0;
-    for (let i = 0; i <= this.frame; i++) mask |= this.regs[i]! | this.slotsLo[i]! | this.slotsHi[i]!;
-    return mask === 0;
-  }
-  setReg(frame: number, reg: number): void {
-    this.regs[frame]! |= 1 << reg;
-  }
-  clearReg(frame: number, reg: number): void {
-    this.regs[frame]! &= ~(1 << reg);
-  }
-  hasReg(frame: number, reg: number): boolean {
-    return ((this.regs[frame]! >>> reg) & 1) !== 0;
-  }
-  setSlot(frame: number, spi: number): void {
-    if (spi < 32) this.slotsLo[frame]! |= 1 << spi;
-    else this.slotsHi[frame]! |= 1 << (spi - 32);
-  }
-  clearSlot(frame: number, spi: number): void {
-    if (spi < 32) this.slotsLo[frame]! &= ~(1 << spi);
-    else this.slotsHi[frame]! &= ~(1 << (spi - 32));
-  }
-  hasSlot(frame: number, spi: number): boolean {
-    return ((spi < 32 ? this.slotsLo[frame]! >>> spi : this.slotsHi[frame]! >>> (spi - 32)) & 1) !== 0;
-  }
-  regText(frame: number): string {
-    const out: string[] = [];
-    for (let i = 0; i < 16; i++) if (this.hasReg(frame, i)) out.push(`r${i}`);
-    return out.join(",");
-  }
-  slotText(frame: number): string {
-    const out: number[] = [];
-    for (let i = 0; i < 64; i++) if (this.hasSlot(frame, i)) out.push(-(i + 1) * 8);
-    return out.join(",");
-  }
-}
 
 function syncLinked(bt: Backtrack, hist: HistEntry | null): void {
   if (hist === null || hist.linked === null) return;
@@ -210,7 +160,7 @@ function backtrackCall(env: Env, idx: number, subseqIdx: number, bt: Backtrack):
     bt.regs[bt.frame]! |= args;
     return true;
   }
-  if (idx !== subseqIdx - 1 && isSyncCallbackCallingInsn(env, idx)) {
+  if (idx !== subseqIdx - 1 && env.seams.isSyncCallbackCallingInsn(env, idx)) {
     if ((bt.regs[fr]! & ~ARGS) !== 0) verifierBug(env, `callback unexpected regs ${hex(bt.regs[fr]!)}`);
     if ((bt.slotsLo[fr]! | bt.slotsHi[fr]!) !== 0) verifierBug(env, "callback leftover stack slots");
     bt.regs[fr] = 0;

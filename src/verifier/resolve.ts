@@ -13,9 +13,6 @@ import {
   classOf,
   modeOf,
 } from "../asm/opcode.ts";
-import type { Btf } from "../btf/btf.ts";
-import { parseMapRecord } from "./btf/index.ts";
-import { checkPseudoBtfId } from "./calls/index.ts";
 import type { LoadMap } from "./capture.ts";
 import {
   BPF_MAX_VAR_OFF,
@@ -50,7 +47,7 @@ const VALUE_BASE = 0xffff_c900_0000_0000n;
 const isDevmap = (type: number): boolean => type === BPF_MAP_TYPE_DEVMAP || type === BPF_MAP_TYPE_DEVMAP_HASH;
 
 /** A map as the verifier uses it. */
-export function makeMap(map: LoadMap, index: number, vmlinux: Btf | null): VMap {
+export function makeMap(env: Env, map: LoadMap, index: number): VMap {
   const at = BigInt(index < 0 ? 0x1000 : index) * 0x1_0000n;
   const v: VMap = {
     index,
@@ -67,14 +64,14 @@ export function makeMap(map: LoadMap, index: number, vmlinux: Btf | null): VMap 
     btfValueTypeId: map.btfValueTypeId,
     btfVmlinuxValueTypeId: map.btfVmlinuxValueTypeId,
     record: null,
-    inner: map.inner === null ? null : makeMap(map.inner, -1, vmlinux),
+    inner: map.inner === null ? null : makeMap(env, map.inner, -1),
     frozen: map.frozen,
     data: map.data,
     ptr: MAP_BASE + at,
     // An arena's values are at its user address.
     valueAddr: map.type === BPF_MAP_TYPE_ARENA ? map.extra : VALUE_BASE + at,
   };
-  parseMapRecord(v, vmlinux);
+  env.seams.parseMapRecord(v, env.vmlinuxBtf);
   return v;
 }
 
@@ -124,7 +121,7 @@ function resolveImm(env: Env, i: number): void {
   if (src === 0) return;
   const aux = env.aux[i]!;
   if (src === BPF_PSEUDO_BTF_ID) {
-    checkPseudoBtfId(env, i);
+    env.seams.checkPseudoBtfId(env, i);
     return;
   }
   if (src === BPF_PSEUDO_FUNC) {
@@ -149,7 +146,7 @@ function resolveImm(env: Env, i: number): void {
 
 /** resolve_pseudo_ldimm64 */
 export function resolvePseudoLdImm64(env: Env): void {
-  env.maps = env.load.maps.map((m, i) => makeMap(m, i, env.vmlinuxBtf));
+  env.maps = env.load.maps.map((m, i) => makeMap(env, m, i));
   for (let i = 0; i < env.len; i++) {
     const code = env.code[i]!;
     if (classOf(code) === BPF_LDX && ((modeOf(code) !== BPF_MEM && modeOf(code) !== BPF_MEMSX) || env.imm[i] !== 0)) {

@@ -1,4 +1,5 @@
 /** Loops of states (6.16+): visits of strongly connected components, and the back edges found in each. */
+import { frameInsnIdx } from "./state.ts";
 import type { Env } from "./env.ts";
 import { verifierBug } from "./env.ts";
 import { propagatePrecision } from "./equal.ts";
@@ -20,10 +21,6 @@ export interface SccInfo {
 
 const MAX_BACKEDGE_ITERS = 64;
 const callsites: number[] = [];
-
-/** frame_insn_idx: where frame `i` of `st` is. */
-export const frameInsnIdx = (st: VerifierState, i: number): number =>
-  i === st.curframe ? st.insnIdx : st.frames[i + 1]!.callsite;
 
 /** compute_scc_callchain: the SCC of the outermost frame that is in one; 0 if none. Leaves the call sites in `callsites`. */
 function computeChain(env: Env, st: VerifierState): number {

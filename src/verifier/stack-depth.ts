@@ -1,5 +1,4 @@
 /** Combined stack of call chains (check_max_stack_depth). */
-import { isBpfThrowInsn } from "./calls/index.ts";
 import { E2BIG, EACCES, EINVAL, MAX_BPF_STACK, MAX_CALL_FRAMES } from "./constants.ts";
 import { type Env, reject, verifierBug } from "./env.ts";
 import { findSubprog, isKfuncCall, isPseudoCall, isPseudoFunc, subprogEnd } from "./subprog.ts";
@@ -52,7 +51,7 @@ function walk(env: Env, root: number, privSupported: boolean): void {
     const end = subprogEnd(env, idx);
     for (; i < end; i++) {
       if (isKfuncCall(env, i) && env.off[i] === 0) {
-        if (!isBpfThrowInsn(env, i)) continue;
+        if (!env.seams.isBpfThrowInsn(env, i)) continue;
         let inCb = subs[idx]!.isCb;
         for (let c = 0; c < frame && !inCb; c++) inCb = subs[retProg[c]!]!.isCb;
         if (inCb) reject(env, EINVAL, `bpf_throw kfunc (insn ${i}) cannot be called from callback subprog ${idx}\n`);

@@ -1,6 +1,5 @@
 /** Loads and stores of the stack: spills, fills, zero and misc bytes (check_stack_read, check_stack_write). */
 import { BPF_MEM, BPF_ST, classOf, modeOf } from "../asm/opcode.ts";
-import { destroyIfDynptrStackSlot } from "./calls/index.ts";
 import {
   BPF_ADD_CONST,
   BPF_READ,
@@ -30,6 +29,7 @@ import {
   PTR_TO_TCP_SOCK,
   PTR_TO_XDP_SOCK,
   SCALAR_VALUE,
+  STACK_DYNPTR,
   STACK_INVALID,
   STACK_MISC,
   STACK_SPILL,
@@ -44,8 +44,8 @@ import { fls64, s64 } from "./num.ts";
 import { markChainPrecision } from "./precision.ts";
 import { isPointerValue } from "./reg-arg.ts";
 import { RegState, markRegConstZero, markRegKnownS32, markRegUnknown } from "./reg-state.ts";
-import { checkStackRangeInitialized } from "./mem-helper.ts";
 import { type FuncState, type StackSlot, isSpilledSlot, slotByte, withSlotByte } from "./state.ts";
+import type { HelperMemMeta } from "./types.ts";
 
 const SPILLABLE = new Set([
   PTR_TO_MAP_VALUE,
@@ -158,7 +158,7 @@ function writeFixed(env: Env, f: FuncState, off: number, size: number, valueRegn
     }
     if (sanitize) env.aux[insnIdx]!.nospecResult = true;
   }
-  destroyIfDynptrStackSlot(env, f, spi);
+  env.seams.destroyIfDynptrStackSlot(env, f, spi);
   if ((off & 7) === 0 && size === 8) env.liveStack.markWrite(f.frameno, spi);
   checkFastcallContract(env, f, insnIdx, off);
   env.scratchSlot(spi);
@@ -212,7 +212,7 @@ function writeVarOff(
   const writingZero =
     (value !== null && value.isNull()) || (value === null && isStMem(env, insnIdx) && env.imm[insnIdx] === 0);
   let zeroUsed = false;
-  for (let i = minOff; i < maxOff; i++) destroyIfDynptrStackSlot(env, f, (-i - 1) >> 3);
+  for (let i = minOff; i < maxOff; i++) env.seams.destroyIfDynptrStackSlot(env, f, (-i - 1) >> 3);
   checkFastcallContract(env, f, insnIdx, minOff);
   for (let i = minOff; i < maxOff; i++) {
     const slot = -i - 1;
@@ -340,6 +340,81 @@ export function checkStackBounds(env: Env, regno: number, off: number, size: num
     reject(env, errno, `invalid variable-offset${extra} stack R${regno} var_off=${tn} off=${off} size=${size}\n`);
   }
   growStackState(env, f, -minOff);
+}
+
+/**
+ * check_stack_range_initialized: `size` bytes at register `regno` + off. With `meta.rawMode` and a fixed
+ * offset uninitialised bytes are fine, and meta learns register and size; a write turns what it may reach into MISC.
+ */
+export function checkStackRangeInitialized(
+  env: Env,
+  regno: number,
+  off: number,
+  size: number,
+  zeroSizeAllowed: boolean,
+  access: number,
+  metaIn: HelperMemMeta | null,
+): void {
+  let meta = metaIn;
+  const r = env.regs[regno]!;
+  const f = frameOf(env, r);
+  if (size === 0 && !zeroSizeAllowed) reject(env, EACCES, "invalid zero-sized read\n");
+  const clobber = access === BPF_WRITE;
+  checkStackBounds(env, regno, off, size, access);
+  const isConst = (r.maskLo | r.maskHi) === 0;
+  let minOff: number;
+  let maxOff: number;
+  if (isConst) {
+    minOff = r.valLo + off;
+    maxOff = minOff;
+  } else {
+    if (!env.bypassSpecV1) {
+      const tn = tnumText(r.valLo, r.valHi, r.maskLo, r.maskHi);
+      reject(env, EACCES, `R${regno} variable offset stack access prohibited for !root, var_off=${tn}\n`);
+    }
+    if (meta !== null && meta.rawMode) meta = null;
+    minOff = r.sminLo + off;
+    maxOff = r.smaxLo + off;
+  }
+  if (meta !== null && meta.rawMode) {
+    for (let i = minOff; i < maxOff + size; i++) {
+      const slot = -i - 1;
+      if (f.allocatedStack <= slot) continue;
+      if (slotByte(f.stack[slot >> 3]!.types, slot & 7) === STACK_DYNPTR) {
+        reject(env, EACCES, `potential write to dynptr at off=${i} disallowed\n`);
+      }
+    }
+    meta.accessSize = size;
+    meta.regno = regno;
+    return;
+  }
+  for (let i = minOff; i < maxOff + size; i++) {
+    const slot = -i - 1;
+    const spi = slot >> 3;
+    if (f.allocatedStack <= slot) reject(env, EFAULT, "allocated_stack too small\n");
+    const s = f.stack[spi]!;
+    const t = slotByte(s.types, slot & 7);
+    if (t === STACK_MISC) {
+      // Nothing to change.
+    } else if (t === STACK_ZERO || (t === STACK_INVALID && env.allowUninitStack)) {
+      if (clobber) {
+        const w = f.slotForWrite(spi);
+        w.types = withSlotByte(w.types, slot & 7, STACK_MISC);
+      }
+    } else if (isSpilledSlot(s) && (s.reg.type === SCALAR_VALUE || env.allowPtrLeaks)) {
+      if (clobber) {
+        const w = f.slotForWrite(spi);
+        markRegUnknown(w.reg, env.bpfCapable);
+        w.types = scrubSlot(w.types);
+      }
+    } else if (isConst) {
+      reject(env, EACCES, `invalid read from stack R${regno} off ${minOff}+${i - minOff} size ${size}\n`);
+    } else {
+      const tn = tnumText(r.valLo, r.valHi, r.maskLo, r.maskHi);
+      reject(env, EACCES, `invalid read from stack R${regno} var_off ${tn}+${i - minOff} size ${size}\n`);
+    }
+    env.liveStack.markRead(r.frameno, env.insnIdx, spi);
+  }
 }
 
 /** check_stack_read; `off` includes the register's fixed offset. */

@@ -162,3 +162,7 @@ export class VerifierState {
     return this.frames[this.curframe]!;
   }
 }
+
+/** frame_insn_idx: where frame `i` of `st` is. */
+export const frameInsnIdx = (st: VerifierState, i: number): number =>
+  i === st.curframe ? st.insnIdx : st.frames[i + 1]!.callsite;

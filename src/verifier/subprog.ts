@@ -17,7 +17,6 @@ import {
   modeOf,
 } from "../asm/opcode.ts";
 import { findExceptionCallback } from "./btf-info.ts";
-import { addKfuncCall } from "./calls/index.ts";
 import { BPF_MAX_SUBPROGS, E2BIG, EINVAL, EPERM } from "./constants.ts";
 import { type Env, type Subprog, reject } from "./env.ts";
 import { jumpOffset } from "./successors.ts";
@@ -107,7 +106,7 @@ export function addSubprogsAndKfuncs(env: Env): void {
       reject(env, EPERM, "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN\n");
     }
     if (func) addSubprog(env, i + env.imm[i]! + 1);
-    else addKfuncCall(env, i);
+    else env.seams.addKfuncCall(env, i);
   }
   const exCb = findExceptionCallback(env);
   if (exCb !== 0) {

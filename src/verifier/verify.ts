@@ -1,8 +1,10 @@
 /** The entry: one program, everything BPF_PROG_LOAD would be given, and the kernel's verdict. */
 import { BPF_JCOND, BPF_JMP } from "../asm/opcode.ts";
 import { checkBtfInfo, checkBtfInfoEarly } from "./btf-info.ts";
-import { checkAttachBtfId, checkFixups } from "./calls/index.ts";
+import { parseMapRecord } from "./btf/index.ts";
+import * as calls from "./calls/index.ts";
 import type { ProgLoad } from "./capture.ts";
+import { btfCtxAccess, checkPtrToBtfAccess, checkPtrToMapAccess } from "./ctx/index.ts";
 import { checkCfg, computePostorder, markFastcallPatterns, removeFastcallSpills } from "./cfg.ts";
 import { Env } from "./env.ts";
 import { E2BIG } from "./constants.ts";
@@ -15,6 +17,7 @@ import { LiveStack } from "./live-stack.ts";
 import { Log } from "./log.ts";
 import type { Profile } from "./profile.ts";
 import { resolvePseudoLdImm64 } from "./resolve.ts";
+import type { Seams } from "./seams.ts";
 import { checkMaxStackDepth } from "./stack-depth.ts";
 import { VerifierState } from "./state.ts";
 import { addSubprogsAndKfuncs, checkSubprogs, isGlobalSubprog, isHelperCall, subprogEnd } from "./subprog.ts";
@@ -47,6 +50,8 @@ export interface Verdict {
   /** Bytes of stack of each subprogram, as the statistics print them: "8+16". */
   readonly stackDepth: string;
 }
+
+const SEAMS: Seams = { ...calls, btfCtxAccess, checkPtrToBtfAccess, checkPtrToMapAccess, parseMapRecord };
 
 const BPF_F_STRICT_ALIGNMENT = 1;
 const BPF_F_ANY_ALIGNMENT = 2;
@@ -123,7 +128,7 @@ function run(env: Env): void {
   checkCfg(env);
   computePostorder(env);
   env.liveStack = new LiveStack(env);
-  checkAttachBtfId(env);
+  calls.checkAttachBtfId(env);
   computeScc(env);
   computeLiveRegisters(env);
   markFastcallPatterns(env);
@@ -131,7 +136,7 @@ function run(env: Env): void {
   doCheckSubprogs(env);
   removeFastcallSpills(env);
   checkMaxStackDepth(env);
-  checkFixups(env);
+  calls.checkFixups(env);
   addRewriteStack(env);
 }
 
@@ -173,7 +178,7 @@ export function runVerifier(
   options: VerifyOptions = {},
 ): { readonly verdict: Verdict; readonly env: Env } {
   const log = new Log(options.logLevel ?? 4, options.logLimit ?? 0);
-  const env = new Env(load, log);
+  const env = new Env(load, log, SEAMS);
   setPrivileges(env, options);
   env.btf = load.btf;
   env.vmlinuxBtf = load.vmlinuxBtf;
