@@ -12,7 +12,7 @@ const Exec = struct({
   args: bytes(1024),
 });
 
-export const execs = ringbuf(Exec, { size: 8 * 1024 * 1024 });
+export const execs = ringbuf(Exec, { size: 2 * 1024 * 1024 });
 export const onlyUid = config(u32, 0xffff_ffff); // --set onlyUid=1000
 
 // This tracepoint is passed when the program has been found and starts, so no failed attempt along the PATH comes here.
