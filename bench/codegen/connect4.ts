@@ -12,7 +12,7 @@ export const connect = cgroupSockAddr("connect4", (ctx, bpf) => {
   if (ctx.protocol !== 6) return 1;
   const wanted = { address: ctx.user_ip4, port: ctx.user_port };
   const to = services.get(wanted);
-  connects.emit({ pid: bpf.pid(), uid, address: wanted.address, port: wanted.port, rewritten: to ? 1 : 0 });
+  connects.emit({ pid: bpf.pid(), uid, ...wanted, rewritten: to ? 1 : 0 });
   if (to) {
     ctx.user_ip4 = to.address;
     ctx.user_port = to.port;
