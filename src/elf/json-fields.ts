@@ -149,7 +149,9 @@ export function toBase64(bytes: Uint8Array): string {
 
 /** @throws DecodeError */
 export function fromBase64(text: string): Uint8Array {
-  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 === 1) throw new DecodeError("base64", "expected base64");
+  const padded = text.endsWith("=");
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || (padded ? text.length % 4 !== 0 : text.length % 4 === 1))
+    throw new DecodeError("base64", "expected base64");
   const binary = atob(text);
   const out = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) out[i] = binary.charCodeAt(i);

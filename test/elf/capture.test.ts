@@ -111,6 +111,7 @@ test("what is no capture is a DecodeError that names the field", () => {
     [{ ...MINIMAL, maps: [{ name: "m", type: 1, key_size: 4, value_size: 8 }] }, /\(maps\[0\]\.max_entries\)/],
     [{ ...MINIMAL, btf: "AAAA" }, /\(btf\)/],
     [{ ...MINIMAL, line_info: "%" }, /\(line_info\).*base64/],
+    [{ ...MINIMAL, line_info: "+=" }, /\(line_info\).*base64/],
   ];
   for (const [json, message] of wrong)
     assert.throws(
