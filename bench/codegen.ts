@@ -15,8 +15,8 @@ import { median, type Row, row, withGeomean } from "./row.ts";
 
 const CLANG = "clang-19";
 const PROBE = "lifecycle";
-const ROUNDS = 15;
-const WARM_ROUNDS = 200;
+const ROUNDS = 9;
+const WARM_ROUNDS = 100;
 const bundle = join(import.meta.dirname, "../dist/bpfkit.cjs");
 
 export async function run(): Promise<Row[]> {
