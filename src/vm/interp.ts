@@ -17,12 +17,13 @@ import {
   BPF_TO_BE as TO_BE,
   BPF_X as X,
 } from "../asm/opcode.ts";
-import { arsh64, divMod32, divMod64, lsh64, mul64, rsh64, sdivMod64, swapBytes } from "./arith.ts";
+import { alu32, alu64, loadPlain, storePlain, test64 } from "./alu.ts";
+import { divMod32, divMod64, sdivMod64, swapBytes } from "./arith.ts";
 import { atomicPair } from "./atomic.ts";
 import { FAULT, type VmFault } from "./fault.ts";
 import { loadPacketWord } from "./helpers/packet.ts";
 import { CALLER_SAVED, type Image } from "./image.ts";
-import { FRAMES, FRAME_SIZE, FRAME_STRIDE, LIVE, READ, WRITE } from "./memory.ts";
+import { FRAMES, FRAME_SIZE, FRAME_STRIDE, LIVE, MAX_CALL_FRAMES, READ, WRITE } from "./memory.ts";
 import { type Callback, Run } from "./run.ts";
 import type { Vm } from "./vm.ts";
 
@@ -37,6 +38,7 @@ interface Frame {
   readonly regions: Int32Array;
   known: number;
   loops: number;
+  base: number;
   callback: Callback | undefined;
 }
 
@@ -59,6 +61,8 @@ export class Interp extends Run {
   /** Registers that hold a value, one bit for each. */
   #known = (1 << 1) | (1 << 10);
   #depth = 0;
+  /** Depth at which the current program began: a tail call starts counting anew. */
+  #base = 0;
   #loops = MAX_LOOPS;
   #exited = false;
   /** Reads outside every object give zero, as BTF pointers do in tracing programs. */
@@ -480,10 +484,10 @@ export class Interp extends Run {
 
   #enter(slot: number, back: number, known: number, callback: Callback | undefined): void {
     const depth = this.#depth + 1;
-    if (depth >= FRAMES) {
+    if (depth - this.#base >= MAX_CALL_FRAMES || depth >= FRAMES) {
       throw this.fault(
         FAULT.CALL_DEPTH,
-        `the call stack of ${FRAMES} frames is too deep: a program may nest ${FRAMES - 1} calls`,
+        `the call stack of ${MAX_CALL_FRAMES} frames is too deep: a program may nest ${MAX_CALL_FRAMES - 1} calls`,
       );
     }
     const r = this.memory.regs;
@@ -494,6 +498,7 @@ export class Interp extends Run {
       regions: new Int32Array(4),
       known: 0,
       loops: 0,
+      base: 0,
       callback: undefined,
     });
     frame.image = this.image;
@@ -502,6 +507,7 @@ export class Interp extends Run {
     for (let i = 0; i < 4; i++) frame.regions[i] = this.regions[6 + i]!;
     frame.known = known;
     frame.loops = this.#loops;
+    frame.base = this.#base;
     frame.callback = callback;
     this.#depth = depth;
     this.#startFrame(slot);
@@ -531,6 +537,7 @@ export class Interp extends Run {
     this.setReg(10, this.memory.stackBase + this.#depth * FRAME_STRIDE + FRAME_SIZE, this.#depth + 1);
     this.image = frame.image;
     this.#loops = frame.loops;
+    this.#base = frame.base;
     this.#pc = frame.pc;
     this.#known = (frame.known & ~(CALLER_SAVED | 1)) | (known & 1);
     const { callback } = frame;
@@ -551,6 +558,7 @@ export class Interp extends Run {
 
   #tailCall(to: Image): void {
     this.tailTarget = undefined;
+    this.#base = this.#depth;
     this.image = to;
     this.memory.clearFrame(this.#depth);
     this.setReg(1, this.ctx);
@@ -563,130 +571,3 @@ export class Interp extends Run {
 
 /** log2 of the size in bytes, by bits 3-4 of the opcode. */
 const SIZE_SHIFT = [2, 1, 0, 3];
-
-function loadPlain(dv: DataView, r: Int32Array, d: number, a: number, size: number): void {
-  r[d + 1] = 0;
-  if (a < 0) r[d] = 0;
-  else if (size === 8) {
-    r[d] = dv.getInt32(a, true);
-    r[d + 1] = dv.getInt32(a + 4, true);
-  } else r[d] = size === 4 ? dv.getInt32(a, true) : size === 2 ? dv.getUint16(a, true) : dv.getUint8(a);
-}
-
-function storePlain(dv: DataView, r: Int32Array, s: number, a: number, size: number): void {
-  const v = r[s]!;
-  if (size === 8) {
-    dv.setInt32(a, v, true);
-    dv.setInt32(a + 4, r[s + 1]!, true);
-  } else if (size === 4) dv.setInt32(a, v, true);
-  else if (size === 2) dv.setInt16(a, v, true);
-  else dv.setInt8(a, v);
-}
-
-function alu64(r: Int32Array, d: number, code: number, b0: number, b1: number): void {
-  switch (code & 0xf0) {
-    case 0x00 /* BPF_ADD */: {
-      const lo = (r[d]! >>> 0) + (b0 >>> 0);
-      r[d] = lo;
-      r[d + 1] = (r[d + 1]! + b1 + (lo > 0xffff_ffff ? 1 : 0)) | 0;
-      break;
-    }
-    case 0x10 /* BPF_SUB */: {
-      const lo = (r[d]! >>> 0) - (b0 >>> 0);
-      r[d] = lo;
-      r[d + 1] = (r[d + 1]! - b1 - (lo < 0 ? 1 : 0)) | 0;
-      break;
-    }
-    case 0x20 /* BPF_MUL */:
-      mul64(r, d, b0, b1);
-      break;
-    case 0x40 /* BPF_OR */:
-      r[d]! |= b0;
-      r[d + 1]! |= b1;
-      break;
-    case 0x50 /* BPF_AND */:
-      r[d]! &= b0;
-      r[d + 1]! &= b1;
-      break;
-    case 0xa0 /* BPF_XOR */:
-      r[d]! ^= b0;
-      r[d + 1]! ^= b1;
-      break;
-    case 0x60 /* BPF_LSH */:
-      lsh64(r, d, b0);
-      break;
-    case 0x70 /* BPF_RSH */:
-      rsh64(r, d, b0);
-      break;
-    case 0xc0 /* BPF_ARSH */:
-      arsh64(r, d, b0);
-      break;
-    default:
-      r[d] = b0;
-      r[d + 1] = b1;
-  }
-}
-
-function alu32(r: Int32Array, d: number, code: number, b: number): void {
-  const a = r[d]!;
-  r[d + 1] = 0;
-  switch (code & 0xf0) {
-    case 0x00 /* BPF_ADD */:
-      r[d] = a + b;
-      break;
-    case 0x10 /* BPF_SUB */:
-      r[d] = a - b;
-      break;
-    case 0x20 /* BPF_MUL */:
-      r[d] = Math.imul(a, b);
-      break;
-    case 0x40 /* BPF_OR */:
-      r[d] = a | b;
-      break;
-    case 0x50 /* BPF_AND */:
-      r[d] = a & b;
-      break;
-    case 0xa0 /* BPF_XOR */:
-      r[d] = a ^ b;
-      break;
-    case 0x60 /* BPF_LSH */:
-      r[d] = a << b;
-      break;
-    case 0x70 /* BPF_RSH */:
-      r[d] = a >>> b;
-      break;
-    case 0xc0 /* BPF_ARSH */:
-      r[d] = a >> b;
-      break;
-    default:
-      r[d] = b;
-  }
-}
-
-/** The condition of a branch. 32-bit operands come sign-extended: that keeps unsigned order, too. */
-function test64(code: number, a0: number, a1: number, b0: number, b1: number): boolean {
-  switch (code & 0xf0) {
-    case 0x10 /* BPF_JEQ */:
-      return a0 === b0 && a1 === b1;
-    case 0x50 /* BPF_JNE */:
-      return a0 !== b0 || a1 !== b1;
-    case 0x40 /* BPF_JSET */:
-      return ((a0 & b0) | (a1 & b1)) !== 0;
-    case 0x20 /* BPF_JGT */:
-      return a1 === b1 ? a0 >>> 0 > b0 >>> 0 : a1 >>> 0 > b1 >>> 0;
-    case 0x30 /* BPF_JGE */:
-      return a1 === b1 ? a0 >>> 0 >= b0 >>> 0 : a1 >>> 0 > b1 >>> 0;
-    case 0xa0 /* BPF_JLT */:
-      return a1 === b1 ? a0 >>> 0 < b0 >>> 0 : a1 >>> 0 < b1 >>> 0;
-    case 0xb0 /* BPF_JLE */:
-      return a1 === b1 ? a0 >>> 0 <= b0 >>> 0 : a1 >>> 0 < b1 >>> 0;
-    case 0x60 /* BPF_JSGT */:
-      return a1 === b1 ? a0 >>> 0 > b0 >>> 0 : a1 > b1;
-    case 0x70 /* BPF_JSGE */:
-      return a1 === b1 ? a0 >>> 0 >= b0 >>> 0 : a1 > b1;
-    case 0xc0 /* BPF_JSLT */:
-      return a1 === b1 ? a0 >>> 0 < b0 >>> 0 : a1 < b1;
-    default:
-      return a1 === b1 ? a0 >>> 0 <= b0 >>> 0 : a1 < b1;
-  }
-}

@@ -3,7 +3,7 @@
  *
  * ```text
  *  0x000100  register file (r0-r10, 8 bytes each); nothing below 0x10000 is ever in a region
- *  0x010000  stack: 8 frames of 512 bytes, a gap behind each
+ *  0x010000  stack: frames of 512 bytes, a gap behind each
  *  …         blocks, ascending: ctx, packet, map values, ring buffers, memory of the test's world
  *  0xe0000000 + 16 × map     what a map pointer looks like (no memory there)
  *  0xf0000000 + slot         what a function pointer looks like
@@ -16,7 +16,10 @@ import { BpfkitError } from "../core/errors.ts";
 
 export const REGS = 0x100;
 export const LOW = 0x1_0000;
-export const FRAMES = 8;
+/** Calls that one program may nest, itself included. */
+export const MAX_CALL_FRAMES = 8;
+/** Frames there are: each of 33 tail calls may come from the last of a program's calls. */
+export const FRAMES = 34 * MAX_CALL_FRAMES;
 export const FRAME_SIZE = 512;
 /** From one frame to the next: the gap catches what runs over. */
 export const FRAME_STRIDE = FRAME_SIZE + 64;

@@ -47,7 +47,9 @@ function expectFault(
 const end = [b.mov64Imm(0, 0), b.exit()];
 
 test("the interpreter's literals are those of the instruction tables", () => {
-  const text = readFileSync(new URL("../../src/vm/interp.ts", import.meta.url), "utf8");
+  const text = ["interp", "alu"]
+    .map((f) => readFileSync(new URL(`../../src/vm/${f}.ts`, import.meta.url), "utf8"))
+    .join("");
   const literals = [...text.matchAll(/case (0x[0-9a-f]+|\d+) \/\* (\w+) \*\/:/g)];
   const names: Readonly<Record<string, unknown>> = { ...b, ...FORM };
   assert.ok(literals.length > 50);
@@ -270,4 +272,22 @@ test("tail calls: 33 of them, then the program goes on", () => {
   const prog = progSpec("again", SYSCALL, insns, { refs: [{ kind: "map", insn: 4, map: "progs" }] });
   for (const engine of ["interp", "jit"] as const)
     assert.is(runProgram(prog, { engine, maps: [progs], ctx: new Uint8Array(8) }).returnValue, 34);
+});
+
+test("tail calls out of subprograms nest deeper than calls do", () => {
+  const progs = mapSpec("progs", BPF_MAP_TYPE.PROG_ARRAY, 4, 4, 1, { initialSlots: [{ key: 0, target: "deep" }] });
+  // The program calls a function that tail-calls the program; every return adds one.
+  const insns = [
+    b.callSubprog(2),
+    b.add64Imm(0, 1),
+    b.exit(),
+    ...b.ldMapFd(2, 0),
+    b.mov64Imm(3, 0),
+    b.callHelper(BPF_FUNC.tail_call),
+    b.mov64Imm(0, 100),
+    b.exit(),
+  ];
+  const prog = progSpec("deep", SYSCALL, insns, { refs: [{ kind: "map", insn: 3, map: "progs" }] });
+  for (const engine of ["interp", "jit"] as const)
+    assert.is(runProgram(prog, { engine, maps: [progs] }).returnValue, 134);
 });

@@ -28,6 +28,7 @@ const MAKE: Partial<Record<MapTypeName, Make>> = {
   HASH_OF_MAPS: (h, s, i) => new HashOfMaps(h, s, i),
   DEVMAP: (h, s, i) => new RedirectMap(h, s, i),
   CPUMAP: (h, s, i) => new RedirectMap(h, s, i),
+  DEVMAP_HASH: (h, s, i) => new HashMap(h, s, i),
   XSKMAP: (h, s, i) => new RedirectMap(h, s, i),
   QUEUE: (h, s, i) => new QueueStackMap(h, s, i, false),
   STACK: (h, s, i) => new QueueStackMap(h, s, i, true),
