@@ -474,8 +474,9 @@ const PT_REGS_SIZE = 168;
 const PERF_MAX_TRACE_SIZE = 8192;
 
 const kprobe = (a: Access): boolean => a.off >= 0 && a.off + a.size <= PT_REGS_SIZE && !a.write && a.off % a.size === 0;
+/** The kernel compares with a size_t: an offset below zero is a large one, and passes. */
 const tracepoint = (a: Access): boolean =>
-  a.off >= 8 && a.off < PERF_MAX_TRACE_SIZE && !a.write && a.off % a.size === 0;
+  (a.off < 0 || a.off >= 8) && a.off < PERF_MAX_TRACE_SIZE && !a.write && a.off % a.size === 0;
 const perfEvent = (a: Access): boolean =>
   a.off >= 0 &&
   a.off < PT_REGS_SIZE + 16 &&

@@ -8,6 +8,7 @@ import { assert, suite } from "../../harness.ts";
 import { requires } from "../../kernel.ts";
 import { arrayMap, bare } from "../bare.ts";
 import { closeFd, createMap, kernelVerdict, logDifference } from "../kernel-load.ts";
+import { TYPES } from "./prog-types.ts";
 import { MAPS, helperCalls, helperProgram } from "./helper-programs.ts";
 
 const test = suite("verifier helper calls");
@@ -19,49 +20,6 @@ const BY_CONFIG: ReadonlySet<number> = new Set([36, 58]);
 
 /** prog array, devmap, cpumap */
 const OWNED: ReadonlySet<number> = new Set([3, 14, 16]);
-
-/** [program type, expected attach type] that a program may be loaded with without a target. */
-const TYPES: readonly (readonly [number, number])[] = [
-  [1, 0],
-  [2, 0],
-  [2, 48],
-  [3, 0],
-  [4, 0],
-  [5, 0],
-  [6, 0],
-  [6, 37],
-  [7, 0],
-  [8, 0],
-  [8, 1],
-  [9, 2],
-  [9, 12],
-  [9, 34],
-  [10, 0],
-  [11, 0],
-  [12, 0],
-  [13, 3],
-  [14, 0],
-  [14, 4],
-  [15, 6],
-  [16, 7],
-  [17, 0],
-  [18, 8],
-  [18, 11],
-  [18, 14],
-  [18, 20],
-  [18, 30],
-  [18, 49],
-  [19, 0],
-  [21, 39],
-  [22, 17],
-  [23, 18],
-  [24, 0],
-  [25, 21],
-  [25, 22],
-  [30, 36],
-  [31, 0],
-  [32, 45],
-];
 
 /** Maps of 6.18 as the simulator is told of them. */
 const loadMaps = MAPS.map(([type, key, value, entries]) => arrayMap(type, key, value, entries));
