@@ -1,9 +1,10 @@
 /**
  * Compares the simulator with the recorded verdicts of a kernel.
  *
- *   npm run conformance -- --corpus DIR [--suite S] [--filter TEXT] [--limit N] [--every N] [--logs] [--show N] [--time]
+ *   npm run conformance -- --corpus DIR [--suite S] [--filter TEXT] [--limit N] [--every N] [--mininsns N]
+ *       [--maxinsns N] [--logs [--level1] [--diff]] [--show N] [--time]
  *
- * --logs compares level-2 logs line by line too; --show prints the first N differing programs of each cause;
+ * --logs compares logs of level 2 (or 1) line by line too; --show prints the first N differing programs of each cause;
  * --every N takes every Nth program; --diff prints the first differing log lines.
  */
 import { existsSync, readFileSync } from "node:fs";
