@@ -1,6 +1,6 @@
 /** Attach targets on hand-made BTF: an extension's prototype, functions that no trampoline can call. */
 import { exit, mov64Imm } from "../../../src/asm/index.ts";
-import { Btf, BtfBuilder } from "../../../src/btf/index.ts";
+import { type Btf, BtfBuilder } from "../../../src/btf/index.ts";
 import { verify } from "../../../src/verifier/index.ts";
 import { assert, suite } from "../../harness.ts";
 import { bare } from "../bare.ts";
