@@ -111,7 +111,10 @@ function packetBlock(run: Run, size: number): { block: Block; region: number; me
   const { memory } = run;
   const block = memory.alloc(size, "packet", "the packet");
   const { region } = block;
-  const metaRegion = memory.addRegion(block.base, 0, "packet-meta", "the packet's metadata", READ | WRITE);
+  const what = "the packet's metadata";
+  if (block.second === 0) block.second = memory.addRegion(block.base, 0, "packet-meta", what, READ | WRITE);
+  else memory.reviveRegion(block.second, block.base, 0, "packet-meta", what, READ | WRITE);
+  const metaRegion = block.second;
   block.owner = {
     regionAt: (address) =>
       address >= memory.regBase[region]! && address < memory.regEnd[region]!

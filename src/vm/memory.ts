@@ -59,6 +59,8 @@ export interface Block {
   name: string;
   /** The block's only region, or 0 when `owner` tells. */
   region: number;
+  /** A second region that its owner keeps with it, or 0. */
+  second: number;
   owner: BlockOwner | undefined;
 }
 
@@ -101,7 +103,7 @@ export class VmMemory {
         f === 0 ? "the stack" : `the stack of call ${f}`,
         READ | WRITE,
       );
-      this.#blocks.push({ base, size: FRAME_SIZE, kind: "stack", name: "", region, owner: undefined });
+      this.#blocks.push({ base, size: FRAME_SIZE, kind: "stack", name: "", region, second: 0, owner: undefined });
     }
     this.stackInit = new Uint8Array((FRAMES * FRAME_STRIDE) / 8);
     this.stackRegion = new Int32Array((FRAMES * FRAME_STRIDE) / 8);
@@ -138,6 +140,14 @@ export class VmMemory {
     return id;
   }
 
+  /** A dead region becomes that of a new object, so that long series of runs need no more of them. */
+  reviveRegion(id: number, base: number, size: number, kind: RegionKind, name: string, access: number): void {
+    this.moveRegion(id, base, size);
+    this.regFlags[id] = LIVE | access;
+    this.#names[id] = name;
+    this.#kinds[id] = kind;
+  }
+
   regionName(id: number): string {
     return this.#names[id] ?? "nothing";
   }
@@ -162,12 +172,12 @@ export class VmMemory {
       reuse.kind = kind;
       reuse.name = name;
       reuse.owner = undefined;
-      reuse.region = this.addRegion(reuse.base, size, kind, name, access);
+      this.reviveRegion(reuse.region, reuse.base, size, kind, name, access);
       return reuse;
     }
     const base = this.#take(size);
     const region = this.addRegion(base, size, kind, name, access);
-    const block: Block = { base, size, kind, name, region, owner: undefined };
+    const block: Block = { base, size, kind, name, region, second: 0, owner: undefined };
     this.#blocks.push(block);
     return block;
   }
@@ -175,7 +185,7 @@ export class VmMemory {
   /** Memory whose regions `owner` makes. */
   allocOwned(size: number, kind: RegionKind, name: string, owner: BlockOwner): Block {
     const base = this.#take(size);
-    const block: Block = { base, size, kind, name, region: 0, owner };
+    const block: Block = { base, size, kind, name, region: 0, second: 0, owner };
     this.#blocks.push(block);
     return block;
   }
@@ -196,8 +206,7 @@ export class VmMemory {
 
   /** Gives a block back: its region is dead, its memory is used again. */
   release(block: Block): void {
-    if (block.region !== 0) this.regFlags[block.region] = 0;
-    block.region = 0;
+    this.regFlags[block.region] = 0;
     const list = this.#free.get(block.size);
     if (list === undefined) this.#free.set(block.size, [block]);
     else list.push(block);

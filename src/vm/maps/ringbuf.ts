@@ -24,6 +24,8 @@ export class RingBufMap extends VmMap {
   /** Not yet drained, oldest first. */
   readonly #records: Record[] = [];
   readonly #byAddress = new Map<number, Record>();
+  /** Regions of records that were drained. */
+  readonly #deadRegions: number[] = [];
   #producer = 0;
   #consumer = 0;
   /** Records that found no room. */
@@ -64,13 +66,10 @@ export class RingBufMap extends VmMap {
     }
     const address = this.#block.base + (this.#producer & (this.spec.maxEntries - 1)) + HEADER;
     this.#producer += length;
-    const region = this.memory.addRegion(
-      address,
-      size,
-      "ring buffer record",
-      `a record of ring buffer ${this.name}`,
-      READ | WRITE,
-    );
+    const name = `a record of ring buffer ${this.name}`;
+    let region = this.#deadRegions.pop();
+    if (region === undefined) region = this.memory.addRegion(address, size, "ring buffer record", name, READ | WRITE);
+    else this.memory.reviveRegion(region, address, size, "ring buffer record", name, READ | WRITE);
     const record: Record = { address, size, length, state: "reserved", region };
     this.#records.push(record);
     this.#byAddress.set(address, record);
@@ -123,6 +122,7 @@ export class RingBufMap extends VmMap {
     while (this.#records.length > 0 && this.#records[0]!.state !== "reserved") {
       const record = this.#records.shift()!;
       this.#consumer += record.length;
+      this.#deadRegions.push(record.region);
       if (record.state === "submitted") samples.push(this.memory.copy(record.address, record.size));
     }
     return samples;
