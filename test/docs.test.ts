@@ -19,11 +19,18 @@ function snippetsOf(file: string): Snippet[] {
   return [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map((m) => ({
     where: `${basename(file)}:${text.slice(0, m.index).split("\n").length}`,
     text: m[1] ?? "",
-    probe: /^export const \w+ = \w+\((?:"|\{|\(|[\w.]+,)/m.test(m[1] ?? "") && !/from "bpfkit\/(?:load|elf|syscall|compiler)"/.test((m[1] ?? "").replace(/^import type.*$/gm, "")),
+    probe:
+      /^export const \w+ = \w+\((?:"|\{|\(|[\w.]+,)/m.test(m[1] ?? "") &&
+      !/from "bpfkit\/(?:load|elf|syscall|compiler)"/.test((m[1] ?? "").replace(/^import type.*$/gm, "")),
   }));
 }
 
-const files = [join(root, "README.md"), ...readdirSync(join(root, "docs")).filter((f) => f.endsWith(".md")).map((f) => join(root, "docs", f))];
+const files = [
+  join(root, "README.md"),
+  ...readdirSync(join(root, "docs"))
+    .filter((f) => f.endsWith(".md"))
+    .map((f) => join(root, "docs", f)),
+];
 const snippets = files.flatMap(snippetsOf);
 
 const test = suite("docs");
@@ -46,7 +53,9 @@ test("snippets type-check against the published types", () => {
     join(directory, "tsconfig.json"),
     JSON.stringify({ extends: join(root, "tsconfig.json"), compilerOptions: { rootDir: root }, include: ["*.ts"] }),
   );
-  const tsc = spawnSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", directory], { encoding: "utf8" });
+  const tsc = spawnSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", directory], {
+    encoding: "utf8",
+  });
   const named = tsc.stdout.replace(/[^\s(]*snippet(\d+)\.ts/g, (_, i: string) => snippets[Number(i)]?.where ?? "");
   assert.is(named, "");
 });

@@ -22,7 +22,13 @@ declare const BPFKIT_BUNDLE_HASH: string;
 /** Names of the packs in the order in which they are searched. */
 declare const BPFKIT_PACKS: readonly string[];
 
-type ModuleFunction = (exports: object, require: (id: string) => unknown, module: { exports: object }, url: string, directory: string) => void;
+type ModuleFunction = (
+  exports: object,
+  require: (id: string) => unknown,
+  module: { exports: object },
+  url: string,
+  directory: string,
+) => void;
 type Pack = Readonly<Record<string, ModuleFunction>>;
 
 const directory = join(__dirname, "cli");
@@ -36,14 +42,18 @@ const fresh = new Map<string, Script>();
 const packs: Pack[] = [];
 const loaded = new Map<string, { exports: object }>();
 
-const cacheFile = (pack: string, state = ""): string => join(directory, `${pack}.${BPFKIT_BUNDLE_HASH}.${process.version}.${process.arch}${state}.cache`);
+const cacheFile = (pack: string, state = ""): string =>
+  join(directory, `${pack}.${BPFKIT_BUNDLE_HASH}.${process.version}.${process.arch}${state}.cache`);
 
 function readPack(name: string): Pack {
   const filename = join(directory, `${name}.pack`);
   const whole = noCache ? undefined : readTwice(cacheFile(name));
   const cachedData = whole ?? (noCache ? undefined : readTwice(cacheFile(name, ".partial")));
   // The build writes ASCII only: decoding it as such is four times as fast as UTF-8.
-  const script = new Script(readFileSync(filename, "latin1"), { filename, ...(cachedData === undefined ? {} : { cachedData }) });
+  const script = new Script(readFileSync(filename, "latin1"), {
+    filename,
+    ...(cachedData === undefined ? {} : { cachedData }),
+  });
   if (whole === undefined || script.cachedDataRejected === true) fresh.set(name, script);
   const pack = script.runInThisContext() as Pack;
   packs.push(pack);
@@ -87,6 +97,8 @@ function saveCache(): void {
 }
 
 const { main } = load("main") as { main: (argv: string[], host: Host) => Promise<void> };
-void main(process.argv.slice(2), { build: BPFKIT_BUNDLE_HASH, saveCache, importModule: (to) => import(to) }).finally(() => {
-  if (partial) saveCache();
-});
+void main(process.argv.slice(2), { build: BPFKIT_BUNDLE_HASH, saveCache, importModule: (to) => import(to) }).finally(
+  () => {
+    if (partial) saveCache();
+  },
+);

@@ -9,8 +9,14 @@ import type { ModuleFile } from "./module-of-file.ts";
 import { warn } from "./report.ts";
 
 /** `keep` fills the cache, and is called when the programs are attached. */
-export function compileFile(module: ModuleFile, cache: CompileCache | undefined): { compiled: Startable; keep?: () => void } {
-  const made = cache === undefined ? { compiled: compileModule(module.exports, module) } : compileForCache(cache, module.exports, { ...module, kernel: realKernel() });
+export function compileFile(
+  module: ModuleFile,
+  cache: CompileCache | undefined,
+): { compiled: Startable; keep?: () => void } {
+  const made =
+    cache === undefined
+      ? { compiled: compileModule(module.exports, module) }
+      : compileForCache(cache, module.exports, { ...module, kernel: realKernel() });
   const { compiled } = made;
   warn(compiled.diagnostics, compiled.spec.sources);
   if (compiled.programs.size === 0) throw noProgram(module.path);
@@ -20,6 +26,13 @@ export function compileFile(module: ModuleFile, cache: CompileCache | undefined)
 /** A file that has nothing to compile. */
 export function noProgram(path: string): DiagnosticError {
   return new DiagnosticError("NO_PROGRAM", [
-    { code: "BPF0001", severity: "error", message: `${path} exports no program`, labels: [], notes: [], help: "export what tracepoint(…), uprobe(…), xdp(…) return: `export const onExec = tracepoint(…)`" },
+    {
+      code: "BPF0001",
+      severity: "error",
+      message: `${path} exports no program`,
+      labels: [],
+      notes: [],
+      help: "export what tracepoint(…), uprobe(…), xdp(…) return: `export const onExec = tracepoint(…)`",
+    },
   ]);
 }

@@ -21,7 +21,9 @@ export function writeOutput(path: string, data: string | Uint8Array): void {
     writeFileSync(path, data);
   } catch (error) {
     const absent = (error as NodeJS.ErrnoException).code === "ENOENT";
-    throw new BpfkitError("FILE", `${path}: ${absent ? "there is no such directory" : reason(error)}`, { cause: error });
+    throw new BpfkitError("FILE", `${path}: ${absent ? "there is no such directory" : reason(error)}`, {
+      cause: error,
+    });
   }
 }
 

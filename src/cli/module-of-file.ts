@@ -16,6 +16,11 @@ export interface ModuleFile {
 
 export async function moduleOfFile(path: string, host: Host, cache?: PrepareCache): Promise<ModuleFile> {
   if (!/\.[mc]?[jt]s$/.test(path)) throw new BpfkitError("FILE", `${path}: expected a TypeScript or JavaScript file`);
-  const { exports, modules } = await loadModule(resolve(path), { own, resolveOwn, importModule: (url) => host.importModule(url), ...(cache === undefined ? {} : { cache }) });
+  const { exports, modules } = await loadModule(resolve(path), {
+    own,
+    resolveOwn,
+    importModule: (url) => host.importModule(url),
+    ...(cache === undefined ? {} : { cache }),
+  });
   return { path, name: basename(path).replace(/\.[^.]*$/, ""), exports, modules };
 }

@@ -8,12 +8,17 @@ import { StreamTable, toJson } from "./output.ts";
 import { mapData, mapText } from "./show.ts";
 
 /** Prints until the app's signal; then the exported maps. */
-export async function printApp(app: App, compiled: Startable, exports: Readonly<Record<string, unknown>>): Promise<void> {
+export async function printApp(
+  app: App,
+  compiled: Startable,
+  exports: Readonly<Record<string, unknown>>,
+): Promise<void> {
   const exported = new Set(Object.values(exports).filter(isHandle));
   const maps = [...compiled.schemas].filter(([, { handle }]) => exported.has(handle));
   const streams = maps.filter(([, { handle }]) => handle.type === "ringbuf" || handle.type === "perf_event_array");
   const readers = streams.map(([name, { handle }]) => stream(app, name, handle as RingBuf<Schema>, streams.length > 1));
-  if (readers.length === 0 && !app.signal.aborted) process.stderr.write("Attached. Ctrl-C ends it and prints the maps.\n");
+  if (readers.length === 0 && !app.signal.aborted)
+    process.stderr.write("Attached. Ctrl-C ends it and prints the maps.\n");
   await app.untilEnd();
   for (const reader of readers) reader.stop();
   for (const [name, { handle }] of maps) showMap(app, name, handle);
@@ -24,7 +29,11 @@ function stream(app: App, name: string, handle: RingBuf<Schema>, several: boolea
   const reader = app.collection.events(name);
   const fields = handle.value.kind === "struct" ? (handle.value as StructSchema).fields : undefined;
   const header = ["TIME", ...(several ? ["BUFFER"] : []), ...(fields?.map((f) => f.name.toUpperCase()) ?? ["VALUE"])];
-  const rows = new StreamTable(header, [8, ...(several ? [name.length] : []), ...(fields?.map((f) => widthOf(f.schema)) ?? [])]);
+  const rows = new StreamTable(header, [
+    8,
+    ...(several ? [name.length] : []),
+    ...(fields?.map((f) => widthOf(f.schema)) ?? []),
+  ]);
   const show = (sample: unknown): void => {
     if (app.json) {
       process.stdout.write(`${toJson(several ? { buffer: name, sample } : sample)}\n`);

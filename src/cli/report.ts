@@ -32,7 +32,10 @@ export function reportError(error: unknown, options: ReportOptions): number {
   if (error instanceof BpfkitError) {
     const text =
       error.diagnostics.length > 0
-        ? renderDiagnostics(error.diagnostics, { sources: withFiles(error.diagnostics, options.sources), color: useColor() })
+        ? renderDiagnostics(error.diagnostics, {
+            sources: withFiles(error.diagnostics, options.sources),
+            color: useColor(),
+          })
         : `error: ${error.message}\n`;
     process.stderr.write(text);
     return code;
@@ -41,7 +44,11 @@ export function reportError(error: unknown, options: ReportOptions): number {
     process.stderr.write(`error: ${error.message}\n`);
     return code;
   }
-  process.stderr.write(code === EXIT.INTERNAL ? `bpfkit: internal error, please report it\n${stackOf(error)}\n` : `error: ${usersPart(error)}\n`);
+  process.stderr.write(
+    code === EXIT.INTERNAL
+      ? `bpfkit: internal error, please report it\n${stackOf(error)}\n`
+      : `error: ${usersPart(error)}\n`,
+  );
   return code;
 }
 
@@ -51,7 +58,8 @@ function exitCode(error: unknown): number {
   if (error instanceof BpfkitError) {
     if (error.code === "NOT_PERMITTED") return EXIT.NOT_PERMITTED;
     // With every capability it is not a capability that lacks.
-    if ((error as { errnoName?: string }).errnoName === "EPERM") return missingCapabilities().length === 0 ? EXIT.NOT_SUPPORTED : EXIT.NOT_PERMITTED;
+    if ((error as { errnoName?: string }).errnoName === "EPERM")
+      return missingCapabilities().length === 0 ? EXIT.NOT_SUPPORTED : EXIT.NOT_PERMITTED;
     return EXIT.FAILED;
   }
   return isSystemError(error) || !isOurs(error) ? EXIT.FAILED : EXIT.INTERNAL;
@@ -88,7 +96,10 @@ export function warn(diagnostics: readonly Diagnostic[], sources: ReadonlyMap<st
 }
 
 /** The sources given, and the files on disk that the labels name. */
-export function withFiles(diagnostics: readonly Diagnostic[], given: ReadonlyMap<string, string> = new Map()): ReadonlyMap<string, string> {
+export function withFiles(
+  diagnostics: readonly Diagnostic[],
+  given: ReadonlyMap<string, string> = new Map(),
+): ReadonlyMap<string, string> {
   const sources = new Map(given);
   for (const { span } of diagnostics.flatMap((d) => d.labels)) {
     if (sources.has(span.file)) continue;

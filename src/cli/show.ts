@@ -40,8 +40,15 @@ function sums(map: PerCpuMap): [unknown, unknown][] {
 }
 
 function isZero(value: unknown): boolean {
-  if (typeof value === "object" && value !== null && !(value instanceof Uint8Array)) return Object.values(value).every(isZero);
-  return value === 0 || value === 0n || value === "" || value === false || (value instanceof Uint8Array && value.every((b) => b === 0));
+  if (typeof value === "object" && value !== null && !(value instanceof Uint8Array))
+    return Object.values(value).every(isZero);
+  return (
+    value === 0 ||
+    value === 0n ||
+    value === "" ||
+    value === false ||
+    (value instanceof Uint8Array && value.every((b) => b === 0))
+  );
 }
 
 /** Largest number first; anything else keeps its order. */
@@ -74,7 +81,10 @@ export function histogramText(buckets: readonly Bucket[]): string {
   const width = Math.max(...rows.map(([r]) => r.length));
   const digits = Math.max(...rows.map(([, count]) => String(count).length), 5);
   return rows
-    .map(([r, count]) => `${r.padEnd(width)} ${String(count).padStart(digits)} |${"@".repeat(Number((count * BigInt(BAR_WIDTH)) / max)).padEnd(BAR_WIDTH)}|\n`)
+    .map(
+      ([r, count]) =>
+        `${r.padEnd(width)} ${String(count).padStart(digits)} |${"@".repeat(Number((count * BigInt(BAR_WIDTH)) / max)).padEnd(BAR_WIDTH)}|\n`,
+    )
     .join("");
 }
 
@@ -102,7 +112,12 @@ function range({ low, high }: Bucket): string {
 
 /** Powers of 1024 as K, M, G, T, like bpftrace. */
 function short(n: bigint): string {
-  for (const [shift, unit] of [[40n, "T"], [30n, "G"], [20n, "M"], [10n, "K"]] as const) {
+  for (const [shift, unit] of [
+    [40n, "T"],
+    [30n, "G"],
+    [20n, "M"],
+    [10n, "K"],
+  ] as const) {
     if (n >= 1n << shift && n % (1n << shift) === 0n) return `${n >> shift}${unit}`;
   }
   return String(n);

@@ -8,7 +8,11 @@ import type { Host } from "./command.ts";
 import { readInput } from "./input.ts";
 import { moduleOfFile } from "./module-of-file.ts";
 
-export async function specOfFile(path: string, host: Host, options: { btf?: string | undefined } = {}): Promise<CollectionSpec> {
+export async function specOfFile(
+  path: string,
+  host: Host,
+  options: { btf?: string | undefined } = {},
+): Promise<CollectionSpec> {
   if (path.endsWith(".o")) return readObject(readInput(path), { name: basename(path, ".o") });
   const module = await moduleOfFile(path, host);
   return compileModule(module.exports, { ...module, ...btfOption(options.btf) }).spec;

@@ -42,7 +42,8 @@ export const INPUTS = [
 const wrap = (v: bigint, sign: SignOf): bigint => (sign === "u" ? BigInt.asUintN(64, v) : BigInt.asIntN(64, v));
 
 /** What a place of `bits` holds after a store. */
-const narrow = (v: bigint, sign: SignOf, bits: number): bigint => (sign === "u" ? BigInt.asUintN(bits, v) : BigInt.asIntN(bits, v));
+const narrow = (v: bigint, sign: SignOf, bits: number): bigint =>
+  sign === "u" ? BigInt.asUintN(bits, v) : BigInt.asIntN(bits, v);
 
 /** Variables of every width that the programs store to: where narrowing happens. */
 export const NARROW = [

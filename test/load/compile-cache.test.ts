@@ -1,4 +1,15 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BtfBuilder } from "../../src/btf/builder.ts";
@@ -20,7 +31,11 @@ const format = (offset: number): string =>
   `name: ev\nID: 7\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\tfield:int n;\toffset:${offset};\tsize:4;\tsigned:1;\n\nprint fmt: "%d", REC->n\n`;
 /** A kernel with one tracepoint, whose field is at `offset`. */
 const kernelWith = (offset: number): Kernel =>
-  ({ release: "6.18.0", readDir: () => [], readFile: () => new TextEncoder().encode(format(offset)) }) as unknown as Kernel;
+  ({
+    release: "6.18.0",
+    readDir: () => [],
+    readFile: () => new TextEncoder().encode(format(offset)),
+  }) as unknown as Kernel;
 const kernel = kernelWith(8);
 const btf = Btf.parse(new BtfBuilder().encode());
 
@@ -46,14 +61,24 @@ class Setup {
   /** What the next start does: the cached result, or undefined when it compiles (and fills the cache). */
   async start(options: { version?: string; kernel?: Kernel; keep?: boolean } = {}): Promise<Startable | undefined> {
     const cache = new CompileCache(this.file, { directory: this.caches, version: options.version ?? "1" });
-    const { exports, modules } = await loadModule(this.file, { own, resolveOwn: () => join(import.meta.dirname, "../../src/probe/index.ts"), cache });
+    const { exports, modules } = await loadModule(this.file, {
+      own,
+      resolveOwn: () => join(import.meta.dirname, "../../src/probe/index.ts"),
+      cache,
+    });
     const found = cache.lookup(exports, modules, options.kernel ?? kernel);
-    if (found === undefined && options.keep !== false) this.compiled = this.#compile(cache, exports, modules, options.kernel ?? kernel);
+    if (found === undefined && options.keep !== false)
+      this.compiled = this.#compile(cache, exports, modules, options.kernel ?? kernel);
     return found;
   }
   compiled: Startable | undefined;
 
-  #compile(cache: CompileCache, exports: Readonly<Record<string, unknown>>, modules: Parameters<CompileCache["lookup"]>[1], on: Kernel): Startable {
+  #compile(
+    cache: CompileCache,
+    exports: Readonly<Record<string, unknown>>,
+    modules: Parameters<CompileCache["lookup"]>[1],
+    on: Kernel,
+  ): Startable {
     const { compiled, keep } = compileForCache(cache, exports, { name: "probe", kernel: on, btf, modules });
     keep();
     return compiled;
@@ -79,11 +104,20 @@ test("the second start gets what the first one compiled", async () => {
   const cached = await setup.start();
   const first = setup.compiled;
   assert.ok(cached !== undefined && first !== undefined);
-  assert.equal(cached.spec.progs.map((p) => p.insns), first.spec.progs.map((p) => p.insns));
+  assert.equal(
+    cached.spec.progs.map((p) => p.insns),
+    first.spec.progs.map((p) => p.insns),
+  );
   assert.equal([...(cached.spec.btf ?? [])], [...(first.spec.btf ?? [])]);
-  assert.equal(cached.spec.maps.map((m) => [m.name, m.mapExtra, m.data && [...m.data], m.frozen]), first.spec.maps.map((m) => [m.name, m.mapExtra, m.data && [...m.data], m.frozen]));
+  assert.equal(
+    cached.spec.maps.map((m) => [m.name, m.mapExtra, m.data && [...m.data], m.frozen]),
+    first.spec.maps.map((m) => [m.name, m.mapExtra, m.data && [...m.data], m.frozen]),
+  );
   assert.equal([...cached.spec.sources], [...first.spec.sources]);
-  assert.equal([[...cached.schemas.keys()], [...cached.globals.keys()], [...cached.programs.keys()]], [["seen"], ["floor"], ["onEvent"]]);
+  assert.equal(
+    [[...cached.schemas.keys()], [...cached.globals.keys()], [...cached.programs.keys()]],
+    [["seen"], ["floor"], ["onEvent"]],
+  );
   assert.is(cached.schemas.get("seen")?.key, own.u32);
 });
 

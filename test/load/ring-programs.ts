@@ -33,7 +33,6 @@ export const Sample = struct({
 });
 
 export const NO_WAKEUP = 1;
-export const FORCE_WAKEUP = 2;
 
 export interface Producer {
   readonly mapFd: number;

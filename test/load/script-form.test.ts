@@ -55,7 +55,10 @@ test("exports are those of the module: names in order, values, present values", 
   assert.is(script.exports["n"], 11);
   assert.is(await (script.exports["default"] as (x: string) => Promise<string>)("app"), "app");
   const [loaded] = [...script.modules.values()];
-  assert.equal([loaded?.lookup("n"), loaded?.lookup("local"), loaded?.lookup("u32")], [{ value: 11 }, { value: "l" }, { value: own["u32"] }]);
+  assert.equal(
+    [loaded?.lookup("n"), loaded?.lookup("local"), loaded?.lookup("u32")],
+    [{ value: 11 }, { value: "l" }, { value: own["u32"] }],
+  );
   assert.is(loaded?.lookup("nothing"), undefined);
 });
 

@@ -17,7 +17,12 @@ const spec = {
   summary: "assemble instructions written in the kernel's own syntax",
   arity: [1, 1],
   options: [
-    { name: "output", short: "o", value: "OUT", help: "write an ELF object (OUT.o) or the bare instructions (any other name)" },
+    {
+      name: "output",
+      short: "o",
+      value: "OUT",
+      help: "write an ELF object (OUT.o) or the bare instructions (any other name)",
+    },
     { name: "section", value: "NAME", help: 'section of the program in an object, such as "xdp" (default: socket)' },
     { name: "big-endian", help: "encode for a big-endian kernel" },
     { name: "json", help: "print the instructions as JSON" },
@@ -53,7 +58,13 @@ export const asmCommand: Command = {
 function listing(insns: readonly Insn[], endian: "little" | "big"): string {
   const bytes = Buffer.from(encodeInsns(insns, endian));
   return disassemble(insns, {
-    comment: (slot) => (bytes.subarray(slot * 8, slot * 8 + 8).toString("hex").match(/../g) ?? []).join(" "),
+    comment: (slot) =>
+      (
+        bytes
+          .subarray(slot * 8, slot * 8 + 8)
+          .toString("hex")
+          .match(/../g) ?? []
+      ).join(" "),
   });
 }
 
@@ -67,7 +78,9 @@ function objectOf(insns: readonly Insn[], section: string, endian: "little" | "b
     kernelVersion: 0,
     btf: undefined,
     maps: [],
-    progs: [{ name: "prog", section, ...described, autoload: true, insns, refs: [], funcs: [], lines: [], coreRelos: [] }],
+    progs: [
+      { name: "prog", section, ...described, autoload: true, insns, refs: [], funcs: [], lines: [], coreRelos: [] },
+    ],
     sources: new Map(),
   });
 }

@@ -26,15 +26,24 @@ export const checkCommand: Command = {
     const btf = btfOption(args.value("btf"));
     const found: Diagnostic[] = [];
     for (const path of args.positionals) found.push(...(await diagnosticsOf(path, host, btf)));
-    const options = { sources: withFiles(found), color: useColor(process.stdout), format: args.flags.has("json") ? "json" : "text" } as const;
+    const options = {
+      sources: withFiles(found),
+      color: useColor(process.stdout),
+      format: args.flags.has("json") ? "json" : "text",
+    } as const;
     process.stdout.write(found.length === 0 && options.format === "json" ? "[]\n" : renderDiagnostics(found, options));
     const errors = found.filter((d) => d.severity === "error").length;
-    if (options.format === "text" && found.length > 0) process.stdout.write(`\n${count(errors, "error")}, ${count(found.length - errors, "warning")}\n`);
+    if (options.format === "text" && found.length > 0)
+      process.stdout.write(`\n${count(errors, "error")}, ${count(found.length - errors, "warning")}\n`);
     return errors > 0 ? EXIT.FAILED : EXIT.OK;
   },
 };
 
-async function diagnosticsOf(path: string, host: Host, btf: ReturnType<typeof btfOption>): Promise<readonly Diagnostic[]> {
+async function diagnosticsOf(
+  path: string,
+  host: Host,
+  btf: ReturnType<typeof btfOption>,
+): Promise<readonly Diagnostic[]> {
   try {
     const module = await moduleOfFile(path, host);
     return compileModule(module.exports, { ...module, ...btf }).diagnostics;

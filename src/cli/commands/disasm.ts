@@ -27,7 +27,9 @@ export const disasmCommand: Command = {
     const progs = wanted === undefined ? spec.progs : wanted.map((name) => find(spec, name, path));
     for (const [i, prog] of progs.entries()) {
       if (args.flags.has("json")) {
-        process.stdout.write(`${toJson({ program: prog.name, section: prog.section, insns: prog.insns, refs: prog.refs, lines: prog.lines })}\n`);
+        process.stdout.write(
+          `${toJson({ program: prog.name, section: prog.section, insns: prog.insns, refs: prog.refs, lines: prog.lines })}\n`,
+        );
       } else {
         process.stdout.write(`${i === 0 ? "" : "\n"}${progText(prog, !args.flags.has("no-source"))}`);
       }
@@ -39,7 +41,10 @@ export const disasmCommand: Command = {
 function find(spec: CollectionSpec, name: string, path: string): ProgSpec {
   const prog = spec.progs.find((p) => p.name === name);
   if (prog !== undefined) return prog;
-  throw new BpfkitError("NO_PROGRAM", `${path} has no program ${JSON.stringify(name)}; it has ${spec.progs.map((p) => p.name).join(", ") || "none"}`);
+  throw new BpfkitError(
+    "NO_PROGRAM",
+    `${path} has no program ${JSON.stringify(name)}; it has ${spec.progs.map((p) => p.name).join(", ") || "none"}`,
+  );
 }
 
 /** One program: a header, then for every new source line that line and its instructions. */

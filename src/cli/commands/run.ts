@@ -26,7 +26,11 @@ const spec = {
     { name: "device", value: "NAME", help: "network interface of xdp and tc programs" },
     { name: "cgroup", value: "DIR", help: "cgroup v2 directory of cgroup programs" },
     { name: "json", help: "one JSON object a line instead of tables" },
-    { name: "capture", value: "FILE.json", help: "write what the kernel is given for each program: for bug reports, and for bpfkit verify" },
+    {
+      name: "capture",
+      value: "FILE.json",
+      help: "write what the kernel is given for each program: for bug reports, and for bpfkit verify",
+    },
     { name: "no-cache", help: "compile anew, and keep nothing for the next start" },
     { name: "verbose", short: "v", help: "say what was attached, and what this kernel lacks" },
   ],
@@ -47,15 +51,28 @@ export const runCommand: Command = {
     requireCommand(args.rest?.[0]);
     requirePrivilege(`run ${path}`);
 
-    const cache = args.flags.has("no-cache") ? undefined : new CompileCache(resolve(path), { version: `${BPFKIT_VERSION} ${host.build}` });
+    const cache = args.flags.has("no-cache")
+      ? undefined
+      : new CompileCache(resolve(path), { version: `${BPFKIT_VERSION} ${host.build}` });
     const module = await moduleOfFile(path, host, cache);
     const found = cache?.lookup(module.exports, module.modules, realKernel());
-    const { compiled, keep } = found === undefined ? (await import("../compile-file.ts")).compileFile(module, cache) : { compiled: found };
+    const { compiled, keep } =
+      found === undefined ? (await import("../compile-file.ts")).compileFile(module, cache) : { compiled: found };
     const end = new AbortController();
     const json = args.flags.has("json");
-    using app = startCompiled(compiled, { signal: end.signal, json, args: args.rest ?? [], config, attach: attachOptions(args), ...captureOption(args) });
+    using app = startCompiled(compiled, {
+      signal: end.signal,
+      json,
+      args: args.rest ?? [],
+      config,
+      attach: attachOptions(args),
+      ...captureOption(args),
+    });
     if (app.collection.links.length === 0 && typeof module.exports["default"] !== "function") {
-      throw new UsageError("nothing is attached: xdp and tc programs need --device NAME, cgroup programs --cgroup DIR", spec);
+      throw new UsageError(
+        "nothing is attached: xdp and tc programs need --device NAME, cgroup programs --cgroup DIR",
+        spec,
+      );
     }
     if (args.flags.has("verbose")) describe(app);
     keep?.();
@@ -72,7 +89,12 @@ interface Running {
 }
 
 /** Runs the module's own main function, or the tables, until something ends it. */
-async function untilDone(app: App, module: ModuleFile, compiled: Startable, { end, duration, command }: Running): Promise<number> {
+async function untilDone(
+  app: App,
+  module: ModuleFile,
+  compiled: Startable,
+  { end, duration, command }: Running,
+): Promise<number> {
   let code: number = EXIT.OK;
   const stop = (): void => end.abort();
   const interrupt = (signal: NodeJS.Signals): void => {
@@ -99,7 +121,8 @@ async function untilDone(app: App, module: ModuleFile, compiled: Startable, { en
       }
     }
     await work;
-    for (const [name, lost] of app.lost) process.stderr.write(`${lost} samples of ${name} were lost: its buffer was full\n`);
+    for (const [name, lost] of app.lost)
+      process.stderr.write(`${lost} samples of ${name} were lost: its buffer was full\n`);
   } finally {
     clearTimeout(timer);
     process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
@@ -118,7 +141,9 @@ async function runChild([file = "", ...args]: readonly string[], signal: AbortSi
     const child = spawn(file, args, { stdio: "inherit" });
     const kill = (): void => void child.kill("SIGTERM");
     signal.addEventListener("abort", kill, { once: true });
-    child.on("error", (error: NodeJS.ErrnoException) => reject(new BpfkitError("COMMAND", `${file} cannot be run: ${error.message}`, { cause: error })));
+    child.on("error", (error: NodeJS.ErrnoException) =>
+      reject(new BpfkitError("COMMAND", `${file} cannot be run: ${error.message}`, { cause: error })),
+    );
     child.on("exit", (code, name) => {
       signal.removeEventListener("abort", kill);
       resolve(name === null ? (code ?? 0) : 128 + signalNumber(name));
@@ -130,7 +155,8 @@ async function runChild([file = "", ...args]: readonly string[], signal: AbortSi
 function requireCommand(file: string | undefined): void {
   if (file === undefined) return;
   const directories = file.includes("/") ? [""] : (process.env["PATH"] ?? "").split(delimiter);
-  if (!directories.some((directory) => existsSync(join(directory, file)))) throw new UsageError(`${file}: there is no such command`, spec);
+  if (!directories.some((directory) => existsSync(join(directory, file))))
+    throw new UsageError(`${file}: there is no such command`, spec);
 }
 
 function attachOptions(args: ParsedArgs): { device?: string; cgroup?: string } {
@@ -160,7 +186,8 @@ function describe(app: App): void {
 function seconds(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const n = Number(text.replace(/s$/, ""));
-  if (!Number.isFinite(n) || n <= 0 || text.trim() === "") throw new UsageError(`--duration ${text}: expected a number of seconds`, spec);
+  if (!Number.isFinite(n) || n <= 0 || text.trim() === "")
+    throw new UsageError(`--duration ${text}: expected a number of seconds`, spec);
   return n;
 }
 

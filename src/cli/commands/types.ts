@@ -18,12 +18,18 @@ export const typesCommand: Command = {
     summary: "write vmlinux.d.ts: kernel structs, tracepoints and kfuncs, typed for the editor",
     arity: [0, 0],
     options: [
-      { name: "output", short: "o", value: "FILE", help: 'where to write (default: vmlinux.d.ts; with --c vmlinux.h); "-" is standard output' },
+      {
+        name: "output",
+        short: "o",
+        value: "FILE",
+        help: 'where to write (default: vmlinux.d.ts; with --c vmlinux.h); "-" is standard output',
+      },
       { name: "btf", value: "FILE", help: "the types of this BTF file instead of the running kernel's" },
       { name: "c", help: "a C header (vmlinux.h) instead of TypeScript" },
       { name: "only", value: "NAME", repeat: true, help: "only this struct and those inside it (may be repeated)" },
     ],
-    details: "Put the file beside your probes (or in tsconfig's include): a wrong field is then a TypeScript error.\nTracepoint layouts come from tracefs, which only root can read; without it their fields are typed loosely.",
+    details:
+      "Put the file beside your probes (or in tsconfig's include): a wrong field is then a TypeScript error.\nTracepoint layouts come from tracefs, which only root can read; without it their fields are typed loosely.",
   },
   run(args) {
     const { btf = kernelBtf(realKernel()).vmlinux } = btfOption(args.value("btf"));

@@ -432,11 +432,6 @@ export function describeHandle(value: object, name: string): string {
   return Array.isArray(value) ? `the array ${name}` : `the object ${name}`;
 }
 
-/** Text like `u64(x)` for a help line. */
-export function castFix(type: string, source: string): string {
-  return `${type}(${source})`;
-}
-
 /** Reports a construct that has no meaning in a probe. */
 export function unsupported(fn: Fn, node: Ast, what: string, instead: string): Val {
   return fn.report("BPF1001", node, { what, instead });

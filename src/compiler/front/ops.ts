@@ -7,7 +7,7 @@ import { condOf, constType, describe, nameOf } from "./context.ts";
 import type { ConstInt, FoldResult } from "./fold.ts";
 import { foldBinary, foldCompare, foldUnary } from "./fold.ts";
 import type { Sign } from "./sign.ts";
-import { MIXED, SIGNED, UNSIGNED, joinSigns } from "./sign.ts";
+import { SIGNED, UNSIGNED, joinSigns } from "./sign.ts";
 import type { EnumType, IntType, ScalarType, Width } from "./types.ts";
 import { BOOL, typeName } from "./types.ts";
 import type { IntConst, ScalarVal, Val } from "./value.ts";
@@ -389,5 +389,3 @@ export function checkFits(fn: Fn, v: Val, t: ScalarType, node: Ast): void {
     fn.report("BPF2011", node, { value: v.value, type: typeName(t), range: `${low} to ${high}` });
   }
 }
-
-export { MIXED };

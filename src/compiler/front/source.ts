@@ -1,2 +1,2 @@
 /** The source of one function, as the capture gives it. */
-export type { CapturedFunction as FunctionSource, Resolved } from "../capture/types.ts";
+export type { CapturedFunction as FunctionSource } from "../capture/types.ts";

@@ -72,10 +72,8 @@ export type Type = DataType | VoidType;
 export const VOID: VoidType = { k: "void" };
 export const BOOL: BoolType = { k: "bool" };
 export const U8: IntType = { k: "int", bits: 8, sign: UNSIGNED };
-export const U16: IntType = { k: "int", bits: 16, sign: UNSIGNED };
 export const U32: IntType = { k: "int", bits: 32, sign: UNSIGNED };
 export const U64: IntType = { k: "int", bits: 64, sign: UNSIGNED };
-export const S32: IntType = { k: "int", bits: 32, sign: SIGNED };
 export const S64: IntType = { k: "int", bits: 64, sign: SIGNED };
 
 export function intType(bits: Width, signed: boolean): IntType {

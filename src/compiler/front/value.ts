@@ -216,4 +216,4 @@ export interface JumpTarget {
   readonly leave?: () => void;
 }
 
-export type { MemoryType, PointerType };
+export type { PointerType };

@@ -383,10 +383,6 @@ export function isLeaf(op: Op): boolean {
   );
 }
 
-export function isTerminator(op: Op): boolean {
-  return op === "jmp" || op === "br" || op === "switch" || op === "ret" || op === "unreachable";
-}
-
 const BIN_SET: ReadonlySet<string> = new Set(BIN_OPS);
 export function isBinOp(op: Op): op is BinOp {
   return BIN_SET.has(op);

@@ -1,8 +1,6 @@
 /** What several passes need: constants, replacement of values, use counts, pointer roots. */
 import type { Block, Func, Inst } from "../ir/ir.ts";
 
-export const MASK64 = 0xffff_ffff_ffff_ffffn;
-
 export function constInst(f: Func, v: bigint): Inst {
   const i = f.inst("const", "int");
   i.value = BigInt.asIntN(64, v);
