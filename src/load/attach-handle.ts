@@ -26,7 +26,13 @@ export function attachHandle(program: Program, handle: AnyProgram, options: Atta
         ...cookie,
       });
     case "uprobe":
-      return attachUprobe(program, { binary: attach.binary, ...placeOf(attach), ret: attach.ret, ...pidOf(attach, options), ...cookie });
+      return attachUprobe(program, {
+        binary: attach.binary,
+        ...placeOf(attach),
+        ret: attach.ret,
+        ...pidOf(attach, options),
+        ...cookie,
+      });
     default:
       return program.attach(options);
   }

@@ -127,7 +127,9 @@ export class Collection {
 
   /** Opens a writer of a user ring buffer: `send(sample)`. Throws code "NO_MAP" or "MAP_TYPE". */
   sender<T = unknown>(name: string): SampleWriter<T> {
-    return this.#parts.owned.own((this.#as(name, UserRingBufMap, "a user ring buffer with a schema") as UserRingBufMap<T>).open());
+    return this.#parts.owned.own(
+      (this.#as(name, UserRingBufMap, "a user ring buffer with a schema") as UserRingBufMap<T>).open(),
+    );
   }
 
   #as<T extends BpfMap>(name: string, type: abstract new (...args: never[]) => T, what: string): T {

@@ -25,7 +25,11 @@ export interface Entry {
 
 /** Offset and length of bytes behind the JSON text. */
 type Blob = readonly [offset: number, length: number];
-type StoredMap = Omit<MapSpec, "mapExtra" | "data" | "inner"> & { readonly mapExtra: string; readonly data: Blob | undefined; readonly inner: StoredMap | undefined };
+type StoredMap = Omit<MapSpec, "mapExtra" | "data" | "inner"> & {
+  readonly mapExtra: string;
+  readonly data: Blob | undefined;
+  readonly inner: StoredMap | undefined;
+};
 type StoredProg = Omit<ProgSpec, "insns"> & { readonly code: Blob };
 type StoredSpec = Omit<CollectionSpec, "btf" | "maps" | "progs" | "sources"> & {
   readonly btf: Blob | undefined;

@@ -25,10 +25,16 @@ export interface CompiledForCache {
 }
 
 /** Compiles, and notes what the result depends on. */
-export function compileForCache(cache: CompileCache, exports: Readonly<Record<string, unknown>>, options: CompileModuleOptions & { readonly kernel: Kernel }): CompiledForCache {
+export function compileForCache(
+  cache: CompileCache,
+  exports: Readonly<Record<string, unknown>>,
+  options: CompileModuleOptions & { readonly kernel: Kernel },
+): CompiledForCache {
   const modules = options.modules ?? new Map<string, LoadedModule>();
   const recorder = new Recorder(modules);
-  const compiled = compileWith(exports, options, createCapture(recorder.host), (name, format) => recorder.tracepoints.set(name, format));
+  const compiled = compileWith(exports, options, createCapture(recorder.host), (name, format) =>
+    recorder.tracepoints.set(name, format),
+  );
   const keep = (): void => {
     try {
       const entry = makeEntry(cache, exports, modules, compiled, recorder, options.kernel);
@@ -84,11 +90,19 @@ function makeEntry(
   if (maps === undefined || globals === undefined || programs === undefined) return undefined;
   const sources = [...modules.values()].map(({ url, text }) => ({ url, text, prepared: cache.get(text) }));
   const tracepoints = [...recorder.tracepoints].map(([name, format]) => ({ name, print: fingerprint(format) }));
-  if (!sources.every(isComplete) || !tracepoints.every((t): t is { name: string; print: string } => t.print !== undefined)) return undefined;
+  if (
+    !sources.every(isComplete) ||
+    !tracepoints.every((t): t is { name: string; print: string } => t.print !== undefined)
+  )
+    return undefined;
   return { identity: cache.identity, modules: sources, values, tracepoints, spec, maps, globals, programs };
 }
 
-function isComplete(m: { url: string; text: string; prepared: PreparedModule | undefined }): m is Entry["modules"][number] {
+function isComplete(m: {
+  url: string;
+  text: string;
+  prepared: PreparedModule | undefined;
+}): m is Entry["modules"][number] {
   return m.prepared !== undefined;
 }
 
@@ -101,7 +115,9 @@ class Recorder {
   beyondModules = false;
 
   constructor(modules: ReadonlyMap<string, LoadedModule>) {
-    const recorded = new Map([...modules].map(([url, m]) => [url, { ...m, lookup: (name: string) => this.#lookup(url, m, name) }]));
+    const recorded = new Map(
+      [...modules].map(([url, m]) => [url, { ...m, lookup: (name: string) => this.#lookup(url, m, name) }]),
+    );
     const host = nodeCaptureHost(recorded);
     const note = (): void => {
       this.beyondModules = true;

@@ -56,7 +56,11 @@ export class CompileCache implements PrepareCache {
   }
 
   /** What was compiled before, when nothing has changed since. */
-  lookup(exports: Readonly<Record<string, unknown>>, modules: ReadonlyMap<string, LoadedModule>, kernel: Kernel): Startable | undefined {
+  lookup(
+    exports: Readonly<Record<string, unknown>>,
+    modules: ReadonlyMap<string, LoadedModule>,
+    kernel: Kernel,
+  ): Startable | undefined {
     const entry = this.#entry;
     if (entry === undefined || entry.modules.length !== modules.size) return undefined;
     if (entry.modules.some((m) => modules.get(m.url)?.text !== m.text)) return undefined;
@@ -69,10 +73,16 @@ export class CompileCache implements PrepareCache {
     } catch {
       return undefined; // The compiler says what is wrong with it.
     }
-    const handles = <H>(list: readonly { name: string; where: Where }[]): Map<string, H> => new Map(list.map(({ name, where }) => [name, find(where) as H]));
+    const handles = <H>(list: readonly { name: string; where: Where }[]): Map<string, H> =>
+      new Map(list.map(({ name, where }) => [name, find(where) as H]));
     return {
       spec: entry.spec(),
-      schemas: new Map([...handles<MapHandle>(entry.maps)].map(([name, handle]) => [name, { key: handle.key, value: handle.value, handle }])),
+      schemas: new Map(
+        [...handles<MapHandle>(entry.maps)].map(([name, handle]) => [
+          name,
+          { key: handle.key, value: handle.value, handle },
+        ]),
+      ),
       globals: handles<GlobalHandle>(entry.globals),
       programs: handles<AnyProgram>(entry.programs),
     };
@@ -84,7 +94,10 @@ export function handlesOf(exports: Readonly<Record<string, unknown>>): [string, 
   return Object.entries(exports).filter(([, value]) => typeof value === "object" && value !== null);
 }
 
-function finder(exports: Readonly<Record<string, unknown>>, modules: ReadonlyMap<string, LoadedModule>): (where: Where) => unknown {
+function finder(
+  exports: Readonly<Record<string, unknown>>,
+  modules: ReadonlyMap<string, LoadedModule>,
+): (where: Where) => unknown {
   return (where) => {
     if (where[0] === "export") return exports[where[1]];
     try {
@@ -100,7 +113,10 @@ export function cacheDirectory(): string | undefined {
   if (process.geteuid?.() === 0) return "/var/cache/bpfkit";
   const base = process.env["XDG_CACHE_HOME"];
   try {
-    return join(base === undefined || base === "" ? join(process.getBuiltinModule("node:os").homedir(), ".cache") : base, "bpfkit");
+    return join(
+      base === undefined || base === "" ? join(process.getBuiltinModule("node:os").homedir(), ".cache") : base,
+      "bpfkit",
+    );
   } catch {
     return undefined; // No home directory.
   }

@@ -45,7 +45,8 @@ export function fingerprint(value: unknown): string | undefined {
     }
     // Schemas are functions with properties; a function's text stands for what it does.
     const head = typeof v === "function" ? `f(${Function.prototype.toString.call(v)})` : "";
-    if (v instanceof Map) return `${head}M{${[...v].map(([k, x]) => `${walk(k, depth + 1)}:${walk(x, depth + 1)}`).join()}}`;
+    if (v instanceof Map)
+      return `${head}M{${[...v].map(([k, x]) => `${walk(k, depth + 1)}:${walk(x, depth + 1)}`).join()}}`;
     if (ArrayBuffer.isView(v)) return `B[${Buffer.from(v.buffer, v.byteOffset, v.byteLength).toString("latin1")}]`;
     if (Array.isArray(v)) return `[${v.map((x) => walk(x, depth + 1)).join()}]`;
     const own = Object.getOwnPropertyDescriptors(v);

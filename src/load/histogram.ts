@@ -30,7 +30,9 @@ export function histogramBuckets(map: BpfMap, buckets: Buckets): Bucket[] | Map<
 
 /** Keys that are objects are equal when their contents are. */
 function keyText(key: unknown): string {
-  return typeof key === "object" ? JSON.stringify(key, (_, v: unknown) => (typeof v === "bigint" ? `${v}n` : v)) : String(key);
+  return typeof key === "object"
+    ? JSON.stringify(key, (_, v: unknown) => (typeof v === "bigint" ? `${v}n` : v))
+    : String(key);
 }
 
 function total(map: BpfMap, value: unknown): bigint {

@@ -64,7 +64,10 @@ function virtual(kernel: Kernel, name: string): VariableValue | undefined {
 
 function readConfig(kernel: Kernel): ReadonlyMap<string, string> {
   const packed = kernel.readFile("/proc/config.gz");
-  const plain = typeof packed === "number" ? kernel.readFile(`/boot/config-${kernel.release}`) : process.getBuiltinModule("node:zlib").gunzipSync(packed);
+  const plain =
+    typeof packed === "number"
+      ? kernel.readFile(`/boot/config-${kernel.release}`)
+      : process.getBuiltinModule("node:zlib").gunzipSync(packed);
   const text = typeof plain === "number" ? "" : new TextDecoder().decode(plain);
   return new Map([...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map((m) => [m[1] ?? "", m[2] ?? ""]));
 }

@@ -92,7 +92,10 @@ const opened = new WeakMap<Kernel, KernelBtf>();
 export function kernelBtf(kernel: Kernel): KernelBtf {
   let btf = opened.get(kernel);
   if (btf === undefined) {
-    btf = new KernelBtf(kernel, Btf.parse(readVmlinux(kernel), { what: "vmlinux BTF", trusted: true, find: findBytes }));
+    btf = new KernelBtf(
+      kernel,
+      Btf.parse(readVmlinux(kernel), { what: "vmlinux BTF", trusted: true, find: findBytes }),
+    );
     opened.set(kernel, btf);
   }
   return btf;

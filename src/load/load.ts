@@ -200,7 +200,11 @@ class Loader {
       if (value === undefined) continue;
       data = data === spec.data ? (spec.data?.slice() ?? new Uint8Array(spec.valueSize)) : data;
       const schema = this.#options.globals?.get(variable.name);
-      putVariable(data ?? new Uint8Array(0), variable, typeof value === "string" ? valueOfText(variable.name, value, schema) : value);
+      putVariable(
+        data ?? new Uint8Array(0),
+        variable,
+        typeof value === "string" ? valueOfText(variable.name, value, schema) : value,
+      );
       this.#used.add(variable.name);
     }
     return data;

@@ -225,7 +225,9 @@ export function mapObject(kernel: Kernel, fd: Fd, facts: MapFacts, schemas: MapS
     case BPF_MAP_TYPE.BLOOM_FILTER:
       return new BloomMap(kernel, fd, facts, schemas);
     case BPF_MAP_TYPE.USER_RINGBUF:
-      return schemas.value === undefined ? new BpfMap(kernel, fd, facts) : new UserRingBufMap(kernel, fd, facts, schemas);
+      return schemas.value === undefined
+        ? new BpfMap(kernel, fd, facts)
+        : new UserRingBufMap(kernel, fd, facts, schemas);
     case BPF_MAP_TYPE.STRUCT_OPS:
     case BPF_MAP_TYPE.ARENA:
       return new BpfMap(kernel, fd, facts);

@@ -104,7 +104,11 @@ export async function loadModule(path: string, options: LoadModuleOptions): Prom
 /** How the module runs as a function, if it can here; a name that what it imports lacks is for Node to report. */
 function scriptOf({ script }: PreparedModule, { own }: LoadModuleOptions): ScriptForm | undefined {
   if (own === undefined || script === undefined) return undefined;
-  return script.imports.every(({ from, imported }) => imported in sourceOf(from, own) || (imported === "default" && from !== "bpfkit")) ? script : undefined;
+  return script.imports.every(
+    ({ from, imported }) => imported in sourceOf(from, own) || (imported === "default" && from !== "bpfkit"),
+  )
+    ? script
+    : undefined;
 }
 
 function sourceOf(from: string, own: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
@@ -191,7 +195,11 @@ function thunk(names: readonly string[]): string {
 const STRICT = '"use strict";';
 
 /** Runs a module as a function: its exports, alive as those of a module are. */
-function runScript(unit: Unit, script: ScriptForm, own: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+function runScript(
+  unit: Unit,
+  script: ScriptForm,
+  own: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
   const { code, names } = unit.prepared;
   let out = "";
   let at = 0;
@@ -200,10 +208,20 @@ function runScript(unit: Unit, script: ScriptForm, own: Readonly<Record<string, 
     at = end;
   }
   out = (out + code.slice(at)).replace(/^#!/, "//");
-  const getters = script.exports.map(({ name, value }) => `get ${JSON.stringify(name)}() { return ${value}; }`).join(", ");
+  const getters = script.exports
+    .map(({ name, value }) => `get ${JSON.stringify(name)}() { return ${value}; }`)
+    .join(", ");
   const body = `${STRICT}${out}\n;globalThis[Symbol.for("bpfkit.module")]?.(${JSON.stringify(unit.url)}, ${thunk(names)});return { __proto__: null, ${getters} };`;
-  const run = compileFunction(body, [script.module, ...script.imports.map((i) => i.local)], { filename: unit.url, columnOffset: -STRICT.length }) as (...values: unknown[]) => Readonly<Record<string, unknown>>;
-  return Reflect.apply(run, undefined, [{}, ...script.imports.map(({ imported, from }) => (imported === "default" ? sourceOf(from, own) : sourceOf(from, own)[imported]))]);
+  const run = compileFunction(body, [script.module, ...script.imports.map((i) => i.local)], {
+    filename: unit.url,
+    columnOffset: -STRICT.length,
+  }) as (...values: unknown[]) => Readonly<Record<string, unknown>>;
+  return Reflect.apply(run, undefined, [
+    {},
+    ...script.imports.map(({ imported, from }) =>
+      imported === "default" ? sourceOf(from, own) : sourceOf(from, own)[imported],
+    ),
+  ]);
 }
 
 function resolve(specifier: string, importer: string, options: LoadModuleOptions): string {

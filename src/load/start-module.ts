@@ -20,6 +20,14 @@ export function start(module: Readonly<Record<string, unknown>>, options: StartO
   return startCompiled(compiled, options);
 }
 
-function pick({ kernel, btf, modules }: StartOptions): { kernel?: Kernel; btf?: Btf; modules?: ReadonlyMap<string, LoadedModule> } {
-  return { ...(kernel === undefined ? {} : { kernel }), ...(btf === undefined ? {} : { btf }), ...(modules === undefined ? {} : { modules }) };
+function pick({ kernel, btf, modules }: StartOptions): {
+  kernel?: Kernel;
+  btf?: Btf;
+  modules?: ReadonlyMap<string, LoadedModule>;
+} {
+  return {
+    ...(kernel === undefined ? {} : { kernel }),
+    ...(btf === undefined ? {} : { btf }),
+    ...(modules === undefined ? {} : { modules }),
+  };
 }

@@ -18,7 +18,7 @@ export function readTwice(file: string): Uint8Array | undefined {
     const bytes = Buffer.allocUnsafeSlow(length);
     if (readSync(fd, bytes) !== length) return undefined;
     const copy = Buffer.allocUnsafeSlow(Math.min(length, 1 << 16));
-    for (let at = 0; at < length; ) {
+    for (let at = 0; at < length;) {
       const read = readSync(fd, copy, 0, Math.min(copy.length, length - at), null);
       if (read === 0 || bytes.compare(copy, 0, read, at, at + read) !== 0) return undefined;
       at += read;

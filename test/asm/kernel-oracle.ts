@@ -14,7 +14,7 @@ const log = new Uint8Array(LOG_SIZE);
 const license = new TextEncoder().encode("GPL\0");
 
 /** Referenced, so that no collection frees the bytes before the call has read them. */
-let kept: Uint8Array;
+export let kept: Uint8Array;
 
 const MAP_CREATE = 0;
 const PROG_LOAD = 5;

@@ -11,7 +11,7 @@ const EAGAIN = 11;
 const log = new Uint8Array(LOG_SIZE);
 const license = new TextEncoder().encode("GPL\0");
 /** Referenced, so that no collection frees the bytes before the call has read them. */
-let kept: Uint8Array;
+export let kept: Uint8Array;
 
 export interface KernelVerdict {
   /** 0, or -errno. */

@@ -6,7 +6,7 @@
 import type { Block, Cond, Inst, Slot } from "../ir/ir.ts";
 import type { ConstInt } from "./fold.ts";
 import type { AccessStep, LocalStruct } from "./local-types.ts";
-import type { MemoryType, PointerType, ScalarType, Type } from "./types.ts";
+import type { PointerType, ScalarType, Type } from "./types.ts";
 import type { Ast, FunctionNode } from "./ast.ts";
 import type { FunctionSource } from "./source.ts";
 import type { Scope } from "./scope.ts";

@@ -29,7 +29,6 @@ import { boundsViolation, violationText } from "../../../src/verifier/scalar/inv
 import { regBoundsSync } from "../../../src/verifier/scalar/sync.ts";
 import type { FuncState } from "../../../src/verifier/state.ts";
 
-const FIRST_REG = 6;
 const REGS = [6, 7, 8, 9];
 const frame = { frameno: 0 } as FuncState;
 
