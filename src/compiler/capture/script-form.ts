@@ -51,7 +51,11 @@ export function scriptForm(code: string, program: AnyNode, used: ReadonlySet<str
         for (const s of specifiers()) {
           if (s["importKind"] === "type" || !used.has(nameOf(s["local"]))) continue;
           if (s.type === "ImportNamespaceSpecifier") return undefined;
-          imports.push({ local: nameOf(s["local"]), imported: s.type === "ImportSpecifier" ? keyOf(s["imported"]) : "default", from });
+          imports.push({
+            local: nameOf(s["local"]),
+            imported: s.type === "ImportSpecifier" ? keyOf(s["imported"]) : "default",
+            from,
+          });
         }
         blank(start, end);
         break;
@@ -109,7 +113,10 @@ function awaits(node: AnyNode): boolean {
 
 function isNamed(declaration: AnyNode): boolean {
   const { type } = declaration;
-  return (type === "FunctionDeclaration" || type === "ClassDeclaration") && typeof (declaration["id"] ?? undefined) === "object";
+  return (
+    (type === "FunctionDeclaration" || type === "ClassDeclaration") &&
+    typeof (declaration["id"] ?? undefined) === "object"
+  );
 }
 function nameOf(node: unknown): string {
   return String((node as { name?: unknown }).name);
