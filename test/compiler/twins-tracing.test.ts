@@ -223,7 +223,8 @@ test("offcputime", async () => {
       Math.round(slept / 40_000),
     ];
   };
-  const work = (): Promise<Load> => shell("read x < /dev/zero & exec sleep 0.2");
+  // A background job that ends by itself: the shell becomes `sleep` and cannot wait for it.
+  const work = (): Promise<Load> => shell("timeout 0.3 cat /dev/zero > /dev/null & exec sleep 0.2");
   same(await both("offcputime", work, look), 1);
 });
 test("profile", async () => {
