@@ -33,6 +33,7 @@ await build({
   entryPoints: {
     index: "src/probe/index.ts",
     uapi: "src/uapi/index.ts",
+    vm: "src/vm/index.ts",
     asm: "src/asm/index.ts",
     btf: "src/btf/index.ts",
     elf: "src/elf/index.ts",
