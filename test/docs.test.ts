@@ -66,6 +66,6 @@ for (const [i, snippet] of snippets.entries()) {
     const args = snippet.probe
       ? [join(root, "dist/bpfkit.cjs"), "run", "--no-cache", pathOf(i), "--duration", "0.3"]
       : ["--import", "tsx", pathOf(i)];
-    execFileSync(process.execPath, args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    execFileSync(process.execPath, args, { cwd: root, stdio: ["ignore", "ignore", "pipe"] });
   });
 }

@@ -76,4 +76,5 @@ export function helperName(_env: Env, id: number): string | null {
 }
 
 /** Call 0 is named after type 0, which has no name. */
-export const kfuncName = (env: Env, i: number): string | null => kfuncAt(env, i)?.name ?? (env.imm[i] === 0 ? "" : null);
+export const kfuncName = (env: Env, i: number): string | null =>
+  kfuncAt(env, i)?.name ?? (env.imm[i] === 0 ? "" : null);
