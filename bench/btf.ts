@@ -14,11 +14,6 @@ const RUNS = 15;
 const BPFTOOL = "/usr/sbin/bpftool";
 const VMLINUX = "/sys/kernel/btf/vmlinux";
 
-interface Times {
-  readonly open: number;
-  readonly name: number;
-}
-
 export async function run(): Promise<Row[]> {
   const root = join(import.meta.dirname, "..");
   const folder = mkdtempSync(join(root, "node_modules", ".bpfkit-bench-"));
@@ -36,21 +31,24 @@ export async function run(): Promise<Row[]> {
       logLevel: "error",
     });
     const libbpf = compileC("btf_load");
-    const ours: Times[] = [];
-    const theirs: Times[] = [];
+    const opens: { ours: number; theirs: number }[] = [];
+    const names: number[] = [];
+    const measure = (what: string): number =>
+      Number(execFileSync(process.execPath, [child, what], { encoding: "utf8" }));
     const headers: { ours: number; theirs: number }[] = [];
     for (let i = 0; i < RUNS; i++) {
-      ours.push(JSON.parse(execFileSync(process.execPath, [child, "open"], { encoding: "utf8" })) as Times);
-      theirs.push(JSON.parse(execFileSync(libbpf, { encoding: "utf8" })) as Times);
+      const rival = JSON.parse(execFileSync(libbpf, { encoding: "utf8" })) as { open: number };
+      opens.push({ ours: measure("open"), theirs: rival.open });
+      names.push(measure("name"));
       headers.push({
         ours: wall(process.execPath, [child, "header"]),
         theirs: wall(BPFTOOL, ["btf", "dump", "file", VMLINUX, "format", "c"]),
       });
     }
-    const of = (list: readonly Times[], key: keyof Times): number => median(list.map((t) => t[key]));
+    const open = (side: "ours" | "theirs"): number => median(opens.map((o) => o[side]));
     return [
-      row("btf", "vmlinux", "open", "ms", of(ours, "open"), of(theirs, "open"), "libbpf btf__load_vmlinux_btf"),
-      row("btf", "task_struct", "name-cold", "ms", of(ours, "name"), 1.5, "limit"),
+      row("btf", "vmlinux", "open", "ms", open("ours"), open("theirs"), "libbpf btf__load_vmlinux_btf"),
+      row("btf", "task_struct", "name-cold", "ms", median(names), 1.5, "limit"),
       row(
         "btf",
         "vmlinux.h",

@@ -14,6 +14,7 @@ export * from "./load.ts";
 export * from "./map-kinds.ts";
 export * from "./map.ts";
 export * from "./pin.ts";
+export { type CaptureSink, captureTo } from "./prog-capture.ts";
 export * from "./program.ts";
 export * from "./ring/index.ts";
 export * from "./symbolize.ts";

@@ -24,7 +24,7 @@ import { KernelBtf, kernelBtf } from "./kernel-btf.ts";
 import { loadProgram, type ProgContext } from "./load-prog.ts";
 import type { BpfMap, MapSchemas } from "./map.ts";
 import { mapObject } from "./map-kinds.ts";
-import { captureProgram } from "./prog-capture.ts";
+import type { CaptureSink } from "./prog-capture.ts";
 import { Program } from "./program.ts";
 
 export interface LoadOptions {
@@ -49,7 +49,7 @@ export interface LoadOptions {
   /** Directory in a mounted bpffs for maps that are pinned by name. */
   readonly pinDirectory?: string;
   /** Gets each program's load before it is tried, as the JSON that `bpfkit verify` reads (docs/verifier.md). */
-  readonly capture?: (program: string, capture: Record<string, unknown>) => void;
+  readonly capture?: CaptureSink;
   /** 1 or 2: keep the verifier's log of accepted programs too (`collection.logs`). */
   readonly logLevel?: 0 | 1 | 2;
 }
@@ -226,18 +226,14 @@ class Loader {
       localBtf: () => this.#local(btf),
       note: (text) => this.#note(text),
     };
-    this.#options.capture?.(prog.name, this.#capture(prog, spec, btf));
-    const fd = this.#owned.own(loadProgram(prog, context));
-    this.#progs.set(prog.name, new Program(this.#kernel, prog, fd));
-  }
-
-  #capture(prog: ProgSpec, spec: CollectionSpec, btf: CollectionBtf): Record<string, unknown> {
-    return captureProgram(prog, spec, {
+    this.#options.capture?.(prog, spec, {
       kernel: this.#kernel,
       kernelBtf: () => this.#targetBtf(),
       madeFor: this.#options.madeFor,
       data: (map) => this.#data(map, btf),
     });
+    const fd = this.#owned.own(loadProgram(prog, context));
+    this.#progs.set(prog.name, new Program(this.#kernel, prog, fd));
   }
 
   #mapFd(name: string): number {

@@ -18,8 +18,21 @@ export interface CaptureContext {
   data(map: MapSpec): Uint8Array | undefined;
 }
 
+/** What `load` hands each program to before it is loaded. */
+export type CaptureSink = (prog: ProgSpec, spec: CollectionSpec, context: CaptureContext) => void;
+
+/**
+ * A sink for `load({ capture })`: `write` gets each program's name and its capture as JSON data.
+ *
+ * @example
+ * // load(spec, { capture: captureTo((program, capture) => writeFileSync(`${program}.json`, JSON.stringify(capture))) });
+ */
+export function captureTo(write: (program: string, capture: Record<string, unknown>) => void): CaptureSink {
+  return (prog, spec, context) => write(prog.name, captureProgram(prog, spec, context));
+}
+
 /** `prog` as a capture. What cannot be captured is a BpfkitError, as loading it would be. */
-export function captureProgram(prog: ProgSpec, spec: CollectionSpec, context: CaptureContext): Record<string, unknown> {
+function captureProgram(prog: ProgSpec, spec: CollectionSpec, context: CaptureContext): Record<string, unknown> {
   const { kernel } = context;
   let types: KernelBtf | undefined;
   try {

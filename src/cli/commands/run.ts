@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 import { BpfkitError } from "../../core/errors.ts";
+import type { CaptureSink } from "../../load/prog-capture.ts";
 import type { App } from "../../load/app.ts";
 import { CompileCache } from "../../load/compile-cache.ts";
 import { realKernel } from "../../syscall/kernel-real.ts";
@@ -66,7 +67,7 @@ export const runCommand: Command = {
       args: args.rest ?? [],
       config,
       attach: attachOptions(args),
-      ...captureOption(args),
+      ...(await captureOption(args)),
     });
     if (app.collection.links.length === 0 && typeof module.exports["default"] !== "function") {
       throw new UsageError(
@@ -166,15 +167,16 @@ function attachOptions(args: ParsedArgs): { device?: string; cgroup?: string } {
 }
 
 /** The captures so far are in the file before the kernel has a program: a rejection leaves them there. */
-function captureOption(args: ParsedArgs): { capture?: (program: string, capture: Record<string, unknown>) => void } {
+async function captureOption(args: ParsedArgs): Promise<{ capture?: CaptureSink }> {
   const path = args.value("capture");
   if (path === undefined) return {};
+  const { captureTo } = await import("../../load/prog-capture.ts");
   const all: Record<string, unknown>[] = [];
   return {
-    capture: (_program, capture) => {
+    capture: captureTo((_program, capture) => {
       all.push(capture);
       writeOutput(path, `${JSON.stringify(all.length === 1 ? capture : all)}\n`);
-    },
+    }),
   };
 }
 
