@@ -85,7 +85,7 @@ test("no default exports, enums or namespaces in src", () => {
 test("files of src stay below 600 lines, tables of facts excepted", () => {
   const long = [...sources(src)]
     .filter((f) => !f.includes("/uapi/") && !f.endsWith(".generated.ts"))
-    .map((f) => ({ file: relative(src, f), lines: readFileSync(f, "utf8").split("\n").length }))
-    .filter((f) => f.lines > 640);
+    .map((f) => ({ file: relative(src, f), lines: readFileSync(f, "utf8").split("\n").length - 1 }))
+    .filter((f) => f.lines > 600);
   assert.equal(long, []);
 });

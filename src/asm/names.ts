@@ -1,4 +1,5 @@
 /** Names of helpers as they stand in the kernel's text. */
+import { editDistance } from "../core/edit-distance.ts";
 import { BPF_FUNC } from "../uapi/helpers.ts";
 
 const IDS: ReadonlyMap<string, number> = new Map([
@@ -36,18 +37,4 @@ export function similarHelper(name: string): string | undefined {
     }
   }
   return best;
-}
-
-/** Levenshtein's: letters to insert, delete or replace. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -2,6 +2,7 @@
  * Command-line arguments from one declaration per command, which also prints the
  * help: what `--help` shows and what is accepted cannot differ.
  */
+import { editDistance } from "../core/edit-distance.ts";
 import { BpfkitError } from "../core/errors.ts";
 
 export interface OptionSpec {
@@ -110,19 +111,4 @@ export function helpText(spec: CommandSpec): string {
 function suggest(name: string, options: readonly OptionSpec[]): string {
   const near = options.find((o) => editDistance(o.name, name) <= 2);
   return near === undefined ? "" : `; did you mean --${near.name}?`;
-}
-
-/** Levenshtein distance, for "did you mean". */
-export function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(
-        Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)),
-      );
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }

@@ -1,6 +1,7 @@
 /** `bpfkit COMMAND …`: finds the command, parses its arguments, reports its errors. */
 import { BpfkitError } from "../core/errors.ts";
-import { editDistance, helpText, parseCommandArgs, UsageError } from "./args.ts";
+import { editDistance } from "../core/edit-distance.ts";
+import { helpText, parseCommandArgs, UsageError } from "./args.ts";
 import type { Command, Host } from "./command.ts";
 import { EXIT } from "./exit-codes.ts";
 

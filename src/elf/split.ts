@@ -26,6 +26,17 @@ export interface SplitFunction {
   readonly coreRelos: readonly CoreRelo[];
 }
 
+/** A function and where the writer of an object put it. */
+export interface PlacedFunction {
+  readonly function: SplitFunction;
+  readonly section: number;
+  readonly sectionName: string;
+  /** Slot index of its first instruction in the section. */
+  readonly slot: number;
+  readonly symbol: number;
+  readonly global: boolean;
+}
+
 /** Mutable until its references are resolved. */
 interface Draft extends SplitFunction {
   refs: { slot: number; ref: InsnRef; callee: Draft | undefined }[];

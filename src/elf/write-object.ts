@@ -17,7 +17,8 @@ import { R_BPF, SHF, SHN, SHT, STB, STT } from "./constants.ts";
 import { dataKind } from "./data-maps.ts";
 import { checkKind, MapTypes } from "./map-btf.ts";
 import type { CollectionSpec, InsnRef, MapSpec } from "./spec.ts";
-import { type SplitFunction, splitPrograms } from "./split.ts";
+import { sectionOf, zeros } from "./map-section.ts";
+import { type PlacedFunction, type SplitFunction, splitPrograms } from "./split.ts";
 import { ElfWriter } from "./writer.ts";
 
 const TEXT = ".text";
@@ -50,35 +51,6 @@ export function writeObject(spec: CollectionSpec): Uint8Array {
   return new ObjectWriter(spec).finish();
 }
 
-/** Section of a map: said, or by its name. */
-function sectionOf(map: MapSpec): string {
-  if (map.section !== undefined) return map.section;
-  if (map.type === BPF_MAP_TYPE.STRUCT_OPS) return (map.flags & BPF_F.LINK) !== 0 ? ".struct_ops.link" : ".struct_ops";
-  const dot = map.name.indexOf(".");
-  const suffix = dot < 0 ? "" : map.name.slice(dot);
-  return dataKind(suffix) === undefined ? ".maps" : suffix;
-}
-
-/** Enough for any object; what is more comes from sizes that nobody meant. */
-const MAX_SECTION = 1 << 28;
-
-function zeros(size: number): Uint8Array {
-  if (size > MAX_SECTION)
-    throw new ArgumentError("maps", `a section of ${size} bytes, at most ${MAX_SECTION} can be written`);
-  return new Uint8Array(size);
-}
-
-/** A function and where it went. */
-interface Placed {
-  readonly function: SplitFunction;
-  readonly section: number;
-  readonly sectionName: string;
-  /** Slot index of its first instruction in the section. */
-  readonly slot: number;
-  readonly symbol: number;
-  readonly global: boolean;
-}
-
 class ObjectWriter {
   readonly #spec: CollectionSpec;
   readonly #elf: ElfWriter;
@@ -86,8 +58,8 @@ class ObjectWriter {
   readonly #edit: BtfEdit;
   readonly #types: MapTypes;
   readonly #maps: ReadonlyMap<string, MapSpec>;
-  readonly #placed = new Map<SplitFunction, Placed>();
-  readonly #programs = new Map<string, Placed>();
+  readonly #placed = new Map<SplitFunction, PlacedFunction>();
+  readonly #programs = new Map<string, PlacedFunction>();
   /** Symbols of maps by name, section indexes of data maps. */
   readonly #mapSymbols = new Map<string, number>();
   readonly #dataSections = new Map<string, number>();
@@ -164,7 +136,7 @@ class ObjectWriter {
           bind: global ? STB.GLOBAL : STB.LOCAL,
           section,
         });
-        const placed: Placed = { function: f, section, sectionName: name, slot, symbol, global };
+        const placed: PlacedFunction = { function: f, section, sectionName: name, slot, symbol, global };
         this.#placed.set(f, placed);
         if (f.entryOf !== undefined) this.#programs.set(f.name, placed);
         slot += f.insns.length;
@@ -173,7 +145,7 @@ class ObjectWriter {
     // Only now is every function's place known, which calls of local functions have in them.
     for (const { functions, code } of sections) {
       for (const f of functions)
-        code.set(encodeInsns(this.#unlinked(f), this.#spec.endian), (this.#placed.get(f) as Placed).slot * 8);
+        code.set(encodeInsns(this.#unlinked(f), this.#spec.endian), (this.#placed.get(f) as PlacedFunction).slot * 8);
     }
   }
 
@@ -218,7 +190,7 @@ class ObjectWriter {
     switch (ref.kind) {
       case "subprog":
       case "func": {
-        const placed = this.#placed.get(callee as SplitFunction) as Placed;
+        const placed = this.#placed.get(callee as SplitFunction) as PlacedFunction;
         return placed.global ? placed.symbol : this.#elf.sectionSymbol(placed.section);
       }
       case "kfunc":
@@ -585,13 +557,13 @@ class ObjectWriter {
   }
 
   #ext(): BtfExt {
-    const groups = new Map<string, Placed[]>();
+    const groups = new Map<string, PlacedFunction[]>();
     for (const p of this.#placed.values()) {
       const group = groups.get(p.sectionName);
       if (group === undefined) groups.set(p.sectionName, [p]);
       else group.push(p);
     }
-    const collect = <R>(records: (p: Placed) => readonly R[]): { section: string; records: R[] }[] =>
+    const collect = <R>(records: (p: PlacedFunction) => readonly R[]): { section: string; records: R[] }[] =>
       [...groups]
         .map(([section, placed]) => ({ section, records: placed.flatMap((p) => [...records(p)]) }))
         .filter((s) => s.records.length > 0);

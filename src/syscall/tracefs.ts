@@ -3,6 +3,7 @@
  * reached through a mount of its own that is attached nowhere (Linux 5.2), so the
  * machine is left as it was.
  */
+import { editDistance } from "../core/edit-distance.ts";
 import { BpfkitError, NotSupportedError } from "../core/errors.ts";
 import { ERRNO, errnoName } from "../uapi/errno.ts";
 import { Fd } from "./fd.ts";
@@ -123,30 +124,13 @@ function noTracepoint(category: string, name: string, hint: string): BpfkitError
 
 function similar(name: string, candidates: readonly string[], show: (name: string) => string): string {
   const near = candidates
-    .map((c) => ({ c, d: distance(name, c) }))
+    .map((c) => ({ c, d: editDistance(name, c) }))
     .filter(({ c, d }) => d <= Math.max(2, name.length / 3) || c.includes(name) || name.includes(c))
     .toSorted((a, b) => a.d - b.d)
     .slice(0, 3);
   return near.length === 0
     ? `its neighbours are ${candidates.slice(0, 5).map(show).join(", ")}, …`
     : `did you mean ${near.map(({ c }) => show(c)).join(" or ")}?`;
-}
-
-/** Levenshtein distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(
-        (row[j] ?? 0) + 1,
-        (next[j - 1] ?? 0) + 1,
-        (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1),
-      );
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }
 
 /** Parses the text of a tracepoint's `format` file. Throws `BpfkitError` code "TRACEPOINT_FORMAT". */
