@@ -19,3 +19,18 @@ export function editDistance(a: string, b: string, limit = Infinity): number {
   }
   return last[b.length]!;
 }
+
+/** The one of `names` that was probably meant by `name`: a third of it may be wrong; letter case counts for nothing. */
+export function closest(name: string, names: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let limit = Math.max(1, Math.floor(name.length / 3)) + 1;
+  for (const candidate of names) {
+    if (Math.abs(candidate.length - name.length) >= limit) continue;
+    const d = candidate.toLowerCase() === name.toLowerCase() ? 0 : editDistance(name, candidate, limit);
+    if (d < limit) {
+      best = candidate;
+      limit = d;
+    }
+  }
+  return best;
+}

@@ -10,6 +10,7 @@ import { compileFunction } from "node:vm";
 import type { PreparedModule } from "../compiler/capture/prepare.ts";
 import type { ScriptForm } from "../compiler/capture/script-form.ts";
 import type { LoadedModule } from "../compiler/capture/types.ts";
+import { closest } from "../core/edit-distance.ts";
 import { BpfkitError } from "../core/errors.ts";
 import { displayPath } from "./capture-node.ts";
 
@@ -295,7 +296,13 @@ function condition(target: unknown, star: string): string | undefined {
   return undefined;
 }
 
-/** Node's message for a name that a module lacks, with the usual cause: a type imported as a value. */
+/** Rust's and Zig's i32 is the kernel's s32; the nearest spelling would be u32. */
+function closestExport(name: string, names: readonly string[]): string | undefined {
+  const signed = name.replace(/^i(?=\d+$)/, "s");
+  return names.includes(signed) ? signed : closest(name, names);
+}
+
+/** Node's message for a name that a module lacks, with the usual causes: a misspelt name, or a type imported as a value. */
 function explained(error: unknown): unknown {
   const missing =
     error instanceof SyntaxError
@@ -303,10 +310,9 @@ function explained(error: unknown): unknown {
       : null;
   if (missing === null) return error;
   const [, module = "", name = ""] = missing;
-  const where = module.startsWith("file:") ? displayPath(module) : module.length > 200 ? "the imported module" : module;
-  return new BpfkitError(
-    "IMPORT",
-    `${where} exports nothing named '${name}'. If it is a type, write \`import { type ${name} }\``,
-    { cause: error },
-  );
+  const own = /^data:text\/javascript,export const \{([^}]*)\} = globalThis\[Symbol\.for\("bpfkit/.exec(module);
+  const where = own !== null ? "bpfkit" : module.startsWith("file:") ? displayPath(module) : module;
+  const near = own === null ? undefined : closestExport(name, own[1]!.trim().split(", "));
+  const hint = near === undefined ? `If it is a type, write \`import { type ${name} }\`` : `Did you mean '${near}'?`;
+  return new BpfkitError("IMPORT", `${where} exports nothing named '${name}'. ${hint}`, { cause: error });
 }

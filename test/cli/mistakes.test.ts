@@ -95,7 +95,7 @@ test("mistakes in the program: exit code 1, the line, and the place in it", asyn
   );
   await fails(["compile", "missing.ts"], 1, /nothing\.ts, which missing\.ts imports, does not exist/);
   await fails(["compile", "package.ts"], 1, /"no-such-package-at-all" that package\.ts imports cannot be found/);
-  await fails(["compile", "name.ts"], 1, /exports nothing named 'tracepiont'/);
+  await fails(["compile", "name.ts"], 1, /bpfkit exports nothing named 'tracepiont'. Did you mean 'tracepoint'\?/);
 });
 
 test("what the user's own code throws is shown with the user's own lines", async () => {

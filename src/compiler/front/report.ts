@@ -1,5 +1,5 @@
 /** Collecting diagnostics: all errors of a module, each once. */
-import { editDistance } from "../../core/edit-distance.ts";
+import { closest } from "../../core/edit-distance.ts";
 import type { Diagnostic, Label, Span } from "../../core/diagnostic.ts";
 import type { Message, MessageCode } from "./messages.ts";
 import { MESSAGES, fill } from "./messages.ts";
@@ -40,15 +40,6 @@ export class Reporter {
 
 /** `; did you mean 'x'?` for the nearest of `names`, "" when none is near. */
 export function hint(name: string, names: Iterable<string>): string {
-  let best = "";
-  let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
-  for (const n of names) {
-    if (Math.abs(n.length - name.length) >= bestDistance) continue;
-    const d = n.toLowerCase() === name.toLowerCase() ? 0 : editDistance(name, n, bestDistance);
-    if (d < bestDistance) {
-      best = n;
-      bestDistance = d;
-    }
-  }
-  return best === "" ? "" : `; did you mean '${best}'?`;
+  const best = closest(name, names);
+  return best === undefined ? "" : `; did you mean '${best}'?`;
 }
