@@ -169,3 +169,6 @@ export function kernelLookup(fd: number, key: Uint8Array, size: number): Uint8Ar
 export function kernelUpdate(fd: number, key: Uint8Array, value: Uint8Array, flags = 0n): number {
   return bpf(kernel, "MAP_UPDATE_ELEM", { map_fd: fd, key, value, flags });
 }
+export function kernelDelete(fd: number, key: Uint8Array): number {
+  return bpf(kernel, "MAP_DELETE_ELEM", { map_fd: fd, key });
+}
