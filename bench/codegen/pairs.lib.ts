@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { type Btf, dumpC } from "../../src/btf/index.ts";
 import { type CompileResult, compile, createCapture } from "../../src/compiler/index.ts";
 import { type CollectionSpec, readObject } from "../../src/elf/index.ts";
-import { nodeCaptureHost } from "../../src/load/capture-node.ts";
+import { nodeCaptureHost } from "../../src/host/capture-host.ts";
 import { tracepointFormatOf } from "../../src/load/compile-module.ts";
 import { kernelBtf, load } from "../../src/load/index.ts";
 import { loadModule } from "../../src/load/module-loader.ts";

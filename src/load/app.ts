@@ -6,9 +6,9 @@ import type { AnyProgram } from "../probe/program-types.ts";
 import type { Infer, Schema } from "../probe/schema-types.ts";
 import type { Collection } from "./collection.ts";
 import type { GlobalVariable } from "./global.ts";
-import { type Bucket, histogramBuckets } from "./histogram.ts";
+import { type Bucket, histogramBuckets } from "../values/histogram.ts";
 import { type Kallsyms, kallsyms } from "./kallsyms.ts";
-import type { KvMap, PerCpuMap } from "./map.ts";
+import { KvMap, type PerCpuMap } from "./map.ts";
 import type { StackTraceMap } from "./map-kinds.ts";
 import type { Program } from "./program.ts";
 import type { EventReader, SampleWriter } from "./ring/index.ts";
@@ -93,7 +93,8 @@ export class App {
   }
   /** The buckets of a histogram that were hit, or of each key's histogram. */
   histogram<K extends Schema | undefined>(handle: Histogram<K>): K extends Schema ? Map<Infer<K>, Bucket[]> : Bucket[] {
-    return histogramBuckets(this.collection.anyMap(this.#name(handle)), handle.histogram) as never;
+    const map = this.collection.anyMap(this.#name(handle));
+    return histogramBuckets(map instanceof KvMap ? (map as KvMap) : [], handle.histogram) as never;
   }
   stackTraces(handle: MapHandle): StackTraceMap {
     return this.collection.stackTraces(this.#name(handle));

@@ -4,7 +4,7 @@ import { check } from "../syscall/errors.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { BPF_CMD } from "../uapi/commands.ts";
 import { ERRNO } from "../uapi/errno.ts";
-import type { Decode, Encode } from "./codec.ts";
+import type { Decode, Encode } from "../values/codec.ts";
 
 const LITTLE = hostEndian === "little";
 /** Bytes of the batch attr: in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags. */

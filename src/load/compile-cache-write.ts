@@ -10,7 +10,7 @@ import type { PreparedModule } from "../compiler/capture/prepare.ts";
 import type { CaptureHost, LoadedModule } from "../compiler/capture/types.ts";
 import type { CollectionSpec } from "../elf/spec.ts";
 import type { Kernel } from "../syscall/kernel.ts";
-import { nodeCaptureHost } from "./capture-node.ts";
+import { nodeCaptureHost } from "../host/capture-host.ts";
 import { type CompileCache, handlesOf, isPrivate } from "./compile-cache.ts";
 import { encodeEntry, type Entry, type Where } from "./compile-cache-file.ts";
 import { type CompiledModule, type CompileModuleOptions, compileWith } from "./compile-module.ts";

@@ -5,7 +5,7 @@ import type { LoadedModule } from "../compiler/capture/types.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { realKernel } from "../syscall/kernel-real.ts";
 import { type TracepointFormat, tracepointFormat } from "../syscall/tracefs.ts";
-import { nodeCaptureHost } from "./capture-node.ts";
+import { nodeCaptureHost } from "../host/capture-host.ts";
 import { NotSupportedError } from "../core/errors.ts";
 import { kernelBtf } from "./kernel-btf.ts";
 import { tracepointFormatOfBtf } from "./tracepoint-btf.ts";

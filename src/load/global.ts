@@ -6,8 +6,8 @@ import { bpf } from "../syscall/attr.ts";
 import { check } from "../syscall/errors.ts";
 import { type Mapping, PROT, mapFile } from "../syscall/mmap.ts";
 import { BPF_F } from "../uapi/flags.ts";
-import { type VariableValue, putVariable } from "./create-map.ts";
-import { codecOf } from "./codec.ts";
+import { type VariableValue, putVariable } from "../values/variables.ts";
+import { codecOf } from "../values/codec.ts";
 import type { BpfMap } from "./map.ts";
 
 /** The value of one data section, mapped where the kernel can (Linux 5.5): reading and writing touch only the variable. */

@@ -3,7 +3,7 @@ import type { Btf } from "../btf/btf.ts";
 import { BpfkitError } from "../core/errors.ts";
 import type { MapSpec, VariableSpec } from "../elf/spec.ts";
 import type { Kernel } from "../syscall/kernel.ts";
-import { type VariableValue, putVariable } from "./create-map.ts";
+import { type VariableValue, putVariable } from "../values/variables.ts";
 import { hasPerfLink } from "./features.ts";
 import { kallsyms } from "./kallsyms.ts";
 

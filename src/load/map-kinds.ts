@@ -8,7 +8,7 @@ import type { Kernel } from "../syscall/kernel.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { onlineCpus, possibleCpus } from "../syscall/cpus.ts";
-import { type Decode, type Encode, codecOf } from "./codec.ts";
+import { type Decode, type Encode, codecOf } from "../values/codec.ts";
 import { BpfMap, KvMap, type MapFacts, type MapSchemas, PerCpuMap, sized } from "./map.ts";
 import { type EventReader, SampleWriter, openPerfBuffer, openRingBuffer } from "./ring/index.ts";
 

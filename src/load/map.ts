@@ -10,7 +10,7 @@ import { BPF_CMD } from "../uapi/commands.ts";
 import { ERRNO } from "../uapi/errno.ts";
 import { BPF_MAP_TYPE, mapTypeName } from "../uapi/map-types.ts";
 import { Batch, noBatch } from "./batch.ts";
-import { type Decode, type Encode, codecOf } from "./codec.ts";
+import { type Decode, type Encode, codecOf } from "../values/codec.ts";
 
 const LITTLE = hostEndian === "little";
 /** Bytes of the element attr: map_fd, key, value, flags. */

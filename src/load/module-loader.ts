@@ -12,7 +12,7 @@ import type { ScriptForm } from "../compiler/capture/script-form.ts";
 import type { LoadedModule } from "../compiler/capture/types.ts";
 import { closest } from "../core/edit-distance.ts";
 import { BpfkitError } from "../core/errors.ts";
-import { displayPath } from "./capture-node.ts";
+import { displayPath } from "../host/capture-host.ts";
 
 /** Keeps what parsing a module gave, so that an unchanged file is not parsed again. Values are plain JSON data. */
 export interface PrepareCache {

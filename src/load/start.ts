@@ -7,7 +7,7 @@ import type { Schema } from "../probe/schema-types.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { App, type AppOptions } from "./app.ts";
 import { attachHandle } from "./attach-handle.ts";
-import type { VariableValue } from "./create-map.ts";
+import type { VariableValue } from "../values/variables.ts";
 import { type LoadOptions, load } from "./load.ts";
 import type { AttachOptions } from "./program.ts";
 

@@ -8,7 +8,7 @@ import { Btf } from "../../src/btf/index.ts";
 import { createCapture } from "../../src/compiler/capture/index.ts";
 import { type CompileResult, tryCompile } from "../../src/compiler/compile.ts";
 import { writeObject } from "../../src/elf/index.ts";
-import { nodeCaptureHost } from "../../src/load/capture-node.ts";
+import { nodeCaptureHost } from "../../src/host/capture-host.ts";
 import { load } from "../../src/load/index.ts";
 import { loadModule } from "../../src/load/module-loader.ts";
 import { realKernel, tracepointFormat } from "../../src/syscall/index.ts";

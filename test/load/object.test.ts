@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BtfBuilder } from "../../src/btf/index.ts";
 import { readObject } from "../../src/elf/index.ts";
-import { schemaOf } from "../../src/load/btf-schema.ts";
+import { schemaOf } from "../../src/values/btf-schema.ts";
 import { decodeValue, load } from "../../src/load/index.ts";
 import { assert, suite } from "../harness.ts";
 import { requires } from "../kernel.ts";

@@ -4,7 +4,7 @@
  * times as much (47-115 ns a sample against 25-30).
  */
 import type { Schema, StructSchema } from "../../probe/schema-types.ts";
-import { codecOf, type Decode, uniqueSource } from "../codec.ts";
+import { codecOf, type Decode, uniqueSource } from "../../values/codec.ts";
 import type { Cursor } from "./reader.ts";
 
 /** Reads samples and hands each to `fn`; returns how many. */

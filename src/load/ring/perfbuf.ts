@@ -7,7 +7,7 @@ import { ArgumentError, BpfkitError } from "../../core/errors.ts";
 import type { Infer, Schema } from "../../probe/schema-types.ts";
 import { check } from "../../syscall/errors.ts";
 import type { Kernel } from "../../syscall/kernel.ts";
-import { codecOf } from "../codec.ts";
+import { codecOf } from "../../values/codec.ts";
 import { makeCursor } from "./drain.ts";
 import { type Cursor, type EventReader, eventReader, type Source } from "./reader.ts";
 

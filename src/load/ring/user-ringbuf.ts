@@ -13,7 +13,7 @@ import { BpfkitError } from "../../core/errors.ts";
 import type { Schema } from "../../probe/schema-types.ts";
 import type { Kernel } from "../../syscall/kernel.ts";
 import { type Mapping, PROT, mapFile } from "../../syscall/mmap.ts";
-import { type Encode, codecOf } from "../codec.ts";
+import { type Encode, codecOf } from "../../values/codec.ts";
 
 /** Length and padding before each sample. */
 const HEADER = 8;

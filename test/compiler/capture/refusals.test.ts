@@ -2,7 +2,7 @@
 import { renderDiagnostics } from "../../../src/core/render.ts";
 import { createCapture } from "../../../src/compiler/capture/index.ts";
 import { references } from "../../../src/compiler/capture/join.ts";
-import { nodeCaptureHost } from "../../../src/load/capture-node.ts";
+import { nodeCaptureHost } from "../../../src/host/capture-host.ts";
 import { rawTracepoint, tracepoint } from "../../../src/probe/index.ts";
 import { assert, suite } from "../../harness.ts";
 

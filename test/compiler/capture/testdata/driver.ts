@@ -3,7 +3,7 @@ import { pathToFileURL } from "node:url";
 import { createCapture } from "../../../../src/compiler/capture/index.ts";
 import { references } from "../../../../src/compiler/capture/join.ts";
 import type { LoadedModule } from "../../../../src/compiler/capture/index.ts";
-import { nodeCaptureHost } from "../../../../src/load/capture-node.ts";
+import { nodeCaptureHost } from "../../../../src/host/capture-host.ts";
 import { loadModule } from "../../../../src/load/module-loader.ts";
 
 type AnyFunction = (...args: never[]) => unknown;

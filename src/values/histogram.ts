@@ -1,6 +1,5 @@
 /** Histograms as the compiler lays them out: bucket numbers to counts. */
 import type { Buckets } from "../probe/map-types.ts";
-import { type BpfMap, KvMap, PerCpuMap } from "./map.ts";
 
 /** A bucket counts values `low <= v < high`; the outermost ones are open (undefined). */
 export interface Bucket {
@@ -9,20 +8,21 @@ export interface Bucket {
   readonly count: bigint;
 }
 
-/** The buckets that were hit, in ascending order; with keys, by key. */
-export function histogramBuckets(map: BpfMap, buckets: Buckets): Bucket[] | Map<unknown, Bucket[]> {
+/** The buckets that were hit, in ascending order; with keys, by key. `entries` are those of the map, counts of per-CPU maps one a CPU. */
+export function histogramBuckets(
+  entries: Iterable<readonly [unknown, unknown]>,
+  buckets: Buckets,
+): Bucket[] | Map<unknown, Bucket[]> {
   const byKey = new Map<unknown, { key: unknown; counts: Map<number, bigint> }>();
   let keyed = false;
-  if (map instanceof KvMap) {
-    for (const [k, v] of map as KvMap) {
-      const pair = typeof k === "object" && k !== null ? (k as { key: unknown; bucket: number }) : undefined;
-      keyed ||= pair !== undefined;
-      const id = pair === undefined ? "" : keyText(pair.key);
-      let entry = byKey.get(id);
-      if (entry === undefined) byKey.set(id, (entry = { key: pair?.key, counts: new Map() }));
-      const bucket = pair === undefined ? Number(k) : pair.bucket;
-      entry.counts.set(bucket, total(map, v));
-    }
+  for (const [k, v] of entries) {
+    const pair = typeof k === "object" && k !== null ? (k as { key: unknown; bucket: number }) : undefined;
+    keyed ||= pair !== undefined;
+    const id = pair === undefined ? "" : keyText(pair.key);
+    let entry = byKey.get(id);
+    if (entry === undefined) byKey.set(id, (entry = { key: pair?.key, counts: new Map() }));
+    const bucket = pair === undefined ? Number(k) : pair.bucket;
+    entry.counts.set(bucket, total(v));
   }
   if (!keyed) return rows(byKey.get("")?.counts ?? new Map(), buckets);
   return new Map([...byKey.values()].map(({ key, counts }) => [key, rows(counts, buckets)]));
@@ -35,8 +35,8 @@ function keyText(key: unknown): string {
     : String(key);
 }
 
-function total(map: BpfMap, value: unknown): bigint {
-  if (map instanceof PerCpuMap) return (value as (bigint | number)[]).reduce((sum: bigint, v) => sum + BigInt(v), 0n);
+function total(value: unknown): bigint {
+  if (Array.isArray(value)) return (value as (bigint | number)[]).reduce((sum: bigint, v) => sum + BigInt(v), 0n);
   return BigInt(value as bigint | number);
 }
 

@@ -1,9 +1,7 @@
-/** What capturing needs of Node: files, source maps, and the inspector (which sees into closures). */
-import { readFileSync } from "node:fs";
-import type * as nodeInspector from "node:inspector";
-import { findSourceMap } from "node:module";
-import { relative } from "node:path";
-import { fileURLToPath } from "node:url";
+/**
+ * What capturing needs of Node: files, source maps, and the inspector (which sees into closures). Node's modules are
+ * asked for when they are needed, not imported: this file loads in a browser, where nothing can be captured this way.
+ */
 import type {
   CaptureHost,
   FunctionLocation,
@@ -13,6 +11,9 @@ import type {
 } from "../compiler/capture/types.ts";
 
 type AnyFunction = (...args: never[]) => unknown;
+const inspectorModule = () => process.getBuiltinModule("node:inspector");
+type InspectorModule = ReturnType<typeof inspectorModule>;
+type Session = InstanceType<InspectorModule["Session"]>;
 
 /**
  * The host for `createCapture` in Node. Nothing is loaded until it is asked for: the inspector costs 5-11 ms.
@@ -25,7 +26,7 @@ export function nodeCaptureHost(modules: ReadonlyMap<string, LoadedModule> = new
     module: (url) => modules.get(url),
     modules: () => modules.values(),
     readText,
-    sourceMap: (url) => findSourceMap(url)?.payload,
+    sourceMap: (url) => process.getBuiltinModule("node:module").findSourceMap(url)?.payload,
     displayPath,
     get inspector(): Inspector | undefined {
       if (inspector === null) inspector = connect();
@@ -36,14 +37,14 @@ export function nodeCaptureHost(modules: ReadonlyMap<string, LoadedModule> = new
 
 function readText(url: string): string | undefined {
   try {
-    return readFileSync(toPath(url), "utf8");
+    return process.getBuiltinModule("node:fs").readFileSync(toPath(url), "utf8");
   } catch {
     return undefined;
   }
 }
 
 function toPath(url: string): string {
-  return url.startsWith("file:") ? fileURLToPath(url) : url;
+  return url.startsWith("file:") ? process.getBuiltinModule("node:url").fileURLToPath(url) : url;
 }
 
 /** Relative to the working directory where the file is below it, else absolute. */
@@ -54,7 +55,7 @@ export function displayPath(url: string): string {
   } catch {
     return url;
   }
-  const near = relative(process.cwd(), path);
+  const near = process.getBuiltinModule("node:path").relative(process.cwd(), path);
   return near === "" || near.startsWith("..") ? path : near;
 }
 
@@ -78,7 +79,7 @@ const SLOT = Symbol.for("bpfkit.inspector");
 /** A session in which every request answers at once; undefined where Node forbids it or has none. */
 function connect(): Inspector | undefined {
   try {
-    const inspector = process.getBuiltinModule("node:inspector") as typeof nodeInspector & {
+    const inspector = inspectorModule() as InspectorModule & {
       [SLOT]?: Holder;
     };
     const session = new inspector.Session();
@@ -95,12 +96,12 @@ interface Holder {
 }
 
 class NodeInspector implements Inspector {
-  readonly #session: nodeInspector.Session;
+  readonly #session: Session;
   readonly #holder: Holder = {};
   readonly #holderId: string;
   #scripts: Map<string, { url: string; sourceMapUrl: string }> | undefined;
 
-  constructor(session: nodeInspector.Session, exchange: { [SLOT]?: Holder }) {
+  constructor(session: Session, exchange: { [SLOT]?: Holder }) {
     this.#session = session;
     exchange[SLOT] = this.#holder;
     const { result } = this.#post("Runtime.evaluate", {

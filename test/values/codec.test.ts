@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { assert, suite } from "../harness.ts";
-import { codecOf, decodeValue, encodeValue } from "../../src/load/codec.ts";
+import { codecOf, decodeValue, encodeValue } from "../../src/values/codec.ts";
 import type { IntSchema, Schema, StructSchema } from "../../src/probe/schema-types.ts";
 
-const test = suite("load codec");
+const test = suite("values codec");
 
 const int = (bits: 8 | 16 | 32 | 64, signed = false, bigEndian = false): IntSchema => ({
   kind: "int",
