@@ -5,7 +5,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, transform } from "esbuild";
@@ -13,8 +13,10 @@ import { leanAcorn } from "./lean-acorn.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-const out = process.env.BPFKIT_DIST ?? join(root, "dist");
-rmSync(out, { recursive: true, force: true });
+const place = process.env.BPFKIT_DIST ?? join(root, "dist");
+// Made beside its place and moved there when whole: a build that fails leaves the last good one.
+const out = `${place}.${process.pid}.tmp`;
+process.on("exit", () => rmSync(out, { recursive: true, force: true }));
 
 const common = {
   absWorkingDir: root,
@@ -40,6 +42,7 @@ await build({
     compiler: "src/compiler/index.ts",
     syscall: "src/syscall/index.ts",
     load: "src/load/index.ts",
+    plugin: "src/plugin/index.ts",
     verifier: "src/verifier/index.ts",
   },
   outdir: out,
@@ -121,23 +124,29 @@ await build({
 });
 chmodSync(join(out, "bpfkit.cjs"), 0o755);
 
+const tsc = join(root, "node_modules/typescript/bin/tsc");
+if (existsSync(tsc))
+  execFileSync(process.execPath, [tsc, "--noCheck", "-p", "tsconfig.build.json", "--outDir", join(out, "types")], {
+    cwd: root,
+    stdio: "inherit",
+  });
+
+rmSync(place, { recursive: true, force: true });
+renameSync(out, place);
+
 // A first start without V8's code cache takes twice as long: this Node gets what compiling uses of it now. (Where the
 // kernel gives no types it compiles nothing, and caches less.) Starting a probe adds the rest.
 try {
   const env = { ...process.env, BPFKIT_PARTIAL_CODE_CACHE: "1" };
   execFileSync(
     process.execPath,
-    [join(out, "bpfkit.cjs"), "compile", "examples/execsnoop.ts", "-o", join(out, "sample.o")],
+    [join(place, "bpfkit.cjs"), "compile", "examples/execsnoop.ts", "-o", join(place, "sample.o")],
     { cwd: root, env, stdio: "ignore" },
   );
 } catch {
   // Nothing depends on it.
 }
-rmSync(join(out, "sample.o"), { force: true });
-
-const tsc = join(root, "node_modules/typescript/bin/tsc");
-if (existsSync(tsc))
-  execFileSync(process.execPath, [tsc, "--noCheck", "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
+rmSync(join(place, "sample.o"), { force: true });
 
 if (process.argv.includes("--sizes")) {
   for (const [output, { bytes, inputs }] of Object.entries(cli.metafile.outputs)) {

@@ -1,8 +1,9 @@
 /** The one maker of program handles. */
 import { ArgumentError } from "../core/errors.ts";
 import { seal } from "./handle.ts";
+import { checkOptions } from "./options.ts";
 import type { Attach, ProgramHandle, ProgramType, Verdict } from "./program-types.ts";
-import { callSite } from "./site.ts";
+import { callSite, type DeclaredBy, declarer } from "./site.ts";
 
 /** Options of every program. */
 export interface ProgramOptions {
@@ -22,14 +23,15 @@ export function program<P extends ProgramType, C>(
   attach: Attach,
   fn: (ctx: C, bpf: never) => Verdict,
   options: SleepableOptions,
-  declaredBy: (...args: never[]) => unknown,
+  declaredBy: DeclaredBy,
 ): ProgramHandle<P, C> {
   if (typeof fn !== "function") {
     throw new ArgumentError(
-      `${declaredBy.name}(fn)`,
+      `${declarer(declaredBy)}(fn)`,
       `expected the program's body, a function (ctx, bpf) => {…}, got ${fn === null ? "null" : typeof fn}`,
     );
   }
+  checkOptions(declarer(declaredBy), "program", options);
   return seal({
     kind: "program" as const,
     type,

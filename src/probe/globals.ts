@@ -2,8 +2,9 @@
 import { ArgumentError } from "../core/errors.ts";
 import { type Handle, outsideProgram, seal } from "./handle.ts";
 import type { Body, Input, Schema } from "./schema-types.ts";
+import { checkOptions } from "./options.ts";
 import { isSchema } from "./schema.ts";
-import { callSite } from "./site.ts";
+import { callSite, type DeclaredBy, declarer } from "./site.ts";
 
 /** What the compiler and the loader read of a global. */
 export interface GlobalHandle extends Handle {
@@ -41,17 +42,18 @@ function declare(
   section: "data" | "rodata",
   schema: Schema,
   initial: unknown,
-  name: string | undefined,
-  declaredBy: (...args: never[]) => unknown,
+  options: { readonly name?: string },
+  declaredBy: DeclaredBy,
 ): unknown {
+  checkOptions(declarer(declaredBy), "global", options);
   if (!isSchema(schema))
-    throw new ArgumentError(`${declaredBy.name}(schema)`, `expected a schema such as u32, got ${String(schema)}`);
+    throw new ArgumentError(`${declarer(declaredBy)}(schema)`, `expected a schema such as u32, got ${String(schema)}`);
   const handle = Object.assign(Object.create(outside) as object, {
     kind: "global",
     section,
     schema,
     initial,
-    name,
+    name: options.name,
     site: callSite(declaredBy),
   });
   return seal(handle);
@@ -68,7 +70,7 @@ export function global<S extends Schema>(
   initial: Input<S>,
   options: { readonly name?: string } = {},
 ): Global<S> {
-  return declare("data", schema, initial, options.name, global) as Global<S>;
+  return declare("data", schema, initial, options, { global }) as Global<S>;
 }
 
 /**
@@ -82,5 +84,5 @@ export function config<S extends Schema>(
   initial: Input<S>,
   options: { readonly name?: string } = {},
 ): Config<S> {
-  return declare("rodata", schema, initial, options.name, config) as Config<S>;
+  return declare("rodata", schema, initial, options, { config }) as Config<S>;
 }

@@ -25,10 +25,11 @@ import type {
   Storage,
   UserRingBuf,
 } from "./map-types.ts";
+import { checkOptions } from "./options.ts";
 import type { AnyProgram } from "./program-types.ts";
 import type { Schema } from "./schema-types.ts";
 import { array, isSchema, s32, struct, type U32, u32, u64 } from "./schema.ts";
-import { callSite } from "./site.ts";
+import { callSite, type DeclaredBy, declarer } from "./site.ts";
 
 const DEFAULT_ENTRIES = 10_240;
 /** `BPF_F_NO_PREALLOC`: what LPM tries and the storages demand. */
@@ -84,11 +85,12 @@ interface Extra {
   readonly countLost?: boolean;
 }
 
-function map(type: MapTypeName, options: MapOptions, extra: Extra, declaredBy: (...args: never[]) => unknown): unknown {
+function map(type: MapTypeName, options: MapOptions, extra: Extra, declaredBy: DeclaredBy): unknown {
+  checkOptions(declarer(declaredBy), "map", options);
   for (const part of ["key", "value"] as const) {
     if (part in extra && !isSchema(extra[part])) {
       throw new ArgumentError(
-        `${declaredBy.name}(${part})`,
+        `${declarer(declaredBy)}(${part})`,
         `expected a schema such as u32 or struct({…}), got ${String(extra[part])}`,
       );
     }
@@ -96,7 +98,7 @@ function map(type: MapTypeName, options: MapOptions, extra: Extra, declaredBy: (
   const maxEntries = options.maxEntries ?? extra.entries ?? DEFAULT_ENTRIES;
   if (!Number.isInteger(maxEntries) || maxEntries < 0 || maxEntries > 0xffff_ffff) {
     throw new ArgumentError(
-      `${declaredBy.name}(maxEntries)`,
+      `${declarer(declaredBy)}(maxEntries)`,
       `expected a whole number up to 4294967295, got ${String(maxEntries)}`,
     );
   }
@@ -121,11 +123,11 @@ function map(type: MapTypeName, options: MapOptions, extra: Extra, declaredBy: (
 
 /** A hash table. @example import { hash, u32, u64 } from "bpfkit"; export const bytesByPid = hash(u32, u64, { maxEntries: 1024 }); */
 export function hash<K extends Schema, V extends Schema>(key: K, value: V, options: MapOptions = {}): HashMap<K, V> {
-  return map("hash", options, { key, value }, hash) as HashMap<K, V>;
+  return map("hash", options, { key, value }, { hash }) as HashMap<K, V>;
 }
 /** A hash table that drops the least recently used entry instead of refusing a new one. Kernel 4.10+. */
 export function lruHash<K extends Schema, V extends Schema>(key: K, value: V, options: MapOptions = {}): HashMap<K, V> {
-  return map("lru_hash", options, { key, value }, lruHash) as HashMap<K, V>;
+  return map("lru_hash", options, { key, value }, { lruHash }) as HashMap<K, V>;
 }
 /** A hash table with one value per CPU: counting needs no atomics. Kernel 4.6+. */
 export function percpuHash<K extends Schema, V extends Schema>(
@@ -133,7 +135,7 @@ export function percpuHash<K extends Schema, V extends Schema>(
   value: V,
   options: MapOptions = {},
 ): HashMap<K, V> {
-  return map("percpu_hash", options, { key, value }, percpuHash) as HashMap<K, V>;
+  return map("percpu_hash", options, { key, value }, { percpuHash }) as HashMap<K, V>;
 }
 /** {@link lruHash} with one value per CPU. Kernel 4.10+. */
 export function lruPercpuHash<K extends Schema, V extends Schema>(
@@ -141,7 +143,7 @@ export function lruPercpuHash<K extends Schema, V extends Schema>(
   value: V,
   options: MapOptions = {},
 ): HashMap<K, V> {
-  return map("lru_percpu_hash", options, { key, value }, lruPercpuHash) as HashMap<K, V>;
+  return map("lru_percpu_hash", options, { key, value }, { lruPercpuHash }) as HashMap<K, V>;
 }
 /** `length` values with keys 0 to `length - 1`, all zero at first. (An array inside a struct is `array(schema, n)`.) */
 export function arrayMap<V extends Schema>(
@@ -149,7 +151,7 @@ export function arrayMap<V extends Schema>(
   length: number,
   options: Omit<MapOptions, "maxEntries"> = {},
 ): ArrayMap<V> {
-  return map("array", options, { key: u32, value, entries: length }, arrayMap) as ArrayMap<V>;
+  return map("array", options, { key: u32, value, entries: length }, { arrayMap }) as ArrayMap<V>;
 }
 /** {@link arrayMap} with one value per CPU. Kernel 4.6+. */
 export function percpuArray<V extends Schema>(
@@ -157,11 +159,11 @@ export function percpuArray<V extends Schema>(
   length: number,
   options: Omit<MapOptions, "maxEntries"> = {},
 ): ArrayMap<V> {
-  return map("percpu_array", options, { key: u32, value, entries: length }, percpuArray) as ArrayMap<V>;
+  return map("percpu_array", options, { key: u32, value, entries: length }, { percpuArray }) as ArrayMap<V>;
 }
 /** Longest-prefix match; `key` is a struct whose first field is the prefix length in bits, a `u32`. Kernel 4.11+. */
 export function lpmTrie<K extends Schema, V extends Schema>(key: K, value: V, options: MapOptions = {}): LpmTrie<K, V> {
-  return map("lpm_trie", options, { key, value, flags: NO_PREALLOC }, lpmTrie) as LpmTrie<K, V>;
+  return map("lpm_trie", options, { key, value, flags: NO_PREALLOC }, { lpmTrie }) as LpmTrie<K, V>;
 }
 
 /** Options of a buffer: `size` in bytes, rounded up to a power of two of at least a page by the loader. */
@@ -179,15 +181,20 @@ export interface RingBufOptions extends BufferOptions {
  */
 export function ringbuf<V extends Schema>(value: V, options: RingBufOptions = {}): RingBuf<V> {
   const { size = 256 * 1024, countLost = true } = options;
-  return map("ringbuf", options, { value, entries: size, countLost }, ringbuf) as RingBuf<V>;
+  return map("ringbuf", options, { value, entries: size, countLost }, { ringbuf }) as RingBuf<V>;
 }
 /** Samples from user space. Kernel 6.1+. See {@link ringbuf}. */
 export function userRingbuf<V extends Schema>(value: V, options: BufferOptions = {}): UserRingBuf<V> {
-  return map("user_ringbuf", options, { value, entries: options.size ?? 256 * 1024 }, userRingbuf) as UserRingBuf<V>;
+  return map(
+    "user_ringbuf",
+    options,
+    { value, entries: options.size ?? 256 * 1024 },
+    { userRingbuf },
+  ) as UserRingBuf<V>;
 }
 /** One buffer of samples per CPU. Kernel 4.3+. */
 export function perfEventArray<V extends Schema>(value: V, options: MapOptions = {}): PerfEventArray<V> {
-  return map("perf_event_array", options, { value, entries: 0 }, perfEventArray) as PerfEventArray<V>;
+  return map("perf_event_array", options, { value, entries: 0 }, { perfEventArray }) as PerfEventArray<V>;
 }
 /**
  * Distinct stacks by id.
@@ -198,7 +205,7 @@ export function stackTrace(options: MapOptions & { readonly depth?: number } = {
   if (!Number.isInteger(depth) || depth < 1 || depth > 127) {
     throw new ArgumentError("stackTrace(depth)", `expected a whole number from 1 to 127, got ${String(depth)}`);
   }
-  return map("stack_trace", options, { key: u32, value: array(u64, depth) }, stackTrace) as StackTrace;
+  return map("stack_trace", options, { key: u32, value: array(u64, depth) }, { stackTrace }) as StackTrace;
 }
 /** Programs for tail calls; `slots` are the programs of slots 0, 1, … */
 export function progArray(slots: readonly AnyProgram[] = [], options: MapOptions = {}): ProgArray {
@@ -206,16 +213,16 @@ export function progArray(slots: readonly AnyProgram[] = [], options: MapOptions
     "prog_array",
     options,
     { key: u32, value: u32, slots, entries: Math.max(slots.length, 1) },
-    progArray,
+    { progArray },
   ) as ProgArray;
 }
 /** First in, first out. Kernel 4.20+. */
 export function queue<V extends Schema>(value: V, options: MapOptions = {}): Queue<V> {
-  return map("queue", options, { value }, queue) as Queue<V>;
+  return map("queue", options, { value }, { queue }) as Queue<V>;
 }
 /** Last in, first out. Kernel 4.20+. */
 export function stack<V extends Schema>(value: V, options: MapOptions = {}): Queue<V> {
-  return map("stack", options, { value }, stack) as Queue<V>;
+  return map("stack", options, { value }, { stack }) as Queue<V>;
 }
 /**
  * A set that may say yes wrongly and never says no wrongly. Kernel 5.16+.
@@ -229,24 +236,39 @@ export function bloomFilter<V extends Schema>(
   if (!Number.isInteger(hashes) || hashes < 1 || hashes > 15) {
     throw new ArgumentError("bloomFilter(hashes)", `expected a whole number from 1 to 15, got ${String(hashes)}`);
   }
-  return map("bloom_filter", options, { value, mapExtra: hashes }, bloomFilter) as BloomFilter<V>;
+  return map("bloom_filter", options, { value, mapExtra: hashes }, { bloomFilter }) as BloomFilter<V>;
 }
 type StorageOptions = Omit<MapOptions, "maxEntries">;
 /** A value per task, freed with it. Kernel 5.11+. */
 export function taskStorage<V extends Schema>(value: V, options: StorageOptions = {}): Storage<V> {
-  return map("task_storage", options, { key: s32, value, entries: 0, flags: NO_PREALLOC }, taskStorage) as Storage<V>;
+  return map(
+    "task_storage",
+    options,
+    { key: s32, value, entries: 0, flags: NO_PREALLOC },
+    { taskStorage },
+  ) as Storage<V>;
 }
 /** A value per cgroup. Kernel 6.2+. */
 export function cgrpStorage<V extends Schema>(value: V, options: StorageOptions = {}): Storage<V> {
-  return map("cgrp_storage", options, { key: s32, value, entries: 0, flags: NO_PREALLOC }, cgrpStorage) as Storage<V>;
+  return map(
+    "cgrp_storage",
+    options,
+    { key: s32, value, entries: 0, flags: NO_PREALLOC },
+    { cgrpStorage },
+  ) as Storage<V>;
 }
 /** A value per socket. Kernel 5.2+. */
 export function skStorage<V extends Schema>(value: V, options: StorageOptions = {}): Storage<V> {
-  return map("sk_storage", options, { key: s32, value, entries: 0, flags: NO_PREALLOC }, skStorage) as Storage<V>;
+  return map("sk_storage", options, { key: s32, value, entries: 0, flags: NO_PREALLOC }, { skStorage }) as Storage<V>;
 }
 /** A value per inode. Kernel 5.10+. */
 export function inodeStorage<V extends Schema>(value: V, options: StorageOptions = {}): Storage<V> {
-  return map("inode_storage", options, { key: s32, value, entries: 0, flags: NO_PREALLOC }, inodeStorage) as Storage<V>;
+  return map(
+    "inode_storage",
+    options,
+    { key: s32, value, entries: 0, flags: NO_PREALLOC },
+    { inodeStorage },
+  ) as Storage<V>;
 }
 /** Maps by key; `inner` is the template that every inner map must match. Kernel 4.12+. */
 export function hashOfMaps<K extends Schema, M extends MapHandle>(
@@ -254,7 +276,7 @@ export function hashOfMaps<K extends Schema, M extends MapHandle>(
   inner: M,
   options: MapOptions = {},
 ): MapOfMaps<K, M> {
-  return map("hash_of_maps", options, { key, value: u32, inner }, hashOfMaps) as MapOfMaps<K, M>;
+  return map("hash_of_maps", options, { key, value: u32, inner }, { hashOfMaps }) as MapOfMaps<K, M>;
 }
 /** Maps by index; `slots` are the maps of slots 0, 1, … Kernel 4.12+. */
 export function arrayOfMaps<M extends MapHandle>(
@@ -266,7 +288,7 @@ export function arrayOfMaps<M extends MapHandle>(
     "array_of_maps",
     options,
     { key: u32, value: u32, inner, slots, entries: Math.max(slots.length, 1) },
-    arrayOfMaps,
+    { arrayOfMaps },
   ) as MapOfMaps<U32, M>;
 }
 
@@ -298,10 +320,10 @@ export function histogram(first?: Schema | HistogramOptions, second?: HistogramO
     histogramBuckets.scale === "log2" ? 65 : (histogramBuckets.max - histogramBuckets.min) / histogramBuckets.step + 2;
   if (key === undefined) {
     const extra = { key: u32, value: u64, entries: length, histogram: histogramBuckets };
-    return map("percpu_array", options, extra, histogram) as Histogram;
+    return map("percpu_array", options, extra, { histogram }) as Histogram;
   }
   const extra = { key: struct({ key, bucket: u32 }), value: u64, histogram: histogramBuckets };
-  return map("percpu_hash", options, extra, histogram) as Histogram<Schema>;
+  return map("percpu_hash", options, extra, { histogram }) as Histogram<Schema>;
 }
 
 function buckets({ min, max, step }: HistogramOptions): Buckets {
@@ -319,37 +341,37 @@ function buckets({ min, max, step }: HistogramOptions): Buckets {
 
 /** Network devices by index, to redirect packets to. Kernel 4.14+. */
 export function devmap(options: MapOptions = {}): RedirectMap<U32> {
-  return map("devmap", options, { key: u32, value: u32 }, devmap) as RedirectMap<U32>;
+  return map("devmap", options, { key: u32, value: u32 }, { devmap }) as RedirectMap<U32>;
 }
 /** Network devices by key. Kernel 5.4+. */
 export function devmapHash(options: MapOptions = {}): RedirectMap<U32> {
-  return map("devmap_hash", options, { key: u32, value: u32 }, devmapHash) as RedirectMap<U32>;
+  return map("devmap_hash", options, { key: u32, value: u32 }, { devmapHash }) as RedirectMap<U32>;
 }
 /** CPUs by index, to hand packets to. Kernel 4.15+. */
 export function cpumap(options: MapOptions = {}): RedirectMap<U32> {
-  return map("cpumap", options, { key: u32, value: u32 }, cpumap) as RedirectMap<U32>;
+  return map("cpumap", options, { key: u32, value: u32 }, { cpumap }) as RedirectMap<U32>;
 }
 /** AF_XDP sockets by queue. Kernel 4.18+. */
 export function xskmap(options: MapOptions = {}): RedirectMap<U32> {
-  return map("xskmap", options, { key: u32, value: u32 }, xskmap) as RedirectMap<U32>;
+  return map("xskmap", options, { key: u32, value: u32 }, { xskmap }) as RedirectMap<U32>;
 }
 /** Sockets by index. Kernel 4.14+. */
 export function sockmap(options: MapOptions = {}): SockMap<U32> {
-  return map("sockmap", options, { key: u32, value: u32 }, sockmap) as SockMap<U32>;
+  return map("sockmap", options, { key: u32, value: u32 }, { sockmap }) as SockMap<U32>;
 }
 /** Sockets by key. Kernel 4.18+. */
 export function sockhash<K extends Schema>(key: K, options: MapOptions = {}): SockMap<K> {
-  return map("sockhash", options, { key, value: u32 }, sockhash) as SockMap<K>;
+  return map("sockhash", options, { key, value: u32 }, { sockhash }) as SockMap<K>;
 }
 /** Cgroups by index. Kernel 4.8+. */
 export function cgroupArray(options: MapOptions = {}): CgroupArray {
-  return map("cgroup_array", options, { key: u32, value: u32 }, cgroupArray) as CgroupArray;
+  return map("cgroup_array", options, { key: u32, value: u32 }, { cgroupArray }) as CgroupArray;
 }
 /** Listening sockets of a SO_REUSEPORT group. Kernel 4.19+. */
 export function reuseportSockarray(options: MapOptions = {}): ReuseportSockArray {
-  return map("reuseport_sockarray", options, { key: u32, value: u64 }, reuseportSockarray) as ReuseportSockArray;
+  return map("reuseport_sockarray", options, { key: u32, value: u64 }, { reuseportSockarray }) as ReuseportSockArray;
 }
 /** Memory shared with user space, `pages` pages of it. Kernel 6.9+. */
 export function arena(pages: number, options: Omit<MapOptions, "maxEntries"> = {}): Arena {
-  return map("arena", options, { entries: pages, flags: MMAPABLE }, arena) as Arena;
+  return map("arena", options, { entries: pages, flags: MMAPABLE }, { arena }) as Arena;
 }

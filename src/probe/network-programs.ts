@@ -19,6 +19,7 @@ import type {
 import { oneOf, program, type ProgramOptions } from "./declare.ts";
 import { type Handle, seal } from "./handle.ts";
 import type { KernelStruct } from "./kernel-types.ts";
+import { checkOptions } from "./options.ts";
 import type { AnyProgram, Attach, NetfilterHook, ProgramHandle, ProgramType, Verdict } from "./program-types.ts";
 import { callSite } from "./site.ts";
 
@@ -64,7 +65,7 @@ export function xdp(
 ): ProgramHandle<"xdp", XdpContext> {
   const at = oneOf("xdp(at)", options.at ?? "interface", ["interface", "devmap", "cpumap"]);
   const section = `xdp${options.frags === true ? ".frags" : ""}${at === "interface" ? "" : `/${at}`}`;
-  return program("xdp", section, at === "interface" ? atLoad : { how: "none" }, fn, options, xdp);
+  return program("xdp", section, at === "interface" ? atLoad : { how: "none" }, fn, options, { xdp });
 }
 
 /** Options of {@link tc}. */
@@ -87,14 +88,14 @@ export function tc(
     options.at === undefined
       ? "tc"
       : sections[oneOf("tc(at)", options.at, ["ingress", "egress", "netkit-primary", "netkit-peer"])];
-  return program("sched_cls", section, atLoad, fn, options, tc);
+  return program("sched_cls", section, atLoad, fn, options, { tc });
 }
 /** A traffic-control action. Kernel 4.1+. */
 export function tcAction(
   fn: (ctx: SkBuffContext, bpf: Bpf<"sched_act">) => number,
   options: ProgramOptions = {},
 ): ProgramHandle<"sched_act", SkBuffContext> {
-  return program("sched_act", "action", atLoad, fn, options, tcAction);
+  return program("sched_act", "action", atLoad, fn, options, { tcAction });
 }
 
 /** Filters the packets of a socket: the number of bytes to keep, 0 to drop. Kernel 3.19+. */
@@ -102,7 +103,7 @@ export function socketFilter(
   fn: (ctx: SkBuffContext, bpf: Bpf<"socket_filter">) => number,
   options: ProgramOptions = {},
 ): ProgramHandle<"socket_filter", SkBuffContext> {
-  return program("socket_filter", "socket", atLoad, fn, options, socketFilter);
+  return program("socket_filter", "socket", atLoad, fn, options, { socketFilter });
 }
 /** Packets of a cgroup's sockets: 1 lets through, 0 drops. Kernel 4.10+. */
 export function cgroupSkb(
@@ -111,7 +112,7 @@ export function cgroupSkb(
   options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_skb", SkBuffContext> {
   oneOf("cgroupSkb(direction)", direction, ["ingress", "egress"]);
-  return program("cgroup_skb", `cgroup_skb/${direction}`, atLoad, fn, options, cgroupSkb);
+  return program("cgroup_skb", `cgroup_skb/${direction}`, atLoad, fn, options, { cgroupSkb });
 }
 
 const SOCK_HOOKS = ["sock_create", "sock_release", "post_bind4", "post_bind6"] as const;
@@ -121,14 +122,9 @@ export function cgroupSock(
   fn: (ctx: SockContext, bpf: Bpf<"cgroup_sock">) => Verdict,
   options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_sock", SockContext> {
-  return program(
-    "cgroup_sock",
-    `cgroup/${oneOf("cgroupSock(hook)", hook, SOCK_HOOKS)}`,
-    atLoad,
-    fn,
-    options,
+  return program("cgroup_sock", `cgroup/${oneOf("cgroupSock(hook)", hook, SOCK_HOOKS)}`, atLoad, fn, options, {
     cgroupSock,
-  );
+  });
 }
 const ADDR_HOOKS = [
   "bind4",
@@ -155,14 +151,9 @@ export function cgroupSockAddr(
   fn: (ctx: SockAddrContext, bpf: Bpf<"cgroup_sock_addr">) => Verdict,
   options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_sock_addr", SockAddrContext> {
-  return program(
-    "cgroup_sock_addr",
-    `cgroup/${oneOf("cgroupSockAddr(hook)", hook, ADDR_HOOKS)}`,
-    atLoad,
-    fn,
-    options,
+  return program("cgroup_sock_addr", `cgroup/${oneOf("cgroupSockAddr(hook)", hook, ADDR_HOOKS)}`, atLoad, fn, options, {
     cgroupSockAddr,
-  );
+  });
 }
 /** Socket options of a cgroup. Kernel 5.3+. */
 export function cgroupSockopt(
@@ -176,7 +167,7 @@ export function cgroupSockopt(
     atLoad,
     fn,
     options,
-    cgroupSockopt,
+    { cgroupSockopt },
   );
 }
 /** Reads and writes of sysctls by a cgroup. Kernel 5.2+. */
@@ -184,21 +175,21 @@ export function cgroupSysctl(
   fn: (ctx: SysctlContext, bpf: Bpf<"cgroup_sysctl">) => Verdict,
   options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_sysctl", SysctlContext> {
-  return program("cgroup_sysctl", "cgroup/sysctl", atLoad, fn, options, cgroupSysctl);
+  return program("cgroup_sysctl", "cgroup/sysctl", atLoad, fn, options, { cgroupSysctl });
 }
 /** Device accesses of a cgroup. Kernel 4.15+. */
 export function cgroupDevice(
   fn: (ctx: CgroupDeviceContext, bpf: Bpf<"cgroup_device">) => Verdict,
   options: ProgramOptions = {},
 ): ProgramHandle<"cgroup_device", CgroupDeviceContext> {
-  return program("cgroup_device", "cgroup/dev", atLoad, fn, options, cgroupDevice);
+  return program("cgroup_device", "cgroup/dev", atLoad, fn, options, { cgroupDevice });
 }
 /** TCP events of a cgroup's sockets. Kernel 4.13+. */
 export function sockOps(
   fn: (ctx: SockOpsContext, bpf: Bpf<"sock_ops">) => Verdict,
   options: ProgramOptions = {},
 ): ProgramHandle<"sock_ops", SockOpsContext> {
-  return program("sock_ops", "sockops", atLoad, fn, options, sockOps);
+  return program("sock_ops", "sockops", atLoad, fn, options, { sockOps });
 }
 
 /** Data of the sockets of a sockmap: parses it (`stream_parser`) or rules on it. Kernel 4.14+; `verdict` 5.13+. */
@@ -213,7 +204,7 @@ export function skSkb(
     atLoad,
     fn,
     options,
-    skSkb,
+    { skSkb },
   );
 }
 /** Messages that the sockets of a sockmap send. Kernel 4.17+. */
@@ -221,7 +212,7 @@ export function skMsg(
   fn: (ctx: SkMsgContext, bpf: Bpf<"sk_msg">) => number,
   options: ProgramOptions = {},
 ): ProgramHandle<"sk_msg", SkMsgContext> {
-  return program("sk_msg", "sk_msg", atLoad, fn, options, skMsg);
+  return program("sk_msg", "sk_msg", atLoad, fn, options, { skMsg });
 }
 /** Options of {@link skReuseport}. */
 export interface SkReuseportOptions extends ProgramOptions {
@@ -239,7 +230,7 @@ export function skReuseport(
     atLoad,
     fn,
     options,
-    skReuseport,
+    { skReuseport },
   );
 }
 /** Picks the socket that a new connection goes to, for a network namespace. Kernel 5.9+. */
@@ -247,14 +238,14 @@ export function skLookup(
   fn: (ctx: SkLookupContext, bpf: Bpf<"sk_lookup">) => number,
   options: ProgramOptions = {},
 ): ProgramHandle<"sk_lookup", SkLookupContext> {
-  return program("sk_lookup", "sk_lookup", atLoad, fn, options, skLookup);
+  return program("sk_lookup", "sk_lookup", atLoad, fn, options, { skLookup });
 }
 /** Dissects packets into flow keys, for a network namespace. Kernel 4.20+. */
 export function flowDissector(
   fn: (ctx: SkBuffContext, bpf: Bpf<"flow_dissector">) => number,
   options: ProgramOptions = {},
 ): ProgramHandle<"flow_dissector", SkBuffContext> {
-  return program("flow_dissector", "flow_dissector", atLoad, fn, options, flowDissector);
+  return program("flow_dissector", "flow_dissector", atLoad, fn, options, { flowDissector });
 }
 
 /** Where a {@link netfilter} program is hooked in. */
@@ -275,7 +266,7 @@ export function netfilter(
   const family = oneOf("netfilter(family)", at?.family, ["ipv4", "ipv6"]);
   const hook = oneOf("netfilter(hook)", at.hook, ["prerouting", "input", "forward", "output", "postrouting"]);
   const attach = { how: "netfilter", family, hook, priority: at.priority ?? 0, defrag: at.defrag ?? false } as const;
-  return program("netfilter", "netfilter", attach, fn, options, netfilter);
+  return program("netfilter", "netfilter", attach, fn, options, { netfilter });
 }
 
 /** Packets that a lightweight tunnel receives. Kernel 4.10+. */
@@ -283,35 +274,35 @@ export function lwtIn(
   fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_in">) => number,
   options: ProgramOptions = {},
 ): ProgramHandle<"lwt_in", SkBuffContext> {
-  return program("lwt_in", "lwt_in", atLoad, fn, options, lwtIn);
+  return program("lwt_in", "lwt_in", atLoad, fn, options, { lwtIn });
 }
 /** Packets routed into a lightweight tunnel. Kernel 4.10+. */
 export function lwtOut(
   fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_out">) => number,
   options: ProgramOptions = {},
 ): ProgramHandle<"lwt_out", SkBuffContext> {
-  return program("lwt_out", "lwt_out", atLoad, fn, options, lwtOut);
+  return program("lwt_out", "lwt_out", atLoad, fn, options, { lwtOut });
 }
 /** Packets that a lightweight tunnel sends. Kernel 4.10+. */
 export function lwtXmit(
   fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_xmit">) => number,
   options: ProgramOptions = {},
 ): ProgramHandle<"lwt_xmit", SkBuffContext> {
-  return program("lwt_xmit", "lwt_xmit", atLoad, fn, options, lwtXmit);
+  return program("lwt_xmit", "lwt_xmit", atLoad, fn, options, { lwtXmit });
 }
 /** Packets at an IPv6 segment-routing endpoint. Kernel 4.18+. */
 export function lwtSeg6local(
   fn: (ctx: SkBuffContext, bpf: Bpf<"lwt_seg6local">) => number,
   options: ProgramOptions = {},
 ): ProgramHandle<"lwt_seg6local", SkBuffContext> {
-  return program("lwt_seg6local", "lwt_seg6local", atLoad, fn, options, lwtSeg6local);
+  return program("lwt_seg6local", "lwt_seg6local", atLoad, fn, options, { lwtSeg6local });
 }
 /** Infrared samples. Kernel 4.18+. */
 export function lircMode2(
   fn: (ctx: LircContext, bpf: Bpf<"lirc_mode2">) => Verdict,
   options: ProgramOptions = {},
 ): ProgramHandle<"lirc_mode2", LircContext> {
-  return program("lirc_mode2", "lirc_mode2", atLoad, fn, options, lircMode2);
+  return program("lirc_mode2", "lirc_mode2", atLoad, fn, options, { lircMode2 });
 }
 
 /** What the compiler and the loader read of a struct_ops declaration. */
@@ -343,6 +334,7 @@ export function structOps(
 ): StructOpsHandle {
   if (typeof members !== "object" || members === null)
     throw new ArgumentError("structOps(members)", "expected an object of members");
+  checkOptions("structOps", "program", options);
   const values: Record<string, number | bigint | string> = {};
   const programs: Record<string, AnyProgram> = {};
   const none: Attach = { how: "none" };
@@ -355,7 +347,7 @@ export function structOps(
         none,
         value,
         { name: member },
-        structOps,
+        { structOps },
       );
   }
   return seal({
@@ -364,6 +356,6 @@ export function structOps(
     values: Object.freeze(values),
     programs: Object.freeze(programs),
     name: options.name,
-    site: callSite(structOps),
+    site: callSite({ structOps }),
   });
 }

@@ -40,14 +40,9 @@ export function tracepoint<const N extends TracepointName>(
       `expected "category:name" such as "sched:sched_switch", got ${JSON.stringify(target)}`,
     );
   }
-  return program(
-    "tracepoint",
-    `tracepoint/${category}/${name}`,
-    { how: "tracepoint", category, name },
-    fn,
-    options,
+  return program("tracepoint", `tracepoint/${category}/${name}`, { how: "tracepoint", category, name }, fn, options, {
     tracepoint,
-  );
+  });
 }
 
 /**
@@ -66,7 +61,7 @@ export function rawTracepoint(
     { how: "raw_tracepoint", name, writable: false },
     fn,
     options,
-    rawTracepoint,
+    { rawTracepoint },
   );
 }
 
@@ -78,7 +73,7 @@ export function rawTracepointWritable(
 ): ProgramHandle<"raw_tracepoint_writable", RawTracepointContext> {
   word("rawTracepointWritable(name)", name);
   const attach = { how: "raw_tracepoint", name, writable: true } as const;
-  return program("raw_tracepoint_writable", `raw_tracepoint.w/${name}`, attach, fn, options, rawTracepointWritable);
+  return program("raw_tracepoint_writable", `raw_tracepoint.w/${name}`, attach, fn, options, { rawTracepointWritable });
 }
 
 /**
@@ -100,7 +95,7 @@ export function tpBtf<const N extends TpBtfName>(
     { how: "trace", at: "tp_btf", target: name, module: undefined },
     fn,
     options,
-    tpBtf,
+    { tpBtf },
   );
 }
 
@@ -116,14 +111,9 @@ export function fentry<const N extends string>(
   fn: (ctx: FunctionContext<N>, bpf: Bpf<"tracing">) => Verdict,
   options: FunctionOptions = {},
 ): ProgramHandle<"tracing", FunctionContext<N>> {
-  return program(
-    "tracing",
-    traceSection("fentry", target, options),
-    trace("fentry", target, options),
-    fn,
-    options,
+  return program("tracing", traceSection("fentry", target, options), trace("fentry", target, options), fn, options, {
     fentry,
-  );
+  });
 }
 
 /** Runs when a kernel function returns: `bpf.ret()` is its result, `ctx` its arguments by name. Kernel 5.5+. */
@@ -132,14 +122,9 @@ export function fexit<const N extends string>(
   fn: (ctx: FunctionContext<N>, bpf: Bpf<"tracing">) => Verdict,
   options: FunctionOptions = {},
 ): ProgramHandle<"tracing", FunctionContext<N>> {
-  return program(
-    "tracing",
-    traceSection("fexit", target, options),
-    trace("fexit", target, options),
-    fn,
-    options,
+  return program("tracing", traceSection("fexit", target, options), trace("fexit", target, options), fn, options, {
     fexit,
-  );
+  });
 }
 
 /** Runs before a function that allows error injection, or a security hook; a non-zero result replaces the call. Kernel 5.7+. */
@@ -154,7 +139,7 @@ export function fmodRet<const N extends string>(
     trace("fmod_ret", target, options),
     fn,
     options,
-    fmodRet,
+    { fmodRet },
   );
 }
 
@@ -182,7 +167,7 @@ export function kprobe(
   if (!Number.isInteger(plus) || plus < 0)
     throw new ArgumentError("kprobe(plus)", `expected a whole number of bytes, got ${String(plus)}`);
   const section = `kprobe/${target}${plus === 0 ? "" : `+${plus}`}`;
-  return program("kprobe", section, { how: "kprobe", target, plus, ret: false }, fn, options, kprobe);
+  return program("kprobe", section, { how: "kprobe", target, plus, ret: false }, fn, options, { kprobe });
 }
 /** Runs when a kernel function returns: `bpf.ret()`. Kernel 4.1+. */
 export function kretprobe(
@@ -191,14 +176,9 @@ export function kretprobe(
   options: ProgramOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   word("kretprobe(target)", target);
-  return program(
-    "kprobe",
-    `kretprobe/${target}`,
-    { how: "kprobe", target, plus: 0, ret: true },
-    fn,
-    options,
+  return program("kprobe", `kretprobe/${target}`, { how: "kprobe", target, plus: 0, ret: true }, fn, options, {
     kretprobe,
-  );
+  });
 }
 /** Options of {@link kprobeMulti}. */
 export interface KprobeMultiOptions extends ProgramOptions {
@@ -217,7 +197,7 @@ export function kprobeMulti(
   const at = oneOf("kprobeMulti(at)", options.at ?? "entry", ["entry", "return", "session"]);
   const prefix = { entry: "kprobe.multi", return: "kretprobe.multi", session: "kprobe.session" }[at];
   const attach = { how: "kprobe_multi", patterns: list, ret: at === "return", session: at === "session" } as const;
-  return program("kprobe", list.length === 1 ? `${prefix}/${list[0]}` : prefix, attach, fn, options, kprobeMulti);
+  return program("kprobe", list.length === 1 ? `${prefix}/${list[0]}` : prefix, attach, fn, options, { kprobeMulti });
 }
 /** Runs when a system call is entered, whatever this architecture calls its function: `ksyscall("execve", …)`. */
 export function ksyscall(
@@ -226,7 +206,7 @@ export function ksyscall(
   options: ProgramOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   word("ksyscall(name)", name);
-  return program("kprobe", `ksyscall/${name}`, { how: "ksyscall", name, ret: false }, fn, options, ksyscall);
+  return program("kprobe", `ksyscall/${name}`, { how: "ksyscall", name, ret: false }, fn, options, { ksyscall });
 }
 /** Runs when a system call returns. See {@link ksyscall}. */
 export function kretsyscall(
@@ -235,7 +215,7 @@ export function kretsyscall(
   options: ProgramOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   word("kretsyscall(name)", name);
-  return program("kprobe", `kretsyscall/${name}`, { how: "ksyscall", name, ret: true }, fn, options, kretsyscall);
+  return program("kprobe", `kretsyscall/${name}`, { how: "ksyscall", name, ret: true }, fn, options, { kretsyscall });
 }
 
 function place(argument: string, at: BinaryPlace): string {
@@ -262,7 +242,7 @@ export function uprobe(
   options: SleepableOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   const section = `uprobe${options.sleepable === true ? ".s" : ""}/${place("uprobe", at)}`;
-  return program("kprobe", section, { ...at, how: "uprobe", ret: false }, fn, options, uprobe);
+  return program("kprobe", section, { ...at, how: "uprobe", ret: false }, fn, options, { uprobe });
 }
 /** Runs when a function of a user program returns: `bpf.ret()`. Kernel 4.1+. See {@link uprobe}. */
 export function uretprobe(
@@ -271,7 +251,7 @@ export function uretprobe(
   options: SleepableOptions = {},
 ): ProgramHandle<"kprobe", Loose> {
   const section = `uretprobe${options.sleepable === true ? ".s" : ""}/${place("uretprobe", at)}`;
-  return program("kprobe", section, { ...at, how: "uprobe", ret: true }, fn, options, uretprobe);
+  return program("kprobe", section, { ...at, how: "uprobe", ret: true }, fn, options, { uretprobe });
 }
 /** A static probe of a user program. */
 export interface UsdtPlace {
@@ -288,7 +268,7 @@ export function usdt(
 ): ProgramHandle<"kprobe", Loose> {
   for (const part of ["binary", "provider", "name"] as const) word(`usdt(${part})`, at?.[part]);
   const section = `usdt${options.sleepable === true ? ".s" : ""}/${at.binary}:${at.provider}:${at.name}`;
-  return program("kprobe", section, { ...at, how: "usdt" }, fn, options, usdt);
+  return program("kprobe", section, { ...at, how: "usdt" }, fn, options, { usdt });
 }
 
 const PERF_TYPE_SOFTWARE = 1;
@@ -314,14 +294,9 @@ export function perfEvent(
   }
   positive("perfEvent(period, hz)", event.period ?? event.hz);
   const { type, config, period, hz, cpu = -1, pid } = event;
-  return program(
-    "perf_event",
-    "perf_event",
-    { how: "perf_event", type, config, period, hz, cpu, pid },
-    fn,
-    options,
+  return program("perf_event", "perf_event", { how: "perf_event", type, config, period, hz, cpu, pid }, fn, options, {
     perfEvent,
-  );
+  });
 }
 /**
  * Samples every CPU `hz` times a second. Kernel 4.9+.
@@ -346,7 +321,7 @@ export function profile(
     cpu: -1,
     pid: rate.pid,
   } as const;
-  return program("perf_event", "perf_event", attach, fn, options, profile);
+  return program("perf_event", "perf_event", attach, fn, options, { profile });
 }
 /** Runs every `ms` milliseconds, on one CPU. Kernel 4.9+. */
 export function interval(
@@ -364,7 +339,7 @@ export function interval(
     cpu: 0,
     pid: undefined,
   } as const;
-  return program("perf_event", "perf_event", attach, fn, options, interval);
+  return program("perf_event", "perf_event", attach, fn, options, { interval });
 }
 function positive(argument: string, value: unknown): void {
   if (!((typeof value === "number" && Number.isFinite(value)) || typeof value === "bigint") || value <= 0) {
@@ -379,7 +354,9 @@ export function lsm<const N extends LsmName>(
   options: SleepableOptions = {},
 ): ProgramHandle<"lsm", LsmContext<N>> {
   word("lsm(hook)", hook);
-  return program("lsm", `lsm${options.sleepable === true ? ".s" : ""}/${hook}`, { how: "lsm", hook }, fn, options, lsm);
+  return program("lsm", `lsm${options.sleepable === true ? ".s" : ""}/${hook}`, { how: "lsm", hook }, fn, options, {
+    lsm,
+  });
 }
 /** {@link lsm} for the tasks of one cgroup, named at load. Kernel 6.0+. */
 export function lsmCgroup<const N extends LsmName>(
@@ -388,7 +365,7 @@ export function lsmCgroup<const N extends LsmName>(
   options: ProgramOptions = {},
 ): ProgramHandle<"lsm", LsmContext<N>> {
   word("lsmCgroup(hook)", hook);
-  return program("lsm", `lsm_cgroup/${hook}`, { how: "lsm", hook }, fn, options, lsmCgroup);
+  return program("lsm", `lsm_cgroup/${hook}`, { how: "lsm", hook }, fn, options, { lsmCgroup });
 }
 
 /** Runs once per object of a kind ("task", "bpf_map", "tcp", …) when its iterator is read. Kernel 5.8+. */
@@ -404,7 +381,7 @@ export function iter<const N extends IterName>(
     { how: "iter", target },
     fn,
     options,
-    iter,
+    { iter },
   );
 }
 
@@ -415,7 +392,7 @@ export function freplace(
   options: ProgramOptions = {},
 ): ProgramHandle<"ext", Loose> {
   word("freplace(target)", target);
-  return program("ext", `freplace/${target}`, { how: "freplace", function: target }, fn, options, freplace);
+  return program("ext", `freplace/${target}`, { how: "freplace", function: target }, fn, options, { freplace });
 }
 
 /** Runs when user space says so (BPF_PROG_RUN) and may call bpf(2) itself. Kernel 5.14+. */
@@ -423,5 +400,5 @@ export function syscallProg(
   fn: (ctx: Loose, bpf: Bpf<"syscall">) => Verdict,
   options: ProgramOptions = {},
 ): ProgramHandle<"syscall", Loose> {
-  return program("syscall", "syscall", { how: "none" }, fn, { ...options, sleepable: true }, syscallProg);
+  return program("syscall", "syscall", { how: "none" }, fn, { ...options, sleepable: true }, { syscallProg });
 }

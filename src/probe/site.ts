@@ -22,11 +22,19 @@ type V8Error = ErrorConstructor & {
   prepareStackTrace?: ((error: Error, sites: V8CallSite[]) => unknown) | undefined;
 };
 
+/** A public function by its name, `{ hash }`: the name survives where a bundler renames the function. */
+export type DeclaredBy = Readonly<Record<string, (...args: never[]) => unknown>>;
+
+/** The name of a declaring function. */
+export function declarer(declaredBy: DeclaredBy): string {
+  return Object.keys(declaredBy)[0]!;
+}
+
 /**
- * The caller of `upTo`, which must be on the stack; undefined where the engine cannot tell.
+ * The caller of `declaredBy`, which must be on the stack; undefined where the engine cannot tell.
  * One frame only: a few microseconds.
  */
-export function callSite(upTo: (...args: never[]) => unknown): CallSite | undefined {
+export function callSite(declaredBy: DeclaredBy): CallSite | undefined {
   const V8 = Error as V8Error;
   if (V8.captureStackTrace === undefined) return undefined;
   const { stackTraceLimit, prepareStackTrace } = V8;
@@ -40,7 +48,7 @@ export function callSite(upTo: (...args: never[]) => unknown): CallSite | undefi
   try {
     // Structured, and raw: a hook such as source-map-support's would map the position already.
     V8.prepareStackTrace = (_, sites) => sites[0];
-    V8.captureStackTrace(holder, upTo);
+    V8.captureStackTrace(holder, declaredBy[declarer(declaredBy)]!);
     const site = holder.stack as V8CallSite | undefined;
     if (typeof site !== "object" || site === null) return undefined;
     // A module that runs from a data: URL says where it came from with `//# sourceURL=`.

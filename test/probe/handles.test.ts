@@ -223,3 +223,21 @@ test("the entry is tiny: neither compiler, tables nor koffi", async () => {
   assert.equal(outside, []);
   assert.ok((outputFiles[0]?.contents.length ?? 0) < 24_000, `${outputFiles[0]?.contents.length} bytes`);
 });
+
+test("options that a constructor does not have are refused by name", () => {
+  const hashOf = (options: unknown): unknown => hash(u32, u64, options as Record<string, never>);
+  const probeWith = (options: unknown): unknown =>
+    uprobe({ binary: "sh", symbol: "main" }, nothing, options as Record<string, never>);
+  assert.throws(() => hashOf(4096), /hash\(options\): expected an object such as \{ maxEntries: … \}, got 4096/);
+  assert.throws(() => hashOf(null), /got null/);
+  assert.throws(() => hashOf({ maxEntires: 4 }), /there is no option 'maxEntires'; did you mean 'maxEntries'\?/);
+  assert.throws(
+    () => probeWith({ device: "lo" }),
+    /uprobe\(options\): there is no option 'device'; it has name, sleepable/,
+  );
+  assert.throws(() => global(u64, 0, { named: "x" } as Record<string, never>), /global\(options\).*'named'/);
+  assert.throws(
+    () => ringbuf(u64, { maxEntries: 4096 } as Record<string, never>),
+    /it has flags, name, pinned, size, countLost/,
+  );
+});
