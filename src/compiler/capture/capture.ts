@@ -5,9 +5,10 @@ import { LineTable } from "../syntax/lines.ts";
 import { blankTypes } from "../syntax/blank.ts";
 import { parseJavaScriptAt } from "../syntax/parse.ts";
 import { fingerprint } from "./join.ts";
-import { moduleResolver, scopeResolver } from "./resolve.ts";
+import { moduleResolver, scopeResolver, tagResolver } from "./resolve.ts";
 import { type FunctionEntry, functionAt, SourceFile } from "./source.ts";
 import { dataUrlText, sourceMappingUrl, SourceMapV3 } from "./source-map.ts";
+import { type Tag, tagOf } from "./tag-of.ts";
 import type {
   Capture,
   CaptureCode,
@@ -61,6 +62,8 @@ class Capturer implements Capture {
     const text = Function.prototype.toString.call(fn);
     const refused = this.#refuseKind(fn, text, site);
     if (refused !== undefined) return refused;
+    const tag = tagOf(fn);
+    if (tag !== undefined) return this.#fromTag(fn, tag, site);
     const module = this.#moduleOf(text, site);
     const result = module === undefined ? this.#fromScript(fn, text, site) : this.#fromModule(fn, text, module, site);
     return result.ok ? this.#checkBody(result.fn) : result;
@@ -133,6 +136,21 @@ class Capturer implements Capture {
     };
     walk(fn.node);
     return diagnostics.length === 0 ? { ok: true, fn } : { ok: false, diagnostics };
+  }
+
+  // ── functions that the bundler plugin tagged ──
+
+  #fromTag(fn: AnyFunction, tag: Tag, site: Site | undefined): CaptureResult {
+    const source = this.#file(tag.module.path, tag.module.text, tag.module.path);
+    const parsed = source.parsed();
+    if ("code" in parsed) return { ok: false, diagnostics: [parsed] };
+    const entry = parsed.functions.find((f) => f.node.start === tag.start);
+    if (entry === undefined) return this.#notFound(fn, site, `no function of ${source.path} begins at ${tag.start}`);
+    const result: CaptureResult = {
+      ok: true,
+      fn: captured(fn, entry.node, source, tagResolver(source, entry.node, tag)),
+    };
+    return this.#checkBody(result.fn);
   }
 
   // ── modules that bpfkit loaded ──
@@ -328,10 +346,10 @@ class Capturer implements Capture {
     return located;
   }
 
-  #file(url: string, text: string): SourceFile {
+  #file(url: string, text: string, path = this.#host.displayPath(url)): SourceFile {
     const known = this.#files.get(url);
     if (known !== undefined && known.text === text) return known;
-    const file = new SourceFile(this.#host.displayPath(url), text);
+    const file = new SourceFile(path, text);
     this.#files.set(url, file);
     return file;
   }

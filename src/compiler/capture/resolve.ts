@@ -3,6 +3,7 @@ import type { Ast, FunctionNode } from "../syntax/ast.ts";
 import type { Binding } from "../syntax/scopes.ts";
 import { type Chain, inlinedMembers, joinNames } from "./join.ts";
 import type { SourceFile } from "./source.ts";
+import type { Tag } from "./tag-of.ts";
 import type { FunctionScopes, LoadedModule, Resolved } from "./types.ts";
 
 /** The declaration that `name` means outside of `node`; undefined for globals and when the file cannot be parsed. */
@@ -76,14 +77,28 @@ export function moduleResolver(
       if (inner === undefined) return unreadable("it is local to a function, which only Node's inspector can see into");
       return fromScope(inner, { root: name, path: [] }) ?? unreadable("no closure of this process holds it");
     }
-    try {
-      const found = module.lookup(name);
-      return found === undefined ? { k: "unknown" } : valueOf(found.value);
-    } catch (error) {
-      if (error instanceof ReferenceError) return notInitialised;
-      throw error;
-    }
+    return lookUp(module, name);
   };
+}
+
+/** Values that a tagged function's own thunk gives, whatever scope they are in. */
+export function tagResolver(source: SourceFile, node: FunctionNode, tag: Tag): (name: string) => Resolved {
+  return (name) => {
+    const binding = bindingOf(source, node, name);
+    if (binding === undefined) return globalValue(name);
+    const refused = refusedBinding(source, binding);
+    return refused ?? lookUp(tag, name);
+  };
+}
+
+function lookUp(from: Pick<LoadedModule, "lookup">, name: string): Resolved {
+  try {
+    const found = from.lookup(name);
+    return found === undefined ? { k: "unknown" } : valueOf(found.value);
+  } catch (error) {
+    if (error instanceof ReferenceError) return notInitialised;
+    throw error;
+  }
 }
 
 function fromScope(scopes: FunctionScopes, chain: Chain): Resolved | undefined {

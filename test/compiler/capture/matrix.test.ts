@@ -1,78 +1,44 @@
 /** The same probe, run by every tool that a user might run it with: the same source text and the same values. */
-import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { promisify } from "node:util";
 import { build, type BuildOptions } from "esbuild";
 import { assert, suite } from "../../harness.ts";
 import { requires } from "../../kernel.ts";
+import {
+  describe as describeIn,
+  makeProject,
+  type Project,
+  root,
+  type Rows,
+  rowsOf,
+  run,
+  sameRows,
+  sorted,
+} from "./project.ts";
 
-const root = resolve(import.meta.dirname, "../../..");
-const data = join(import.meta.dirname, "testdata");
-const run = promisify(execFile);
 const tsxLoader = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 const test = suite("capture matrix");
 
-type Rows = Record<
-  string,
-  { text?: string; at?: string; codes?: string[]; names?: Record<string, string> | undefined }
->;
+let project: Project = { dir: "", own: "" };
 let dir = "";
-let own = "";
 let expected: Rows = {};
 
 test.before(async () => {
-  dir = mkdtempSync(join(tmpdir(), "capture-"));
-  const kit = join(dir, "node_modules/bpfkit");
-  mkdirSync(kit, { recursive: true });
-  const common: BuildOptions = { bundle: true, platform: "node", logLevel: "error", absWorkingDir: root };
-  await build({ ...common, entryPoints: ["src/probe/index.ts"], format: "esm", outfile: join(kit, "index.mjs") });
-  await build({ ...common, entryPoints: ["src/probe/index.ts"], format: "cjs", outfile: join(kit, "index.cjs") });
-  await build({ ...common, entryPoints: [join(data, "driver.ts")], format: "esm", outfile: join(dir, "driver.mjs") });
-  writeFileSync(
-    join(kit, "package.json"),
-    JSON.stringify({
-      name: "bpfkit",
-      exports: { ".": { types: "./types/index.ts", import: "./index.mjs", require: "./index.cjs" } },
-    }),
-  );
-  symlinkSync(join(root, "src/probe"), join(kit, "types"));
-  own = pathToFileURL(join(kit, "index.mjs")).href;
-  for (const file of ["probe.ts", "helper.ts"]) cpSync(join(data, file), join(dir, file));
-  writeFileSync(join(dir, "package.json"), JSON.stringify({ type: "module" }));
+  project = await makeProject();
+  ({ dir } = project);
   expected = await describe(process.execPath, [], "probe.ts", "loader");
 });
 test.after(() => rmSync(dir, { recursive: true, force: true }));
 
-/** Runs the driver in a fresh process. */
-async function describe(node: string, flags: string[], file: string, how: "loader" | "import"): Promise<Rows> {
-  const { stdout } = await run(node, [...flags, join(dir, "driver.mjs"), join(dir, file), how, own], {
-    cwd: dir,
-    maxBuffer: 1 << 24,
-  });
-  return rowsOf(stdout);
-}
-function rowsOf(stdout: string): Rows {
-  return JSON.parse(/@@(.*)@@/.exec(stdout)?.[1] ?? "{}") as Rows;
+function describe(node: string, flags: string[], file: string, how: "loader" | "import"): Promise<Rows> {
+  return describeIn(project, node, flags, file, how);
 }
 
 /** As the own loader sees it. */
 function same(actual: Rows): void {
-  const norm = (rows: Rows): string => {
-    const entries = Object.entries(rows).sort(([a], [b]) => (a < b ? -1 : 1));
-    return JSON.stringify(
-      entries.map(([key, row]) => [key, { ...row, names: sorted(row.names) }]),
-      null,
-      1,
-    );
-  };
-  assert.fixture(norm(actual), norm(expected));
-}
-function sorted(names: Record<string, string> | undefined): Record<string, string> | undefined {
-  return names && Object.fromEntries(Object.entries(names).sort(([a], [b]) => (a < b ? -1 : 1)));
+  sameRows(actual, expected);
 }
 
 test("bpfkit's own loader: the source as written, every value", () => {
