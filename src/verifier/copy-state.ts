@@ -22,6 +22,8 @@ export function copyState(src: VerifierState): VerifierState {
   d.firstInsnIdx = src.firstInsnIdx;
   d.lastInsnIdx = src.lastInsnIdx;
   d.equalState = src.equalState;
+  d.loopEntry = src.loopEntry;
+  d.usedAsLoopEntry = src.usedAsLoopEntry;
   d.jmpHistory =
     src.jmpHistory.length === 0
       ? []

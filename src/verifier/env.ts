@@ -3,10 +3,11 @@ import type { Btf } from "../btf/btf.ts";
 import type { FuncInfo, LineInfo, ProgLoad } from "./capture.ts";
 import { BPF_COMPLEXITY_LIMIT_INSNS } from "./constants.ts";
 import { IdMap } from "./id-map.ts";
+import type { KernelFeatures, KernelProfile } from "./kernel-profile.ts";
 import { VerifierReject } from "./errors.ts";
 import type { Log } from "./log.ts";
 import type { VMap } from "./map.ts";
-import type { LiveStack } from "./live-stack.ts";
+import type { StackLiveness } from "./live-marks.ts";
 import { Backtrack } from "./backtrack.ts";
 import type { Profile } from "./profile.ts";
 import { RegState } from "./reg-state.ts";
@@ -204,16 +205,21 @@ export class Env {
   prevLinfo: LineInfo | null = null;
   /** Text of each insn, made when first printed. */
   readonly insnTexts: string[] = [];
-  liveStack!: LiveStack;
+  liveStack!: StackLiveness;
   readonly bt = new Backtrack();
 
   /** Registers made for tests of a value: fake_reg[2] of the kernel. */
   readonly fakeReg: readonly [RegState, RegState] = [new RegState(), new RegState()];
 
   readonly seams: Seams;
+  /** The kernel simulated, and what it does by name of the change. */
+  readonly kernel: KernelProfile;
+  readonly has: KernelFeatures;
 
-  constructor(load: ProgLoad, log: Log, seams: Seams) {
+  constructor(load: ProgLoad, log: Log, seams: Seams, kernel: KernelProfile) {
     this.seams = seams;
+    this.kernel = kernel;
+    this.has = kernel.has;
     this.load = load;
     this.log = log;
     const n = load.insns.length;

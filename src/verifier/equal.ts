@@ -26,6 +26,7 @@ import {
 } from "./constants.ts";
 import type { Env } from "./env.ts";
 import type { IdMap } from "./id-map.ts";
+import { markDone, regIsRead, slotIsRead } from "./live-marks.ts";
 import { markChain } from "./precision.ts";
 import { RegState, markRegNotInit, markRegUnknownImprecise } from "./reg-state.ts";
 import { rangeWithin, tnumIn } from "./scalar/index.ts";
@@ -108,7 +109,7 @@ export function regsExact(a: RegState, b: RegState, m: IdMap): boolean {
 /** regsafe: whatever is safe with `o` is safe with `c`. */
 function regSafe(env: Env, o: RegState, c: RegState, m: IdMap, exact: number): boolean {
   if (exact === EXACT) return regsExact(o, c, m);
-  if (o.type === NOT_INIT) return true;
+  if (o.type === NOT_INIT && (env.has.staticRegLiveness || exact === NOT_EXACT || c.type === NOT_INIT)) return true;
   if (o.type !== c.type) return false;
   switch (baseType(o.type)) {
     case SCALAR_VALUE:
@@ -164,7 +165,7 @@ function stackSafe(env: Env, old: FuncState, cur: FuncState, m: IdMap, exact: nu
       // Bytes are compared one by one, each only after the ones before it passed the checks below.
       return false;
     }
-    if (o.types === 0) continue;
+    if (o.types === 0 || (exact === NOT_EXACT && old.marks !== null && !slotIsRead(old, spi))) continue;
     if (!slotSafe(env, o, c, m, exact)) return false;
   }
   return true;
@@ -240,6 +241,14 @@ function refSafe(old: VerifierState, cur: VerifierState, m: IdMap): boolean {
   return true;
 }
 
+/** Registers of frame `i` of an explored state that another state has to match, as bits. */
+function comparedRegs(env: Env, old: VerifierState, i: number, exact: number): number {
+  if (env.has.staticRegLiveness) return env.aux[frameInsnIdx(old, i)]!.liveRegsBefore;
+  let regs = 0;
+  for (let r = 0; r < MAX_BPF_REG; r++) if (exact !== NOT_EXACT || regIsRead(old.frames[i]!, r)) regs |= 1 << r;
+  return regs;
+}
+
 /** states_equal: `cur` needs no exploration because `old` was explored. */
 export function statesEqual(env: Env, old: VerifierState, cur: VerifierState, exact: number): boolean {
   if (old.curframe !== cur.curframe) return false;
@@ -252,7 +261,7 @@ export function statesEqual(env: Env, old: VerifierState, cur: VerifierState, ex
     const fo = old.frames[i]!;
     const fc = cur.frames[i]!;
     if (fo.callsite !== fc.callsite || fo.callbackDepth > fc.callbackDepth) return false;
-    const live = env.aux[frameInsnIdx(old, i)]!.liveRegsBefore;
+    const live = comparedRegs(env, old, i, exact);
     for (let r = 0; r < MAX_BPF_REG; r++) {
       if (((live >>> r) & 1) !== 0 && !regSafe(env, fo.regs[r]!, fc.regs[r]!, m, exact)) return false;
     }
@@ -279,9 +288,11 @@ export function statesMaybeLooping(old: VerifierState, cur: VerifierState): bool
 export function cleanState(env: Env, st: VerifierState): void {
   env.liveStack.queryInit(st);
   st.cleaned = true;
+  const marked = !env.has.staticStackLiveness;
   for (let i = 0; i <= st.curframe; i++) {
     const f = st.frames[i]!;
-    const live = env.aux[frameInsnIdx(st, i)]!.liveRegsBefore;
+    const live = comparedRegs(env, st, i, NOT_EXACT);
+    if (marked) markDone(f);
     for (let r = 0; r < 10; r++) {
       if (((live >>> r) & 1) === 0 && f.regs[r]!.type !== NOT_INIT) markRegNotInit(f.regs[r]!, env.bpfCapable);
     }
@@ -304,13 +315,14 @@ export function propagatePrecision(env: Env, old: VerifierState, cur: VerifierSt
     };
     for (let i = 0; i < 10; i++) {
       const r = f.regs[i]!;
-      if (r.type !== SCALAR_VALUE || !r.precise) continue;
+      if (r.type !== SCALAR_VALUE || !r.precise || (f.marks !== null && !regIsRead(f, i))) continue;
       note(`r${i}`);
       env.bt.setReg(fr, i);
     }
     for (let i = 0; i < f.stack.length; i++) {
       const s = f.stack[i]!;
       if (!isSpilledSlot(s) || s.reg.type !== SCALAR_VALUE || !s.reg.precise) continue;
+      if (f.marks !== null && !slotIsRead(f, i)) continue;
       note(`fp${-(i + 1) * 8}`);
       env.bt.setSlot(fr, i);
     }

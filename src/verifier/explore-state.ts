@@ -2,6 +2,7 @@
 import { BPF_COMPLEXITY_LIMIT_JMP_SEQ, EFAULT } from "./constants.ts";
 import { copyState } from "./copy-state.ts";
 import { type Env, reject, verifierBug } from "./env.ts";
+import { updateLoopEntry } from "./loop-entry.ts";
 import { incompleteReadMarks, maybeExitScc } from "./scc.ts";
 import { type FuncState, VerifierState } from "./state.ts";
 
@@ -56,8 +57,9 @@ export function updateBranchCounts(env: Env, start: VerifierState): void {
     const br: number = --st.branches;
     if (br < 0) verifierBug(env, `update_branch_counts:branches_to_explore=${br}`);
     if (br !== 0) break;
-    maybeExitScc(env, st);
+    if (env.has.sccLoops) maybeExitScc(env, st);
     const parent: VerifierState | null = st.parent;
+    if (parent !== null && st.loopEntry !== null) updateLoopEntry(parent, st.loopEntry);
     if (st !== start) maybeFree(env, st);
     st = parent;
   }

@@ -3,6 +3,7 @@ import { E2BIG, EACCES, EFAULT, EINVAL, MAX_CALL_FRAMES, PTR_TO_STACK, SCALAR_VA
 import { type Env, reject, verifierBug } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
 import { pushAsyncState, pushStack } from "./explore-state.ts";
+import { FrameMarks, copyRegMarks, markRegRead, markRegWritten } from "./live-marks.ts";
 import { dec64 } from "./log-num.ts";
 import { stateText } from "./log-state.ts";
 import { s64 } from "./num.ts";
@@ -20,6 +21,7 @@ export function initFuncState(env: Env, callsite: number, frameno: number, subpr
   f.callsite = callsite;
   f.frameno = frameno;
   f.subprogno = subprogno;
+  if (!env.has.staticStackLiveness) f.marks = new FrameMarks();
   for (let i = 0; i < 10; i++) markRegNotInit(f.regs[i]!, env.bpfCapable);
   markRegFramePointer(f.regs[10]!, frameno);
   env.scratchAll();
@@ -27,8 +29,11 @@ export function initFuncState(env: Env, callsite: number, frameno: number, subpr
 }
 
 /** clear_caller_saved_regs: r0-r5 are unreadable after a call. */
-export function clearCallerSavedRegs(env: Env, regs: RegState[]): void {
-  for (let i = 0; i < 6; i++) markRegNotInit(regs[i]!, env.bpfCapable);
+export function clearCallerSavedRegs(env: Env, f: FuncState): void {
+  for (let i = 0; i < 6; i++) {
+    markRegNotInit(f.regs[i]!, env.bpfCapable);
+    if (f.marks !== null) markRegWritten(f, i);
+  }
   env.scratchedRegs |= 0x3f;
 }
 
@@ -65,8 +70,14 @@ function checkArgs(env: Env, subprog: number, regs: RegState[]): number {
   return 0;
 }
 
+/** Register `to` of a new frame is the caller's register `from`. */
+export function passReg(callee: FuncState, to: number, caller: FuncState, from: number): void {
+  callee.regs[to]!.copyFrom(caller.regs[from]!);
+  copyRegMarks(callee, to, caller, from);
+}
+
 const passArgs: CalleeStateSetter = (_env, caller, callee) => {
-  for (let i = 1; i <= 5; i++) callee.regs[i]!.copyFrom(caller.regs[i]!);
+  for (let i = 1; i <= 5; i++) passReg(callee, i, caller, i);
 };
 
 /** check_func_call: env.insnIdx moves to just before the callee's first insn, or stays for a global function. */
@@ -97,12 +108,12 @@ export function checkFuncCall(env: Env, i: number): void {
       env.log.write(`Func#${subprog} ('${sub.name}') is global and assumed valid.\n`);
     if (sub.changesPktData) clearAllPktPointers(env);
     sub.called = true;
-    clearCallerSavedRegs(env, caller.regs);
+    clearCallerSavedRegs(env, caller);
     markRegUnknown(caller.regs[0]!, env.bpfCapable);
     return;
   }
   setupFuncEntry(env, subprog, i, passArgs, st);
-  clearCallerSavedRegs(env, caller.regs);
+  clearCallerSavedRegs(env, caller);
   env.insnIdx = sub.start - 1;
   env.liveStack.resetCallchain();
   if (env.log.level1 || env.log.level2) {
@@ -167,6 +178,7 @@ export function prepareFuncExit(env: Env): void {
   const caller = st.frames[st.curframe - 1]!;
   if (callee.inCallbackFn) {
     if (r0.type !== SCALAR_VALUE) reject(env, EACCES, "R0 not a scalar value\n");
+    if (callee.marks !== null) markRegRead(env, st.curframe, 0, true);
     markChainPrecision(env, 0);
     if (!retvalWithin(r0, callee.callbackRetMin, callee.callbackRetMax, false)) {
       rejectScalar(env, r0, callee.callbackRetMin, callee.callbackRetMax, "At callback return", "R0");
@@ -176,7 +188,7 @@ export function prepareFuncExit(env: Env): void {
     }
     env.insnIdx = callee.callsite;
   } else {
-    caller.regs[0]!.copyFrom(r0);
+    passReg(caller, 0, callee, 0);
     env.insnIdx = callee.callsite + 1;
   }
   if (env.log.level1 || env.log.level2) {

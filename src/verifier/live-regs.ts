@@ -143,7 +143,7 @@ export function computeLiveRegisters(env: Env): void {
     }
   }
   for (let i = 0; i < n; i++) env.aux[i]!.liveRegsBefore = live[i]!;
-  if (!env.log.level2) return;
+  if (!env.log.level2 || !env.has.staticRegLiveness) return;
   env.log.write("Live regs before insn:\n");
   for (let i = 0; i < n; i++) {
     const scc = env.aux[i]!.scc;

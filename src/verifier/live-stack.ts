@@ -4,6 +4,7 @@
  * whenever a path ends. A slot nobody reads any more is dropped from saved states.
  */
 import { type Env, verifierBug } from "./env.ts";
+import type { StackLiveness } from "./live-marks.ts";
 import { fallthroughOf, jumpTargetOf } from "./successors.ts";
 import type { VerifierState } from "./state.ts";
 
@@ -72,7 +73,7 @@ function slotList(lo: number, hi: number): string {
 }
 
 /** The analysis of one verification run. */
-export class LiveStack {
+export class LiveStack implements StackLiveness {
   readonly #env: Env;
   readonly #roots = new Map<number, FuncInstance>();
   #cur: FuncInstance | null = null;

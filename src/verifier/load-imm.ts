@@ -119,7 +119,7 @@ export function checkLdAbs(env: Env, i: number): void {
   if (ctx.type !== PTR_TO_CTX) reject(env, EINVAL, "at the time of BPF_LD_ABS|IND R6 != pointer to skb\n");
   if (mode === BPF_IND) checkRegArg(env, env.src[i]!, SRC_OP);
   checkPtrOffReg(env, ctx, 6, false);
-  clearCallerSavedRegs(env, env.regs);
+  clearCallerSavedRegs(env, env.frame);
   markRegUnknown(env.regs[0]!, env.bpfCapable);
   if (st.curframe === 0) return;
   // A load outside the packet leaves the function with r0 = 0: in a subprogram that is a path of its own.

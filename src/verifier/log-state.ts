@@ -34,6 +34,7 @@ import {
   baseType,
 } from "./constants.ts";
 import type { Env } from "./env.ts";
+import { regMarksText, slotMarksText } from "./live-marks.ts";
 import { snum, tnumText, unum } from "./log-num.ts";
 import type { RegState } from "./reg-state.ts";
 import { type FuncState, type VerifierState, slotByte } from "./state.ts";
@@ -183,7 +184,7 @@ export function stateText(env: Env, st: VerifierState, frameno: number, all: boo
     const r = frame.regs[i]!;
     if (r.type === NOT_INIT) continue;
     if (!all && ((env.scratchedRegs >>> i) & 1) === 0) continue;
-    out += ` R${i}=${regText(frame, r)}`;
+    out += ` R${i}${regMarksText(frame, i)}=${regText(frame, r)}`;
   }
   for (let i = 0; i < frame.stack.length; i++) {
     if (!all && ((i < 32 ? env.scratchedLo >>> i : env.scratchedHi >>> (i - 32)) & 1) === 0) continue;
@@ -194,7 +195,7 @@ export function stateText(env: Env, st: VerifierState, frameno: number, all: boo
     for (let j = 0; j < 8; j++) chars += SLOT_CHARS[slotByte(slot.types, j)] ?? "?";
     if (top === STACK_SPILL) {
       const first = chars.indexOf("r");
-      out += ` fp${-(i + 1) * 8}=${chars.slice(0, first)}${regText(frame, slot.reg)}`;
+      out += ` fp${-(i + 1) * 8}${slotMarksText(frame, i)}=${chars.slice(0, first)}${regText(frame, slot.reg)}`;
     } else if (top === STACK_DYNPTR) {
       i += BPF_DYNPTR_NR_SLOTS - 1;
       slot = frame.stack[i] ?? slot;
@@ -203,12 +204,12 @@ export function stateText(env: Env, st: VerifierState, frameno: number, all: boo
       if (r.id !== 0) parts.push(`id=${r.id}`);
       if (r.refObjId !== 0) parts.push(`ref_id=${r.refObjId}`);
       if (r.dynptrId !== 0) parts.push(`dynptr_id=${r.dynptrId}`);
-      out += ` fp${-(i + 1) * 8}=dynptr_${dynptrTypeStr(r.dynptrType)}(${parts.join(",")})`;
+      out += ` fp${-(i + 1) * 8}${slotMarksText(frame, i)}=dynptr_${dynptrTypeStr(r.dynptrType)}(${parts.join(",")})`;
     } else if (top === STACK_ITER) {
       const r = slot.reg;
       if (r.refObjId === 0) continue;
-      out += ` fp${-(i + 1) * 8}=iter_${iterTypeStr(r.btf, r.btfId)}(ref_id=${r.refObjId},state=${iterStateStr(r.iterState)},depth=${r.iterDepth})`;
-    } else out += ` fp${-(i + 1) * 8}=${chars}`;
+      out += ` fp${-(i + 1) * 8}${slotMarksText(frame, i)}=iter_${iterTypeStr(r.btf, r.btfId)}(ref_id=${r.refObjId},state=${iterStateStr(r.iterState)},depth=${r.iterDepth})`;
+    } else out += ` fp${-(i + 1) * 8}${slotMarksText(frame, i)}=${chars}`;
   }
   if (st.refs.length > 0 && st.refs[0]!.id !== 0) {
     const ids = st.refs.map((r) => r.id).filter((id, k) => k === 0 || id !== 0);

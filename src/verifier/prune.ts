@@ -15,7 +15,9 @@ import {
 } from "./equal.ts";
 import { exploredIndex, maybeFree } from "./explore-state.ts";
 import { pushJmpHistory } from "./history.ts";
+import { connectToParent, propagateLiveness } from "./live-marks.ts";
 import { printLineInfo, stateText } from "./log-state.ts";
+import { inOpenLoop, loopEntryOf, updateLoopEntry } from "./loop-entry.ts";
 import { markAllScalarsImprecise } from "./precision.ts";
 import { type RegState, markRegUnknown } from "./reg-state.ts";
 import { addSccBackedge, incompleteReadMarks, maybeEnterScc } from "./scc.ts";
@@ -86,13 +88,30 @@ function matchUnfinished(env: Env, old: VerifierState, cur: VerifierState, idx: 
 
 function hit(env: Env, old: VerifierState, cur: VerifierState, idx: number, loop: boolean): void {
   old.hitCnt++;
+  if (!env.has.staticStackLiveness) propagateLiveness(env, old, cur);
   if (env.aux[env.insnIdx]!.jmpPoint) pushJmpHistory(env, cur, 0, null);
   propagatePrecision(env, old, cur);
-  if (!loop) return;
+  if (!loop || !env.has.sccLoops) return;
   const edge = copyState(cur);
   edge.equalState = old;
   edge.insnIdx = idx;
   addSccBackedge(env, old, edge);
+}
+
+/** Marks in `st` may be incomplete: the loop it is in is not explored yet. */
+const inUnfinishedLoop = (env: Env, st: VerifierState): boolean =>
+  env.has.sccLoops ? incompleteReadMarks(env, st) : inOpenLoop(st);
+
+/** A saved state that never helps is dropped, as soon as nothing can walk over it. */
+function evict(env: Env, st: VerifierState): void {
+  if (!env.has.sccLoops) {
+    if (st.cleaned && !st.usedAsLoopEntry) env.peakStates--;
+    return;
+  }
+  st.inFreeList = true;
+  env.freeListSize++;
+  env.exploredSize--;
+  maybeFree(env, st);
 }
 
 /** is_state_visited: true when an explored state covers the current one; else it may be saved. */
@@ -109,7 +128,7 @@ export function isStateVisited(env: Env, idx: number): boolean {
     for (let k = list.length - 1; k >= 0; k--) {
       const st = list[k]!;
       if (st.branches !== 0 || st.cleaned || st.insnIdx !== idx || !sameCallsites(st, cur)) continue;
-      if (incompleteReadMarks(env, st)) continue;
+      if (inUnfinishedLoop(env, st)) continue;
       cleanState(env, st);
     }
     for (let k = list.length - 1; k >= 0; k--) {
@@ -119,14 +138,16 @@ export function isStateVisited(env: Env, idx: number): boolean {
       if (st.branches !== 0) {
         const m = matchUnfinished(env, st, cur, idx);
         if (m === HIT_LOOP || m === HIT) {
+          if (m === HIT_LOOP && !env.has.sccLoops) updateLoopEntry(cur, st);
           hit(env, st, cur, idx, m === HIT_LOOP);
           return true;
         }
         if (!force && env.jmpsProcessed - env.prevJmpsProcessed < 20 && env.insnProcessed - env.prevInsnProcessed < 100)
           addNew = false;
       } else {
-        const loop = incompleteReadMarks(env, st);
+        const loop = inUnfinishedLoop(env, st);
         if (statesEqual(env, st, cur, loop ? RANGE_WITHIN : NOT_EXACT)) {
+          if (loop && !env.has.sccLoops) updateLoopEntry(cur, loopEntryOf(st)!);
           hit(env, st, cur, idx, loop);
           return true;
         }
@@ -134,11 +155,8 @@ export function isStateVisited(env: Env, idx: number): boolean {
       if (addNew) st.missCnt++;
       const n = env.aux[idx]!.forceCheckpoint && st.branches > 0 ? 64 : 3;
       if (st.missCnt > st.hitCnt * n + n) {
-        st.inFreeList = true;
         list.splice(k, 1);
-        env.freeListSize++;
-        env.exploredSize--;
-        maybeFree(env, st);
+        evict(env, st);
       }
     }
   }
@@ -148,19 +166,22 @@ export function isStateVisited(env: Env, idx: number): boolean {
 
   env.totalStates++;
   if (env.profile !== null) env.profile.state(env, idx);
-  env.exploredSize++;
-  env.updatePeakStates();
+  if (env.has.sccLoops) {
+    env.exploredSize++;
+    env.updatePeakStates();
+  } else env.peakStates++;
   env.prevJmpsProcessed = env.jmpsProcessed;
   env.prevInsnProcessed = env.insnProcessed;
   if (env.bpfCapable) markAllScalarsImprecise(cur);
   const saved = copyState(cur);
   saved.insnIdx = idx;
   if (saved.branches !== 1) verifierBug(env, `is_state_visited:branches_to_explore=${saved.branches} insn ${idx}`);
-  maybeEnterScc(env, saved);
+  if (env.has.sccLoops) maybeEnterScc(env, saved);
   cur.parent = saved;
   cur.firstInsnIdx = idx;
   cur.dfsDepth = saved.dfsDepth + 1;
   cur.jmpHistory = [];
+  if (!env.has.staticStackLiveness) connectToParent(cur);
   if (list === null) env.explored[at] = [saved];
   else list.push(saved);
   return false;

@@ -1,5 +1,6 @@
 /** Function frames, stack slots, references and whole verifier states. Registers are copied by value, stack slots on write. */
 import { MAX_BPF_REG, STACK_SPILL } from "./constants.ts";
+import type { FrameMarks } from "./live-marks.ts";
 import { RegState } from "./reg-state.ts";
 
 /** All eight bytes of a slot of one type (constants STACK_*). */
@@ -44,6 +45,8 @@ export class FuncState {
   inAsyncCallbackFn = false;
   inExceptionCallbackFn = false;
   callbackDepth = 0;
+  /** Read and write marks, where the kernel simulated has them. */
+  marks: FrameMarks | null = null;
   /** Identity for copy on write: a slot whose `owner` equals it is ours alone. */
   stamp = stampCounter++;
 
@@ -93,6 +96,7 @@ export class FuncState {
     f.inAsyncCallbackFn = this.inAsyncCallbackFn;
     f.inExceptionCallbackFn = this.inExceptionCallbackFn;
     f.callbackDepth = this.callbackDepth;
+    if (this.marks !== null) f.marks = this.marks.clone();
     this.stamp = stampCounter++;
     return f;
   }
@@ -156,6 +160,9 @@ export class VerifierState {
   missCnt = 0;
   /** Evicted from its list but not yet done with. */
   inFreeList = false;
+  /** Before 6.17: the state at the head of the loop this one is in. */
+  loopEntry: VerifierState | null = null;
+  usedAsLoopEntry = false;
 
   /** The frame being executed. */
   get cur(): FuncState {

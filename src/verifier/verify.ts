@@ -13,6 +13,8 @@ import { doCheck } from "./explore.ts";
 import { initFuncState } from "./frames.ts";
 import { setupEntryRegs } from "./global-funcs.ts";
 import { computeLiveRegisters, computeScc } from "./live-regs.ts";
+import { type KernelProfile, LATEST_KERNEL, kernelProfile } from "./kernel-profile.ts";
+import { MarkedStack } from "./live-marks.ts";
 import { LiveStack } from "./live-stack.ts";
 import { Log } from "./log.ts";
 import type { Profile } from "./profile.ts";
@@ -32,6 +34,8 @@ export interface VerifyOptions {
   readonly logLimit?: number;
   /** Counts processed instructions and states as it goes. */
   readonly profile?: Profile;
+  /** The kernel whose rules apply: "6.12" (its newest stable release), "6.1.90", or a profile. Default: 6.18. */
+  readonly kernel?: string | KernelProfile;
   /** Load without CAP_BPF and CAP_PERFMON. */
   readonly unprivileged?: boolean;
 }
@@ -127,7 +131,7 @@ function run(env: Env): void {
   resolvePseudoLdImm64(env);
   checkCfg(env);
   computePostorder(env);
-  env.liveStack = new LiveStack(env);
+  env.liveStack = env.has.staticStackLiveness ? new LiveStack(env) : new MarkedStack(env);
   calls.checkAttachBtfId(env);
   computeScc(env);
   computeLiveRegisters(env);
@@ -178,7 +182,8 @@ export function runVerifier(
   options: VerifyOptions = {},
 ): { readonly verdict: Verdict; readonly env: Env } {
   const log = new Log(options.logLevel ?? 4, options.logLimit ?? 0);
-  const env = new Env(load, log, SEAMS);
+  const kernel = options.kernel ?? LATEST_KERNEL;
+  const env = new Env(load, log, SEAMS, typeof kernel === "string" ? kernelProfile(kernel) : kernel);
   setPrivileges(env, options);
   env.btf = load.btf;
   env.vmlinuxBtf = load.vmlinuxBtf;
@@ -194,7 +199,7 @@ export function runVerifier(
   const depth = depthText(env, errno === 0);
   if ((log.level & 4) !== 0) log.write(`verification time 0 usec\nstack depth ${depth}\n`);
   log.write(
-    `processed ${env.insnProcessed} insns (limit 1000000) max_states_per_insn ${env.maxStatesPerInsn} total_states ${env.totalStates} peak_states ${env.peakStates} mark_read 0\n`,
+    `processed ${env.insnProcessed} insns (limit 1000000) max_states_per_insn ${env.maxStatesPerInsn} total_states ${env.totalStates} peak_states ${env.peakStates} mark_read ${env.longestMarkReadWalk}\n`,
   );
   const verdict: Verdict = {
     verdict: errno === 0 ? "accept" : "reject",

@@ -1,9 +1,10 @@
 /**
  * Compares the simulator with the recorded verdicts of a kernel.
  *
- *   npm run conformance -- --corpus DIR [--suite S] [--filter TEXT] [--limit N] [--every N] [--mininsns N]
+ *   npm run conformance -- --corpus DIR [--kernel VERSION] [--suite S] [--filter TEXT] [--limit N] [--every N] [--mininsns N]
  *       [--maxinsns N] [--logs [--level1] [--diff]] [--show N] [--time]
  *
+ * DIR holds the verdicts of one kernel, recorded with its own types (vmlinux.btf); --kernel says whose rules to apply.
  * --logs compares logs of level 2 (or 1) line by line too; --show prints the first N differing programs of each cause;
  * --every N takes every Nth program; --diff prints the first differing log lines.
  */
@@ -16,6 +17,7 @@ import { Corpus, type Truth } from "./corpus.ts";
 
 const { values: args } = parseArgs({
   options: {
+    kernel: { type: "string", default: "6.18" },
     corpus: { type: "string", default: process.env["CORPUS"] ?? "" },
     suite: { type: "string" },
     filter: { type: "string" },
@@ -108,7 +110,7 @@ for (const t of programs) {
   let v: Verdict;
   const t0 = performance.now();
   try {
-    v = verify(corpus.load(t), { logLevel: args.level1 ? 5 : args.logs ? 6 : 4 });
+    v = verify(corpus.load(t), { logLevel: args.level1 ? 5 : args.logs ? 6 : 4, kernel: args.kernel });
   } catch (e) {
     const stack =
       e instanceof Error

@@ -4,6 +4,7 @@ import { type Env, reject } from "../env.ts";
 import type { VMap } from "../map.ts";
 import { type RegState, markRegKnownZero, markRegNotInit } from "../reg-state.ts";
 import type { FuncState } from "../state.ts";
+import { passReg } from "../frames.ts";
 import type { CalleeStateSetter } from "../types.ts";
 import { structId } from "../btf/types.ts";
 import { markDynptrCbReg } from "./dynptr.ts";
@@ -38,17 +39,17 @@ export const setMapElemCallback: CalleeStateSetter = (env, caller, callee, insnI
   const map = env.aux[insnIdx]!.mapPtrState?.map ?? null;
   if (map === null || !FOR_EACH.has(map.type)) reject(env, c.ENOTSUPP, "callback function not allowed for map\n");
   const argMap = caller.regs[1]!.map;
-  callee.regs[1]!.copyFrom(caller.regs[1]!);
+  passReg(callee, 1, caller, 1);
   setMapReg(callee.regs[2]!, c.PTR_TO_MAP_KEY, argMap);
   setMapReg(callee.regs[3]!, c.PTR_TO_MAP_VALUE, argMap);
-  callee.regs[4]!.copyFrom(caller.regs[3]!);
+  passReg(callee, 4, caller, 3);
   unused(env, callee, 5);
   inCallback(callee, 0, 1);
 };
 
 export const setLoopCallback: CalleeStateSetter = (env, caller, callee) => {
   callee.regs[1]!.type = c.SCALAR_VALUE;
-  callee.regs[2]!.copyFrom(caller.regs[3]!);
+  passReg(callee, 2, caller, 3);
   unused(env, callee, 3);
   inCallback(callee, 0, 1);
 };
@@ -71,13 +72,13 @@ export const setTaskWorkCallback: CalleeStateSetter = (env, caller, callee) => {
 };
 
 export const setFindVmaCallback: CalleeStateSetter = (env, caller, callee) => {
-  callee.regs[1]!.copyFrom(caller.regs[1]!);
+  passReg(callee, 1, caller, 1);
   const vma = callee.regs[2]!;
   markRegKnownZero(vma);
   vma.type = c.PTR_TO_BTF_ID;
   vma.btf = env.vmlinuxBtf;
   vma.btfId = structId(env.vmlinuxBtf, "vm_area_struct");
-  callee.regs[3]!.copyFrom(caller.regs[4]!);
+  passReg(callee, 3, caller, 4);
   unused(env, callee, 4);
   inCallback(callee, 0, 1);
 };
@@ -85,7 +86,7 @@ export const setFindVmaCallback: CalleeStateSetter = (env, caller, callee) => {
 export const setUserRingbufCallback: CalleeStateSetter = (env, caller, callee) => {
   markRegNotInit(callee.regs[0]!, env.bpfCapable);
   markDynptrCbReg(env, callee.regs[1]!, c.BPF_DYNPTR_TYPE_LOCAL);
-  callee.regs[2]!.copyFrom(caller.regs[3]!);
+  passReg(callee, 2, caller, 3);
   unused(env, callee, 3);
   inCallback(callee, 0, 1);
 };

@@ -441,8 +441,7 @@ export function checkHelperCall(env: Env, insnIdx: number): void {
     checkMemAccess(env, insnIdx, meta.regno, i, BPF_B, c.BPF_WRITE, -1, false, false);
   if (meta.releaseRegno !== 0) release(env, meta, fn);
   if (special(env, insnIdx, meta, fn)) changesData = true;
-  const { regs } = env;
-  clearCallerSavedRegs(env, regs);
+  clearCallerSavedRegs(env, env.frame);
   setReturn(env, insnIdx, meta, fn);
   refineReturn(env, meta, fn);
   checkMapFuncCompatibility(env, meta.map, id);

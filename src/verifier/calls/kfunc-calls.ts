@@ -312,7 +312,7 @@ export function checkKfuncCall(env: Env, insnIdx: number): void {
     env.seenException = true;
     if (env.exceptionCallbackSubprog === 0) checkReturnCode(env, 1, "R1");
   }
-  clearCallerSavedRegs(env, env.regs);
+  clearCallerSavedRegs(env, env.frame);
   setReturn(env, insnIdx, meta);
   if (meta.name === "bpf_xdp_pull_data") clearAllPktPointers(env);
   if (meta.has(k.KF_ITER_NEXT)) processIterNextCall(env, insnIdx, meta);
