@@ -14,7 +14,7 @@ import { LocalBtf } from "./btf/local-btf.ts";
 import type { Capture } from "./capture/types.ts";
 import type { Code } from "./codegen/index.ts";
 import { DEFAULT_TARGET, generate, type Target } from "./codegen/index.ts";
-import type { Arch, TracepointFormat } from "./front/index.ts";
+import type { Arch, CoverTable, TracepointFormat } from "./front/index.ts";
 import { KernelTypes, ModuleContext, isGlobal, isMap, isProgram, lowerProgram } from "./front/index.ts";
 import type { LocalType } from "./front/local-types.ts";
 import type { Module } from "./ir/ir.ts";
@@ -37,6 +37,8 @@ export interface CompileInput {
   readonly license?: string;
   /** Default 2. */
   readonly optLevel?: OptLevel;
+  /** Put counters of statements and branches into the code, for a VM (`CompileResult.cover`). Default false. */
+  readonly cover?: boolean;
 }
 
 export interface MapSchemas {
@@ -68,6 +70,8 @@ export interface CompileResult {
   /** Warnings: errors are thrown. */
   readonly diagnostics: readonly Diagnostic[];
   readonly explain: readonly ProgramExplain[];
+  /** What the counters count, when there are any. */
+  readonly cover?: CoverTable;
 }
 
 /**
@@ -98,6 +102,7 @@ export function tryCompile(input: CompileInput): {
     capture: input.capture,
     tracepointFormat: input.tracepointFormat,
     names,
+    cover: input.cover,
   });
   const globals = new Map<string, GlobalHandle>();
   for (const [key, value] of Object.entries(input.exports)) {
@@ -128,7 +133,10 @@ export function tryCompile(input: CompileInput): {
   const dataMaps = dataSections(input.name, module, btf);
   const mapNames = new Map(dataMaps.map((m) => [m.section ?? "", m.name]));
   const maps = [...module.maps].map(([handle, name]) => mapSpec(module, btf, handle, name, progNames));
-  for (const { map, size } of module.scratch.values()) maps.push(scratchMap(btf, map, size));
+  for (const { map, size } of module.scratch.values()) maps.push(ownMap(btf, map, size, BPF_MAP_TYPE.PERCPU_ARRAY));
+  const cover = module.cover?.table();
+  if (cover !== undefined && cover.counters > 0)
+    maps.push(ownMap(btf, cover.map, cover.counters * 8, BPF_MAP_TYPE.ARRAY));
   const progs: ProgSpec[] = [];
   const explain: ProgramExplain[] = [];
   for (const p of programs) {
@@ -171,6 +179,7 @@ export function tryCompile(input: CompileInput): {
       programs: new Map(programs.map((p) => [p.name, p.handle])),
       diagnostics: reporter.diagnostics,
       explain,
+      ...(cover === undefined ? {} : { cover }),
     },
     diagnostics: reporter.diagnostics,
   };
@@ -224,11 +233,11 @@ function mapSpec(
   };
 }
 
-/** Where temporaries go that are too large for the stack. */
-function scratchMap(btf: LocalBtf, name: string, size: number): MapSpec {
+/** A map of one value for the compiler's own use: temporaries that are too large for the stack, counters. */
+function ownMap(btf: LocalBtf, name: string, size: number, type: number): MapSpec {
   return {
     name,
-    type: BPF_MAP_TYPE.PERCPU_ARRAY,
+    type,
     keySize: 4,
     valueSize: size,
     maxEntries: 1,

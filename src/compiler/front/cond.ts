@@ -4,6 +4,7 @@ import type { Ast, Expr } from "./ast.ts";
 import { unwrap } from "./ast.ts";
 import type { Branch, Fn } from "./context.ts";
 import { describe, meetFacts } from "./context.ts";
+import { coverBranch } from "./cover.ts";
 import { compare, nullish, relationOf } from "./ops.ts";
 import { branchSame, comparesMemory } from "./same.ts";
 import { branchTextEqual, isText } from "./strings.ts";
@@ -40,9 +41,11 @@ function both(fn: Fn, e: Extract<Expr, { type: "LogicalExpression" }>, yes: Bloc
   const and = e.operator === "&&";
   const next = fn.b.block(and ? "and" : "or");
   const before = fn.facts;
+  const ways = coverBranch(fn, "logical", e, [{ node: e.left, implied: true }, { node: e.right }]);
   const first = and ? cond(fn, e.left, next, no) : cond(fn, e.left, yes, next);
   const afterFirst = fn.facts;
   fn.b.at(next);
+  ways.take(1);
   fn.assume(and ? first.whenTrue : first.whenFalse);
   const second = cond(fn, e.right, yes, no);
   // Assignments on either side may have ended what was known before.

@@ -18,6 +18,7 @@ import { unwrap } from "./ast.ts";
 import { assign, update } from "./assign.ts";
 import type { Fn } from "./context.ts";
 import { nameOf, unsupported } from "./context.ts";
+import { coverBranch } from "./cover.ts";
 import { globalName } from "./globals.ts";
 import { join } from "./join.ts";
 import { lacksKernelField } from "./kernel-access.ts";
@@ -273,13 +274,14 @@ export function toBoolean(fn: Fn, node: Ast): Val {
 }
 
 function logical(fn: Fn, e: Extract<Expr, { type: "LogicalExpression" }>): Val {
-  if (e.operator === "??") return coalesce(fn, e.left, e.right);
+  if (e.operator === "??") return coalesce(fn, e);
   return conditionValue(fn, e);
 }
 
 /** `a ?? b`. */
-function coalesce(fn: Fn, left: Expr, right: Expr): Val {
+function coalesce(fn: Fn, node: Extract<Expr, { type: "LogicalExpression" }>): Val {
   const { b } = fn;
+  const { left, right } = node;
   const e = unwrap(left);
   let a: Val;
   if (
@@ -301,10 +303,18 @@ function coalesce(fn: Fn, left: Expr, right: Expr): Val {
   if (a.k !== "opt") return fn.settle(a, left);
   const yes = b.block("defined");
   const no = b.block("default");
+  const ways = coverBranch(fn, "logical", node, [{ node: left, implied: true }, { node: right }]);
   fn.branchDefined(a, yes, no);
   return join(fn, [
     { block: yes, value: () => fn.settle(a.inner, left), node: left },
-    { block: no, value: () => fn.value(right), node: right },
+    {
+      block: no,
+      value: () => {
+        ways.take(1);
+        return fn.value(right);
+      },
+      node: right,
+    },
   ]);
 }
 
@@ -312,12 +322,14 @@ function conditional(fn: Fn, e: Extract<Expr, { type: "ConditionalExpression" }>
   const { b } = fn;
   const yes = b.block("then");
   const no = b.block("else");
+  const ways = coverBranch(fn, "conditional", e, [{ node: e.consequent }, { node: e.alternate }]);
   const known = fn.lowering.cond(fn, e.test, yes, no);
   const before = fn.facts;
   return join(fn, [
     {
       block: yes,
       value: () => {
+        ways.take(0);
         fn.facts = before;
         fn.assume(known.whenTrue);
         return fn.value(e.consequent);
@@ -327,6 +339,7 @@ function conditional(fn: Fn, e: Extract<Expr, { type: "ConditionalExpression" }>
     {
       block: no,
       value: () => {
+        ways.take(1);
         fn.facts = before;
         fn.assume(known.whenFalse);
         return fn.value(e.alternate);

@@ -8,6 +8,7 @@ import { declare, declarePattern } from "./assign.ts";
 import { cond } from "./cond.ts";
 import type { Fn, Lowering, ReturnTarget } from "./context.ts";
 import { describe } from "./context.ts";
+import { coverFunction } from "./cover.ts";
 import { expr, toBoolean } from "./expr.ts";
 import { Scope } from "./scope.ts";
 import { statements, stmt } from "./stmt.ts";
@@ -22,6 +23,7 @@ export const LOWERING: Lowering = { expr, cond, truth: toBoolean, stmt, call };
 
 /** Compiles the body of `node`; control is at its end afterwards unless `fn.ended`. */
 export function lowerBody(fn: Fn, node: FunctionNode): void {
+  coverFunction(fn, fn.callStack.at(-1)?.name ?? "", node);
   if (node.body.type !== "BlockStatement") {
     const v = fn.expr(node.body);
     fn.returns.give(fn, v, node.body);
@@ -113,6 +115,7 @@ function returnsOf(body: BlockStatement): Ast[] {
 }
 
 function inlineBody(fn: Fn, node: FunctionNode): Val {
+  coverFunction(fn, fn.callStack.at(-1)?.name ?? "", node);
   const { nothingIsFalse } = fn;
   fn.nothingIsFalse = false;
   if (node.body.type !== "BlockStatement") {

@@ -9,6 +9,7 @@ import type { Capture } from "../capture/types.ts";
 import type { Func, Slot } from "../ir/ir.ts";
 import type { Ast, FunctionNode } from "./ast.ts";
 import type { Fn } from "./context.ts";
+import { Cover } from "./cover.ts";
 import { constInt } from "./ops.ts";
 import type { KernelTypes } from "./kernel.ts";
 import { LocalTypes } from "./local-types.ts";
@@ -30,12 +31,15 @@ export interface ModuleOptions {
   readonly tracepointFormat: ((name: string) => TracepointFormat | undefined) | undefined;
   /** Names of handles: export keys, else what the caller knows. */
   readonly names: ReadonlyMap<object, string>;
+  /** Put counters into the code. */
+  readonly cover?: boolean | undefined;
 }
 
 export class ModuleContext {
   readonly options: ModuleOptions;
   readonly reporter = new Reporter();
   readonly locals = new LocalTypes();
+  readonly cover: Cover | undefined;
   readonly sections: Sections;
   readonly kernel: KernelTypes | undefined;
   readonly arch: Arch;
@@ -68,6 +72,7 @@ export class ModuleContext {
     this.littleEndian = options.littleEndian;
     for (const [value, name] of options.names) if (isSchema(value)) this.schemaNames.set(value, name);
     this.sections = new Sections(options.littleEndian);
+    if (options.cover === true) this.cover = new Cover();
   }
 
   /** The name of a map in the object; `seen` is what the program calls it. */

@@ -14,6 +14,7 @@ import { isAbsent, unwrap, walk } from "./ast.ts";
 import { declare, declareEmpty, declarePattern } from "./assign.ts";
 import type { Fn } from "./context.ts";
 import { meetFacts } from "./context.ts";
+import { coverBranch, coverStatement } from "./cover.ts";
 import { constructName } from "./expr.ts";
 import { forOf, forStatement, whileStatement } from "./loops.ts";
 import { compare } from "./ops.ts";
@@ -23,6 +24,7 @@ import type { Facts, Sym, Val } from "./value.ts";
 
 export function stmt(fn: Fn, node: Stmt): void {
   fn.mark(node);
+  if (!UNCOUNTED.has(node.type)) coverStatement(fn, node);
   switch (node.type) {
     case "BlockStatement":
       return scoped(fn, () => statements(fn, node.body));
@@ -70,6 +72,9 @@ export function stmt(fn: Fn, node: Stmt): void {
   }
 }
 
+/** What does nothing by itself. */
+const UNCOUNTED: ReadonlySet<string> = new Set(["BlockStatement", "EmptyStatement", "FunctionDeclaration"]);
+
 const WHAT: Readonly<Record<string, string>> = {
   TryStatement: "`try`",
   ThrowStatement: "`throw`",
@@ -107,6 +112,7 @@ export function statements(fn: Fn, body: readonly (Statement | Stmt)[]): void {
     }
     if (s.type === "VariableDeclaration") {
       fn.mark(s);
+      coverStatement(fn, s);
       variables(fn, s, body[i + 1]);
     } else {
       fn.lowering.stmt(fn, s as Stmt);
@@ -187,9 +193,11 @@ function expressionStatement(fn: Fn, e: Expr): void {
     const yes = fn.b.block("then");
     const end = fn.b.block("end");
     const and = node.operator === "&&";
+    const ways = coverBranch(fn, "logical", node, [{ node: node.left, implied: true }, { node: node.right }]);
     const known = and ? fn.lowering.cond(fn, node.left, yes, end) : fn.lowering.cond(fn, node.left, end, yes);
     const before = fn.facts;
     fn.b.at(yes);
+    ways.take(1);
     fn.assume(and ? known.whenTrue : known.whenFalse);
     expressionStatement(fn, node.right);
     fn.b.jmp(end);
@@ -198,12 +206,12 @@ function expressionStatement(fn: Fn, e: Expr): void {
     return;
   }
   if (node.type === "ConditionalExpression") {
-    branchTwo(
-      fn,
-      node.test,
-      () => expressionStatement(fn, node.consequent),
-      () => expressionStatement(fn, node.alternate),
-    );
+    const ways = coverBranch(fn, "conditional", node, [{ node: node.consequent }, { node: node.alternate }]);
+    const way = (index: number, e: Expr) => () => {
+      ways.take(index);
+      expressionStatement(fn, e);
+    };
+    branchTwo(fn, node.test, way(0, node.consequent), way(1, node.alternate));
     return;
   }
   fn.dropped = node;
@@ -257,12 +265,15 @@ function factsOnly(_fn: Fn, before: Facts, syms: readonly Sym[]): Facts {
 
 function ifStatement(fn: Fn, node: IfStatement): void {
   const { alternate } = node;
-  branchTwo(
-    fn,
-    node.test,
-    () => scoped(fn, () => fn.lowering.stmt(fn, node.consequent)),
-    isAbsent(alternate) ? undefined : () => scoped(fn, () => fn.lowering.stmt(fn, alternate)),
-  );
+  const ways = coverBranch(fn, "if", node, [
+    { node: node.consequent },
+    isAbsent(alternate) ? { node, implied: true } : { node: alternate },
+  ]);
+  const way = (index: number, s: Stmt) => () => {
+    ways.take(index);
+    scoped(fn, () => fn.lowering.stmt(fn, s));
+  };
+  branchTwo(fn, node.test, way(0, node.consequent), isAbsent(alternate) ? undefined : way(1, alternate));
 }
 
 function labelled(fn: Fn, label: string, body: Statement): void {
@@ -315,6 +326,12 @@ function jump(fn: Fn, node: Ast, kind: "break" | "continue", label: string | und
 
 function switchStatement(fn: Fn, node: SwitchStatement, label: string | undefined): void {
   const { b } = fn;
+  const ways = coverBranch(
+    fn,
+    "switch",
+    node,
+    node.cases.map((c) => ({ node: c })),
+  );
   const value = fn.value(node.discriminant);
   const bodies = node.cases.map((_, i) => b.block(`case.${i}`));
   const end = b.block("switch.end");
@@ -357,6 +374,7 @@ function switchStatement(fn: Fn, node: SwitchStatement, label: string | undefine
   scoped(fn, () => {
     node.cases.forEach((c, i) => {
       b.at(bodies[i]!);
+      ways.take(i);
       fn.ended = false;
       fn.facts = before;
       statements(fn, c.consequent);
