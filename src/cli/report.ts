@@ -1,7 +1,7 @@
 /** Every error of the command ends here: the right text, the right exit code, never a stack trace for a user's mistake. */
 import { readFileSync } from "node:fs";
 import type { Diagnostic } from "../core/diagnostic.ts";
-import { BpfkitError, NotSupportedError } from "../core/errors.ts";
+import { ArgumentError, BpfkitError, NotSupportedError } from "../core/errors.ts";
 import { renderDiagnostics } from "../core/render.ts";
 import { helpText, UsageError } from "./args.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -36,7 +36,7 @@ export function reportError(error: unknown, options: ReportOptions): number {
             sources: withFiles(error.diagnostics, options.sources),
             color: useColor(),
           })
-        : `error: ${error.message}\n`;
+        : `error: ${error instanceof ArgumentError ? usersPart(error).replace(/^\w+: /, "") : error.message}\n`;
     process.stderr.write(text);
     return code;
   }

@@ -27,6 +27,7 @@ const FILES: Readonly<Record<string, string>> = {
   "packets.ts": 'import { XDP, xdp } from "bpfkit";\nexport const a = xdp(() => XDP.PASS);\n',
   "settings.ts":
     'import { char, config, enumOf, tracepoint, u8 } from "bpfkit";\nexport const small = config(u8, 1);\nexport const mode = config(enumOf({ OFF: 0, ON: 1 }), 0);\nexport const name = config(char(8), "none");\nexport const a = tracepoint("sched:sched_switch", (_ctx, bpf) => {\n  if (small.value === 7 && mode.value === 1 && name.value === "12") bpf.printk("x");\n});\n',
+  "options.ts": 'import { hash, u32 } from "bpfkit";\nexport const m =\n  hash(u32, u32, 4096 as never);\n',
   "bad.s": "r0 = 1\nr11 = foo\nexit\n",
   "garbage.o": "this is no object",
 };
@@ -102,6 +103,11 @@ test("what the user's own code throws is shown with the user's own lines", async
   const atImport = await run(["compile", "throws.ts"]);
   assert.equal([atImport.code, atImport.stdout], [1, ""]);
   assert.match(atImport.stderr, /^error: Error: my own mistake\n {4}at .*throws\.ts:2:7\)?\n$/);
+  const options = await run(["check", "options.ts"]);
+  assert.match(
+    options.stderr,
+    /^error: hash\(options\): expected an object.*, got 4096\n {4}at .*options\.ts:3:3\)?\n$/,
+  );
   requires({ root: true });
   const atRun = await run(["run", "main.ts"]);
   assert.equal([atRun.code, atRun.stdout], [1, ""]);
