@@ -1,132 +1,185 @@
-/** Programs in user space: the JIT against the kernel's own (duration of PROG_TEST_RUN), and the way from bytes to a first result. */
+/**
+ * Programs in user space: the JIT against the kernel's own (duration of PROG_TEST_RUN) and ubpf's, the traced JIT against
+ * ubpf's interpreter, and the way from bytes to a first result.
+ *
+ * Needs clang-19. `UBPF` names a source folder of ubpf that was built with `cmake -B build -DBUILD_SHARED_LIBS=ON
+ * -DUBPF_SKIP_EXTERNAL=1` and `cmake --build build --target ubpf`; without it the rows against ubpf are left out.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Assembler, encodeInsns } from "../src/asm/index.ts";
 import * as b from "../src/asm/index.ts";
-import { Assembler, type Insn } from "../src/asm/index.ts";
-import type { InsnRef, MapSpec, ProgSpec } from "../src/elf/spec.ts";
-import { check, mapCreateRaw, progLoad, progTestRun, realKernel } from "../src/syscall/index.ts";
-import { BPF_FUNC, BPF_MAP_TYPE, BPF_PROG_TYPE } from "../src/uapi/index.ts";
+import { readObject } from "../src/elf/index.ts";
+import type { CollectionSpec, MapSpec, ProgSpec } from "../src/elf/spec.ts";
+import { bpf, check, mapCreateRaw, progLoad, progTestRun, realKernel } from "../src/syscall/index.ts";
+import { BPF_PROG_TYPE } from "../src/uapi/index.ts";
 import { Vm, collectionOf } from "../src/vm/index.ts";
 import { type Row, median, row, withGeomean } from "./row.ts";
 
 const kernel = realKernel();
-const map = (name: string, type: number, keySize: number, valueSize: number, maxEntries: number): MapSpec => ({
-  name,
-  type,
-  keySize,
-  valueSize,
-  maxEntries,
-  flags: 0,
-  mapExtra: 0n,
-  numaNode: undefined,
-  btfKeyTypeId: 0,
-  btfValueTypeId: 0,
-  structOps: undefined,
-  inner: undefined,
-  initialSlots: [],
-  data: undefined,
-  frozen: false,
-  pinning: "none",
-  variables: [],
-});
-const MEM = map("mem", BPF_MAP_TYPE.ARRAY, 4, 4096, 1);
-const COUNTS = map("counts", BPF_MAP_TYPE.ARRAY, 4, 8, 256);
-const TABLE = map("table", BPF_MAP_TYPE.HASH, 8, 8, 1024);
-const MAPS = [MEM, COUNTS, TABLE];
+const PROGRAMS = ["sieve", "sha256", "fnv", "count_array", "count_hash", "parser", "copy", "divide", "xorshift"];
+const ROUNDS = 9;
+const PACKET = new Uint8Array(1500).map((_, i) => (Math.imul(i + 1, 0x9e37_79b1) >>> 13) & 0xff);
 
-interface Case {
-  readonly name: string;
-  readonly asm: Assembler;
+/** What is compiled once; removed at the end. */
+interface Built {
+  readonly spec: CollectionSpec;
+  readonly folder: string;
+  readonly ubpf: string | undefined;
 }
 
-/** `count` times `body`, whose counter is r9; r7 is the memory, r8 the result. */
-function looped(name: string, count: number, body: (asm: Assembler) => void, times = 1): Case {
-  const asm = new Assembler();
-  asm.loadMapValue(7, "mem", 0).emit(b.mov64Imm(8, 1), b.mov64Imm(9, 0)).label("loop");
-  for (let i = 0; i < times; i++) body(asm);
-  asm.emit(b.add64Imm(9, 1)).jmpImm("jlt", 9, count, "loop").emit(b.mov64Reg(0, 8), b.exit());
-  return { name, asm };
+function build(): Built {
+  const folder = mkdtempSync(join(tmpdir(), "bpfkit-bench-vm-"));
+  const c = join(import.meta.dirname, "c");
+  const object = join(folder, "vm.o");
+  const flags = ["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-fno-builtin"];
+  execFileSync("clang-19", [...flags, "-c", join(c, "vm.bpf.c"), "-o", object], { stdio: "inherit" });
+  const spec = readObject(new Uint8Array(readFileSync(object)), { name: "vm" });
+  return { spec, folder, ubpf: buildUbpf(folder, join(c, "ubpf.c")) };
 }
 
-const multiply = (asm: Assembler): Assembler => asm.emit(...b.ldImm64(1, 0x100_0000_01b3n), b.alu64Reg("mul", 8, 1));
-
-function cases(): Case[] {
-  return [
-    looped("fnv", 4000, (asm) => {
-      asm.emit(b.mov64Reg(2, 7), b.add64Reg(2, 9), b.ldxMem("b", 3, 2, 0), b.alu64Reg("xor", 8, 3));
-      multiply(asm);
-    }),
-    looped("xorshift32", 5000, (asm) =>
-      asm.emit(
-        b.mov32Reg(2, 8),
-        b.alu32Imm("lsh", 2, 13),
-        b.alu32Reg("xor", 8, 2),
-        b.mov32Reg(2, 8),
-        b.alu32Imm("rsh", 2, 17),
-        b.alu32Reg("xor", 8, 2),
-        b.mov32Reg(2, 8),
-        b.alu32Imm("lsh", 2, 5),
-        b.alu32Reg("xor", 8, 2),
-      ),
-    ),
-    looped("divide", 3000, (asm) => {
-      multiply(asm);
-      asm.emit(b.mov64Reg(2, 8), b.alu64Imm("div", 2, 1_000_003), b.alu64Imm("mod", 2, 977), b.add64Reg(8, 2));
-    }),
-    looped(
-      "copy",
-      500,
-      (asm) => {
-        asm.emit(b.mov64Reg(2, 7), b.mov64Reg(3, 9), b.alu64Imm("lsh", 3, 3), b.add64Reg(2, 3));
-        asm.emit(b.ldxMem("dw", 4, 2, 0), b.add64Reg(4, 9), b.stxMem("dw", 2, 4, 8), b.add64Reg(8, 4));
-      },
-      6,
-    ),
-    looped("array map", 1000, (asm) =>
-      asm
-        .emit(b.mov64Reg(2, 9), b.alu64Imm("and", 2, 255), b.stxMem("w", 10, 2, -4))
-        .loadMap(1, "counts")
-        .emit(b.mov64Reg(2, 10), b.add64Imm(2, -4), b.callHelper(BPF_FUNC.map_lookup_elem), b.jmpImm("jeq", 0, 0, 1))
-        .emit(b.atomic("add", "dw", 0, 8, 0)),
-    ),
-    looped("hash map", 400, (asm) => {
-      multiply(asm);
-      asm
-        .emit(b.mov64Reg(2, 8), b.alu64Imm("and", 2, 511), b.stxMem("dw", 10, 2, -8), b.stxMem("dw", 10, 9, -16))
-        .loadMap(1, "table")
-        .emit(b.mov64Reg(2, 10), b.add64Imm(2, -8), b.callHelper(BPF_FUNC.map_lookup_elem), b.jmpImm("jeq", 0, 0, 2))
-        .emit(b.atomic("add", "dw", 0, 9, 0), b.ja(8))
-        .loadMap(1, "table")
-        .emit(b.mov64Reg(2, 10), b.add64Imm(2, -8), b.mov64Reg(3, 10), b.add64Imm(3, -16), b.mov64Imm(4, 0))
-        .emit(b.callHelper(BPF_FUNC.map_update_elem));
-    }),
-    collatz(),
-  ];
+function buildUbpf(folder: string, source: string): string | undefined {
+  const from = process.env["UBPF"];
+  if (from === undefined || !existsSync(join(from, "build/lib/libubpf.so"))) {
+    console.error("no rows against ubpf: set UBPF to its source folder, built as bench/vm.ts says");
+    return undefined;
+  }
+  const out = join(folder, "ubpf");
+  const lib = join(from, "build/lib");
+  const include = [`-I${join(from, "vm/inc")}`, `-I${join(from, "build/vm")}`];
+  execFileSync("gcc", ["-O2", ...include, "-o", out, source, `-L${lib}`, "-lubpf", `-Wl,-rpath,${lib}`], {
+    stdio: "inherit",
+  });
+  return out;
 }
 
-/** Branches on data; the verifier takes its loop by may_goto. */
-function collatz(): Case {
-  const asm = new Assembler();
-  asm
-    .emit(b.mov64Imm(8, 0), b.mov64Imm(9, 1))
-    .label("next")
-    .mayGoto("done")
-    .emit(b.mov64Reg(2, 9))
-    .label("step")
-    .mayGoto("done");
-  asm
-    .emit(b.add64Imm(8, 1))
-    .jmpImm("jset", 2, 1, "odd")
-    .emit(b.alu64Imm("rsh", 2, 1))
-    .goto("more");
-  asm.label("odd").emit(b.mov64Reg(3, 2), b.alu64Imm("lsh", 3, 1), b.add64Reg(2, 3), b.add64Imm(2, 1));
-  asm.label("more").jmpImm("jgt", 2, 1, "step").emit(b.add64Imm(9, 1)).jmpImm("jle", 9, 300, "next");
-  asm.label("done").emit(b.mov64Reg(0, 8), b.exit());
-  return { name: "collatz", asm };
+class KernelProgram {
+  readonly #fds: number[];
+  readonly #prog: number;
+
+  constructor(spec: CollectionSpec, prog: ProgSpec) {
+    const fds = new Map(
+      spec.maps.map(({ name, type, keySize, valueSize, maxEntries, flags }) => {
+        const fd = mapCreateRaw(kernel, { type, keySize, valueSize, maxEntries, flags });
+        return [name, check(kernel, fd, "BPF_MAP_CREATE")];
+      }),
+    );
+    for (const m of spec.maps) {
+      if (m.data === undefined) continue;
+      const [key, value] = [new Uint8Array(4), m.data];
+      check(kernel, bpf(kernel, "MAP_UPDATE_ELEM", { map_fd: fds.get(m.name)!, key, value, flags: 0n }), "update");
+    }
+    const insns = [...prog.insns];
+    for (const ref of prog.refs) {
+      if (ref.kind !== "map" && ref.kind !== "map-value") continue;
+      insns[ref.insn] = { ...insns[ref.insn]!, src: ref.kind === "map" ? 1 : 2, imm: fds.get(ref.map)! };
+      if (ref.kind === "map-value") insns[ref.insn + 1] = { ...insns[ref.insn + 1]!, imm: ref.offset };
+    }
+    const given = { type: prog.type, insns: encodeInsns(insns) };
+    const { result } = progLoad(kernel, given);
+    if (result < 0) {
+      const { log } = progLoad(kernel, { ...given, logLevel: 1, logSize: 1 << 20 });
+      throw new Error(`${prog.name}: ${log.split("\n").slice(-8).join("\n")}`);
+    }
+    this.#fds = [result, ...fds.values()];
+    this.#prog = result;
+  }
+  run(repeat = 1): { returnValue: number; durationNs: number } {
+    return progTestRun(kernel, this.#prog, { data: PACKET, repeat });
+  }
+  close(): void {
+    for (const fd of this.#fds) kernel.close(fd);
+  }
 }
 
-function progOf(name: string, asm: Assembler): ProgSpec {
-  const { insns, refs } = asm.finish();
-  return {
-    name,
+/** The program as bench/c/ubpf.c reads it. */
+function ubpfFile({ maps }: CollectionSpec, prog: ProgSpec): Uint8Array {
+  const words = (...values: readonly number[]): Uint8Array => new Uint8Array(new Uint32Array(values).buffer);
+  const refs = prog.refs.flatMap((r) => (r.kind === "map" || r.kind === "map-value" ? [r] : []));
+  const parts = [words(prog.insns.length, maps.length, refs.length, PACKET.length)];
+  for (const m of maps) {
+    const data = m.data ?? new Uint8Array(0);
+    parts.push(words(m.type, m.keySize, m.valueSize, m.maxEntries, data.length), data);
+  }
+  for (const r of refs) {
+    const map = maps.findIndex((m) => m.name === r.map);
+    parts.push(words(r.insn, map, r.kind === "map" ? 0 : 1, r.kind === "map" ? 0 : r.offset));
+  }
+  return Buffer.concat([...parts, PACKET, encodeInsns(prog.insns)]);
+}
+
+interface Timed {
+  readonly vm: Vm;
+  readonly run: () => void;
+  readonly repeat: number;
+  best: number;
+}
+
+/** A VM and how often its program runs in about 10 ms. */
+function timed(spec: CollectionSpec, name: string, options: ConstructorParameters<typeof Vm>[1]): Timed {
+  const vm = new Vm(spec, options);
+  const run = (): void => void vm.run(name, { data: PACKET });
+  const start = performance.now();
+  let runs = 0;
+  // Until V8 has compiled the hot functions a second time.
+  while (performance.now() - start < 300) {
+    run();
+    runs++;
+  }
+  return { vm, run, repeat: Math.max(3, Math.ceil(runs / 30)), best: Number.POSITIVE_INFINITY };
+}
+
+/** CPU time: what else runs on the machine does not count. */
+function measure(t: Timed): void {
+  const before = process.cpuUsage();
+  for (let i = 0; i < t.repeat; i++) t.run();
+  const { user, system } = process.cpuUsage(before);
+  t.best = Math.min(t.best, ((user + system) * 1000) / t.repeat);
+}
+
+function programRows({ spec, folder, ubpf }: Built, name: string): Row[] {
+  const prog = spec.progs.find((p) => p.name === name)!;
+  const theirs = new KernelProgram(spec, prog);
+  const expected = theirs.run().returnValue;
+  const jit = timed(spec, name, { engine: "jit" });
+  const interp = timed(spec, name, { engine: "interp" });
+  for (const engine of ["jit", "interp"] as const) {
+    const { returnValue } = new Vm(spec, { engine }).run(name, { data: PACKET });
+    if (returnValue !== expected) throw new Error(`${name}: ${engine} gives ${returnValue}, the kernel ${expected}`);
+  }
+  const file = join(folder, `${name}.bin`);
+  if (ubpf !== undefined) writeFileSync(file, ubpfFile(spec, prog));
+  let kernelNs = Number.POSITIVE_INFINITY;
+  let ubpfNs = Number.POSITIVE_INFINITY;
+  let ubpfInterpNs = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < ROUNDS; round++) {
+    kernelNs = Math.min(kernelNs, theirs.run(300).durationNs);
+    measure(jit);
+    measure(interp);
+    if (ubpf === undefined) continue;
+    const out = execFileSync(ubpf, [file, String(jit.repeat), "2"], { encoding: "utf8" }).split(" ").map(Number);
+    ubpfNs = Math.min(ubpfNs, out[0]!);
+    ubpfInterpNs = Math.min(ubpfInterpNs, out[1]!);
+  }
+  theirs.close();
+  const us = (metric: string, ours: number, rival: number, rivalName: string): Row =>
+    row("vm", name, metric, "us", ours / 1000, rival / 1000, rivalName);
+  const rows = [us("jit", jit.best, kernelNs, "kernel"), us("interp", interp.best, kernelNs, "kernel")];
+  if (ubpf !== undefined) {
+    rows.push(us("jit", jit.best, ubpfNs, "ubpf"), us("interp", interp.best, ubpfInterpNs, "ubpf"));
+  }
+  return rows;
+}
+
+/** From instructions to the first result, for 1,000 instructions. */
+function cold(): Row {
+  const asm = new Assembler().emit(b.mov64Imm(0, 1), b.mov64Imm(2, 3));
+  for (let i = 0; i < 332; i++) asm.emit(b.alu64Imm("mul", 0, 31 + i), b.alu64Reg("xor", 0, 2), b.add64Imm(2, i));
+  const { insns } = asm.emit(b.mov32Reg(0, 0), b.exit()).finish();
+  const prog: ProgSpec = {
+    name: "cold",
     section: "xdp",
     type: BPF_PROG_TYPE.XDP,
     expectedAttachType: 0,
@@ -134,65 +187,15 @@ function progOf(name: string, asm: Assembler): ProgSpec {
     autoload: true,
     flags: 0,
     insns,
-    refs: refs.flatMap((r): InsnRef[] =>
-      r.kind === "map" || r.kind === "map-value" ? [r] : r.kind === "kfunc" ? [] : [],
-    ),
+    refs: [],
     funcs: [],
     lines: [],
     coreRelos: [],
   };
-}
-
-const DATA = new Uint8Array(64);
-
-/** Nanoseconds of one run, as the kernel measures it. */
-function kernelRun(prog: ProgSpec): { ns: number; returnValue: number } {
-  const fds = new Map(
-    MAPS.map((m) => [m.name, check(kernel, mapCreateRaw(kernel, { ...m, numaNode: 0 }), "BPF_MAP_CREATE")]),
-  );
-  const insns: Insn[] = [...prog.insns];
-  for (const ref of prog.refs) if ("map" in ref) insns[ref.insn] = { ...insns[ref.insn]!, imm: fds.get(ref.map)! };
-  const { result, log } = progLoad(kernel, {
-    type: prog.type,
-    insns: b.encodeInsns(insns),
-    logLevel: 1,
-    logSize: 1 << 20,
-  });
-  if (result < 0) throw new Error(`${prog.name}: ${log.split("\n").slice(-8).join("\n")}`);
-  const { returnValue } = progTestRun(kernel, result, { data: DATA });
-  const ns = median(
-    Array.from({ length: 7 }, () => progTestRun(kernel, result, { data: DATA, repeat: 300 }).durationNs),
-  );
-  for (const fd of [result, ...fds.values()]) kernel.close(fd);
-  return { ns, returnValue };
-}
-
-function vmRun(prog: ProgSpec, engine: "jit" | "interp"): { ns: number; returnValue: number; executed: number } {
-  const vm = new Vm(collectionOf([prog], MAPS), { engine });
-  const { returnValue, executed } = vm.run(prog.name, { data: DATA });
-  const repeat = engine === "jit" ? 400 : 10;
-  for (let i = 0; i < repeat; i++) vm.run(prog.name, { data: DATA });
-  // CPU time: what else runs on the machine does not count, as it does not in the kernel's duration.
-  const ns = median(
-    Array.from({ length: 9 }, () => {
-      const before = process.cpuUsage();
-      for (let i = 0; i < repeat; i++) vm.run(prog.name, { data: DATA });
-      const { user, system } = process.cpuUsage(before);
-      return ((user + system) * 1000) / repeat;
-    }),
-  );
-  return { ns, returnValue, executed };
-}
-
-/** From instructions to the first result, for 1,000 instructions. */
-function cold(): Row {
-  const asm = new Assembler().emit(b.mov64Imm(0, 1), b.mov64Imm(2, 3));
-  for (let i = 0; i < 332; i++) asm.emit(b.alu64Imm("mul", 0, 31 + i), b.alu64Reg("xor", 0, 2), b.add64Imm(2, i));
-  const prog = progOf("cold", asm.emit(b.mov32Reg(0, 0), b.exit()));
   const ms = median(
     Array.from({ length: 9 }, () => {
       const start = performance.now();
-      new Vm(collectionOf([prog]), { engine: "jit" }).run("cold", { data: DATA });
+      new Vm(collectionOf([prog]), { engine: "jit" }).run("cold", { data: PACKET });
       return performance.now() - start;
     }),
   );
@@ -200,19 +203,12 @@ function cold(): Row {
 }
 
 export async function run(): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (const { name, asm } of cases()) {
-    const prog = progOf(name.replace(" ", "_"), asm);
-    const theirs = kernelRun(prog);
-    const jit = vmRun(prog, "jit");
-    const interp = vmRun(prog, "interp");
-    if (jit.returnValue !== theirs.returnValue || interp.returnValue !== theirs.returnValue) {
-      throw new Error(
-        `${name}: the JIT gives ${jit.returnValue}, the interpreter ${interp.returnValue}, the kernel ${theirs.returnValue}`,
-      );
-    }
-    rows.push(row("vm", name, "jit", "us", jit.ns / 1000, theirs.ns / 1000, "kernel"));
-    rows.push(row("vm", name, "interp", "us", interp.ns / 1000, theirs.ns / 1000, "kernel"));
+  const built = build();
+  try {
+    const only = process.env["BENCH_CASE"];
+    const rows = PROGRAMS.filter((p) => only === undefined || p === only).flatMap((name) => programRows(built, name));
+    return [...withGeomean(rows), cold()];
+  } finally {
+    rmSync(built.folder, { recursive: true, force: true });
   }
-  return [...withGeomean(rows), cold()];
 }

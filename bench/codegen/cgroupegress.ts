@@ -17,7 +17,7 @@ export const denied = hash(u32, u64, { maxEntries: 256 });
 export const totals = percpuHash(u32, Total, { maxEntries: 1024 });
 
 export const egress = cgroupSkb("egress", (ctx) => {
-  if (ctx.protocol !== 0x0008) return 1; // ETH_P_IP in network byte order
+  if (ctx.protocol !== 0x0800) return 1;
   const ip = ctx.packet(Ipv4);
   if (!ip) return 0;
   const address = ip.destination;

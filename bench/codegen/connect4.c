@@ -24,7 +24,7 @@ int connect(struct bpf_sock_addr *ctx)
 	if (ctx->protocol != IPPROTO_TCP)
 		return 1;
 	key.address = bpf_ntohl(ctx->user_ip4);
-	key.port = ctx->user_port;
+	key.port = bpf_ntohs(ctx->user_port);
 	to = bpf_map_lookup_elem(&services, &key);
 	e = bpf_ringbuf_reserve(&connects, sizeof(*e), 0);
 	if (e) {
@@ -37,7 +37,7 @@ int connect(struct bpf_sock_addr *ctx)
 	}
 	if (to) {
 		ctx->user_ip4 = bpf_htonl(to->address);
-		ctx->user_port = to->port;
+		ctx->user_port = bpf_htons(to->port);
 	}
 	return 1;
 }
