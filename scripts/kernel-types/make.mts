@@ -8,7 +8,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { Btf } from "../../src/btf/btf.ts";
-import { parseTracepointFormat } from "../../src/syscall/tracefs.ts";
+import { parseTracepointFormat } from "../../src/btf/tracepoint-format.ts";
 import { reduce } from "./reduce.mts";
 import { FUNCTION_GROUPS, selectTypes } from "./select.mts";
 

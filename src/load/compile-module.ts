@@ -4,11 +4,11 @@ import { type Arch, type Capture, compile, type CompileResult, createCapture } f
 import type { LoadedModule } from "../compiler/capture/types.ts";
 import type { Kernel } from "../syscall/kernel.ts";
 import { realKernel } from "../syscall/kernel-real.ts";
-import { type TracepointFormat, tracepointFormat } from "../syscall/tracefs.ts";
+import { type TracepointFormat, tracepointFormatOfBtf } from "../btf/tracepoint-format.ts";
+import { tracepointFormat } from "../syscall/tracefs.ts";
 import { nodeCaptureHost } from "../host/capture-host.ts";
 import { NotSupportedError } from "../core/errors.ts";
 import { kernelBtf } from "./kernel-btf.ts";
-import { tracepointFormatOfBtf } from "./tracepoint-btf.ts";
 
 export interface CompileModuleOptions {
   /** Of the collection; names its `.rodata` and `.data` maps. */

@@ -1,6 +1,7 @@
 /** Every tracepoint of the running kernel. */
 import type { Kernel } from "../syscall/kernel.ts";
-import { type TracepointField, tracepointFormat, tracefsRoot } from "../syscall/tracefs.ts";
+import type { TracepointField } from "../btf/tracepoint-format.ts";
+import { tracepointFormat, tracefsRoot } from "../syscall/tracefs.ts";
 
 /** Names as "category:name", sorted. Throws `NotSupportedError` when tracefs cannot be reached. */
 export function tracepointNames(kernel: Kernel): string[] {

@@ -10,4 +10,5 @@ export * from "./cpus.ts";
 export * from "./mmap.ts";
 export * from "./perf.ts";
 export * from "./tracefs.ts";
+export { type TracepointField, type TracepointFormat, parseTracepointFormat } from "../btf/tracepoint-format.ts";
 export { syscallName, syscallNumbers } from "../uapi/syscall-names.ts";

@@ -3,6 +3,7 @@
  * reached through a mount of its own that is attached nowhere (Linux 5.2), so the
  * machine is left as it was.
  */
+import { type TracepointFormat, parseTracepointFormat } from "../btf/tracepoint-format.ts";
 import { editDistance } from "../core/edit-distance.ts";
 import { BpfkitError, NotSupportedError } from "../core/errors.ts";
 import { ERRNO, errnoName } from "../uapi/errno.ts";
@@ -47,27 +48,6 @@ function unreachable(kernel: Kernel, errno: number): Error {
           ? `it is mounted nowhere, and this kernel (${kernel.release}) has no fsopen(2), which is of Linux 5.2. Mount it: sudo mount -t tracefs tracefs /sys/kernel/tracing`
           : `it is mounted nowhere and fsopen or fsmount failed with ${errnoName(errno)}`;
   return new NotSupportedError("tracefs", `tracefs cannot be reached: ${why}`, { minKernel: "5.2" });
-}
-
-/** One field of a tracepoint's record. Offsets and sizes in bytes. */
-export interface TracepointField {
-  readonly name: string;
-  /** The C declaration without the name, such as "const char *" or "char[16]". */
-  readonly type: string;
-  readonly offset: number;
-  readonly size: number;
-  readonly signed: boolean;
-  /** `__data_loc char[]` and `__rel_loc`: the field holds offset (low 16 bits) and length of the data. */
-  readonly dynamic: "data_loc" | "rel_loc" | undefined;
-}
-export interface TracepointFormat {
-  readonly category: string;
-  readonly name: string;
-  readonly id: number;
-  /** Fields in the order of the record; the first four (`common_*`) take 8 bytes. */
-  readonly fields: readonly TracepointField[];
-  /** The kernel's own print format. */
-  readonly printFmt: string;
 }
 
 /**
@@ -131,32 +111,4 @@ function similar(name: string, candidates: readonly string[], show: (name: strin
   return near.length === 0
     ? `its neighbours are ${candidates.slice(0, 5).map(show).join(", ")}, …`
     : `did you mean ${near.map(({ c }) => show(c)).join(" or ")}?`;
-}
-
-/** Parses the text of a tracepoint's `format` file. Throws `BpfkitError` code "TRACEPOINT_FORMAT". */
-export function parseTracepointFormat(text: string, category = ""): TracepointFormat {
-  const name = /^name: (\S+)$/m.exec(text)?.[1];
-  const id = /^ID: (\d+)$/m.exec(text)?.[1];
-  if (name === undefined || id === undefined) {
-    throw new BpfkitError("TRACEPOINT_FORMAT", 'expected a tracepoint\'s format file, with lines "name:" and "ID:"');
-  }
-  const fields: TracepointField[] = [];
-  for (const m of text.matchAll(/^\s+field:([^;]*);\s*offset:(\d+);\s*size:(\d+);(?:\s*signed:([01]);)?/gm)) {
-    const declaration = m[1] ?? "";
-    const parts = /^(.*?)([A-Za-z_]\w*)((?:\[[^\]]*\])*)$/.exec(declaration.trim());
-    if (parts === null) continue;
-    let type = `${(parts[1] ?? "").trim()}${parts[3] ?? ""}`;
-    const dynamic = type.startsWith("__data_loc ") ? "data_loc" : type.startsWith("__rel_loc ") ? "rel_loc" : undefined;
-    if (dynamic !== undefined) type = type.slice(type.indexOf(" ") + 1);
-    fields.push({
-      name: parts[2] ?? "",
-      type,
-      offset: Number(m[2]),
-      size: Number(m[3]),
-      signed: m[4] === "1",
-      dynamic,
-    });
-  }
-  const printFmt = /^print fmt: ([\s\S]*)$/m.exec(text)?.[1]?.trim() ?? "";
-  return { category, name, id: Number(id), fields, printFmt };
 }

@@ -4,7 +4,7 @@ import { dumpTs } from "../../btf/dump-ts.ts";
 import { kernelBtf } from "../../load/kernel-btf.ts";
 import { realKernel } from "../../syscall/index.ts";
 import { tracepointFields } from "../../load/tracepoints.ts";
-import type { TracepointField } from "../../syscall/tracefs.ts";
+import type { TracepointField } from "../../btf/tracepoint-format.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { writeOutput } from "../input.ts";

@@ -1,10 +1,10 @@
 import { kernelBtf } from "../../src/load/index.ts";
-import { tracepointFormatOfBtf } from "../../src/load/tracepoint-btf.ts";
+import { tracepointFormatOfBtf } from "../../src/btf/tracepoint-format.ts";
 import { realKernel, tracepointFormat } from "../../src/syscall/index.ts";
 import { assert, suite } from "../harness.ts";
 import { requires } from "../kernel.ts";
 
-const test = suite("load tracepoints from BTF");
+const test = suite("btf tracepoint formats");
 
 test("records are those of tracefs wherever BTF names them", () => {
   requires({ root: true, kernel: "5.4" });
