@@ -28,8 +28,8 @@ export interface CtxFieldRow {
   readonly size: number;
   /** "u32", "u32[4]", "u64", "s32", "struct bpf_sock *", "void *", … */
   readonly type: string;
-  /** The value is in network byte order. */
-  readonly networkOrder?: boolean;
+  /** The value is in network byte order; 16: two bytes in that order, zero-extended to the field's four. */
+  readonly networkOrder?: true | 16;
   readonly reg?: CtxReg;
   readonly since: string;
 }
@@ -113,10 +113,10 @@ const layouts = (): readonly CtxRow[] => [
       { name: "pkt_type", offset: 4, size: 4, type: "u32", since: "4.1" },
       { name: "mark", offset: 8, size: 4, type: "u32", since: "4.1" },
       { name: "queue_mapping", offset: 12, size: 4, type: "u32", since: "4.1" },
-      { name: "protocol", offset: 16, size: 4, type: "u32", networkOrder: true, since: "4.1" },
+      { name: "protocol", offset: 16, size: 4, type: "u32", networkOrder: 16, since: "4.1" },
       { name: "vlan_present", offset: 20, size: 4, type: "u32", since: "4.1" },
       { name: "vlan_tci", offset: 24, size: 4, type: "u32", since: "4.1" },
-      { name: "vlan_proto", offset: 28, size: 4, type: "u32", networkOrder: true, since: "4.1" },
+      { name: "vlan_proto", offset: 28, size: 4, type: "u32", networkOrder: 16, since: "4.1" },
       { name: "priority", offset: 32, size: 4, type: "u32", since: "4.1" },
       { name: "ingress_ifindex", offset: 36, size: 4, type: "u32", since: "4.2" },
       { name: "ifindex", offset: 40, size: 4, type: "u32", since: "4.2" },
@@ -162,7 +162,7 @@ const layouts = (): readonly CtxRow[] => [
       { name: "user_family", offset: 0, size: 4, type: "u32", since: "4.17" },
       { name: "user_ip4", offset: 4, size: 4, type: "u32", networkOrder: true, since: "4.17" },
       { name: "user_ip6", offset: 8, size: 16, type: "u32[4]", networkOrder: true, since: "4.17" },
-      { name: "user_port", offset: 24, size: 4, type: "u32", networkOrder: true, since: "4.17" },
+      { name: "user_port", offset: 24, size: 4, type: "u32", networkOrder: 16, since: "4.17" },
       { name: "family", offset: 28, size: 4, type: "u32", since: "4.17" },
       { name: "type", offset: 32, size: 4, type: "u32", since: "4.17" },
       { name: "protocol", offset: 36, size: 4, type: "u32", since: "4.17" },
@@ -241,7 +241,7 @@ const layouts = (): readonly CtxRow[] => [
       { name: "data", offset: 0, size: 8, type: "void *", reg: "PTR_TO_PACKET", since: "4.19" },
       { name: "data_end", offset: 8, size: 8, type: "void *", reg: "PTR_TO_PACKET_END", since: "4.19" },
       { name: "len", offset: 16, size: 4, type: "u32", since: "4.19" },
-      { name: "eth_protocol", offset: 20, size: 4, type: "u32", networkOrder: true, since: "4.19" },
+      { name: "eth_protocol", offset: 20, size: 4, type: "u32", networkOrder: 16, since: "4.19" },
       { name: "ip_protocol", offset: 24, size: 4, type: "u32", since: "4.19" },
       { name: "bind_inany", offset: 28, size: 4, type: "u32", since: "4.19" },
       { name: "hash", offset: 32, size: 4, type: "u32", since: "4.19" },

@@ -314,9 +314,10 @@ function fieldType(field: CtxFieldRow): PlaceVal["type"] {
   const m = /^([us])(8|16|32|64)(?:\[(\d+)\])?$/.exec(field.type);
   const bits = (m === null ? field.size * 8 : Number(m[2])) as 8 | 16 | 32 | 64;
   const sign = m?.[1] === "s" ? SIGNED : UNSIGNED;
-  // A port is two bytes in a u32: swapping all four would be wrong, so those stay as the kernel has them.
-  const swap =
-    field.networkOrder === true && !field.name.endsWith("port") && !/^(protocol|vlan_proto)$/.test(field.name);
-  const element = swap ? ({ k: "int", bits, sign, bigEndian: true } as const) : ({ k: "int", bits, sign } as const);
+  const order =
+    field.networkOrder === undefined
+      ? {}
+      : ({ bigEndian: true, ...(field.networkOrder === 16 ? { swapped: 16 } : {}) } as const);
+  const element = { k: "int", bits, sign, ...order } as const;
   return m?.[3] === undefined ? element : { k: "array", element, length: Number(m[3]) };
 }

@@ -317,7 +317,8 @@ function isSchemaCall(fn: Fn, callee: Ast, schema: StructSchema): boolean {
 export function sameLayout(a: Type, b: Type): boolean {
   if (a.k === "struct" && b.k === "struct") return a.schema === b.schema || sameFields(a.schema, b.schema);
   if (a.k === "array" && b.k === "array") return a.length === b.length && sameLayout(a.element, b.element);
-  if (a.k === "int" && b.k === "int") return a.bits === b.bits && (a.bigEndian ?? false) === (b.bigEndian ?? false);
+  if (a.k === "int" && b.k === "int")
+    return a.bits === b.bits && (a.bigEndian ?? false) === (b.bigEndian ?? false) && a.swapped === b.swapped;
   if (a.k === "char" && b.k === "char") return a.length === b.length;
   return a.k === b.k && isScalar(a) && sizeOf(a) === sizeOf(b);
 }

@@ -18,7 +18,7 @@ export function loadPlace(fn: HasBuilder, place: PlaceVal): Val {
     type.k === "bool"
       ? BOOL
       : type.k === "int" && type.bigEndian === true
-        ? { k: "int" as const, bits: type.bits, sign: type.sign }
+        ? { k: "int" as const, bits: type.swapped ?? type.bits, sign: type.sign }
         : type;
   if (place.indices === undefined) return { k: "scalar", type: scalarType, v: loadAt(fn, place, place.base) };
   const out = fn.b.func.slot(8, 8, "element");
@@ -41,7 +41,7 @@ function loadAt(fn: HasBuilder, place: PlaceVal, base: Inst): Inst {
         signed: type.sign.kind() === "s" && !swap,
         ...invariant,
       });
-      return swap ? fn.b.tobe(v, type.bits as 16 | 32 | 64) : v;
+      return swap ? fn.b.tobe(v, type.swapped ?? (type.bits as 16 | 32 | 64)) : v;
     }
     case "ptr":
       return fn.b.load(base, {
@@ -59,7 +59,9 @@ function loadAt(fn: HasBuilder, place: PlaceVal, base: Inst): Inst {
 export function storePlace(fn: HasBuilder, place: PlaceVal, value: Inst): void {
   const { type } = place;
   const v =
-    type.k === "int" && type.bigEndian === true && type.bits > 8 ? fn.b.tobe(value, type.bits as 16 | 32 | 64) : value;
+    type.k === "int" && type.bigEndian === true && type.bits > 8
+      ? fn.b.tobe(value, type.swapped ?? (type.bits as 16 | 32 | 64))
+      : value;
   const size = sizeOf(type) as Size;
   guarded(fn, place, (base) => fn.b.store(base, v, { size, off: place.off }));
 }

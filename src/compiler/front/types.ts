@@ -16,6 +16,8 @@ export interface IntType {
   readonly sign: Sign;
   /** In memory in network byte order: loads and stores swap. */
   readonly bigEndian?: boolean;
+  /** With `bigEndian`: only the low two bytes are, the rest are zero (`__sk_buff.protocol`). */
+  readonly swapped?: 16;
 }
 export interface BoolType {
   readonly k: "bool";
