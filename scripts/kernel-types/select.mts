@@ -9,7 +9,7 @@ import { KFUNCS } from "../../src/uapi/kfuncs.ts";
 const K = BTF_KIND;
 
 /** Functions of BPF's own: LSM hooks, iterators, kfuncs, what tests attach to. */
-const BPF_FUNC = /^(bpf_|__bpf_|__x64_sys_|__do_sys_|__se_sys_)/;
+const BPF_FUNC = /^(bpf_|__bpf_|__traceiter_|__x64_sys_|__do_sys_|__se_sys_)/;
 const BPF_STRUCT = /^(bpf_|trace_event_raw_|trace_event_data_offsets_|__sk_buff$|xdp_|pt_regs$|user_regs)/;
 /** Structs that only container_of leads to. */
 const OUTER_STRUCT =

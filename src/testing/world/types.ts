@@ -23,8 +23,8 @@ export type Space = "kernel" | "user";
  * like a process's (0x7f…); the VM's implementation keeps them in its own memory.
  */
 export interface WorldMemory {
-  /** `size` zero bytes; the address is a multiple of 16. `name` is what faults call them. */
-  alloc(size: number, space: Space, name: string): bigint;
+  /** `size` zero bytes; the address is a multiple of 16. `name` is what faults call them. Programs store into them only when `writable`. */
+  alloc(size: number, space: Space, name: string, writable?: boolean): bigint;
   /** Gives them back. */
   free(address: bigint): void;
   /** A copy; undefined when not all of them are memory. */
