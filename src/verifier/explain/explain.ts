@@ -11,7 +11,7 @@ import { type Cause, causes } from "./slice.ts";
 import { type SourceLine, functionsOf, lineAt, sameLine, sourceLines, spanOf } from "./source.ts";
 import { readTrace } from "./trace.ts";
 
-export interface ExplainOptions extends Pick<VerifyOptions, "signal" | "unprivileged"> {
+export interface ExplainOptions extends Pick<VerifyOptions, "signal" | "unprivileged" | "kernel"> {
   /** The compiler's own line records, with exact spans; the load's line_info by default. */
   readonly lines?: readonly SourceLine[];
   /** Instructions whose CO-RE relocation found nothing, and why. */
@@ -103,6 +103,7 @@ function limits(options: ExplainOptions): VerifyOptions {
   return {
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(options.unprivileged === undefined ? {} : { unprivileged: options.unprivileged }),
+    ...(options.kernel === undefined ? {} : { kernel: options.kernel }),
   };
 }
 
