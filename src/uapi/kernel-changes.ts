@@ -33,6 +33,101 @@ export const KERNEL_CHANGES = {
     source: "verifier.c compute_scc, propagate_backedges",
     what: "loops are strongly connected components of the program; before, entries of loops were found as states met",
   },
+  tailCallForks: {
+    since: "7.0",
+    stable: { "6.18": 44 },
+    source: "verifier.c check_helper_call",
+    what: "a tail call in a function has a second path, on which the function returns",
+  },
+  packetLoadForks: {
+    since: "7.0",
+    stable: { "6.12": 117, "6.18": 44 },
+    source: "verifier.c check_ld_abs",
+    what: "a packet load (ld_abs, ld_ind) in a function has a second path, on which the function returns 0",
+  },
+  swappedBits: {
+    since: "7.0",
+    stable: { "6.18": 44 },
+    source: "verifier.c adjust_scalar_min_max_vals, tnum_bswap",
+    what: "byte swaps keep what is known of the bits; before, the result was unknown",
+  },
+  tnumSingleMember: {
+    since: "7.0",
+    stable: { "6.18": 44 },
+    source: "verifier.c __update_reg64_bounds, tnum_step",
+    what: "a range that holds only one value of the known bits makes that value known",
+  },
+  widerLinks: {
+    since: "7.0",
+    stable: { "6.18": 44 },
+    source: "verifier.c sync_linked_regs, collect_linked_regs",
+    what: "scalars stay linked over subtractions and 32-bit sums; only live ones are refined; ranges are synced",
+  },
+  tnumMulUnion: {
+    since: "6.18",
+    source: "tnum.c tnum_mul",
+    what: "products know more bits: an unknown bit gives the union of both sums",
+  },
+  negRanges: {
+    since: "6.17",
+    source: "verifier.c BPF_NEG in adjust_scalar_min_max_vals",
+    what: "the ranges of a negated scalar are followed; before, the result was unknown",
+  },
+  wrappingSums: {
+    since: "6.17",
+    source: "verifier.c scalar_min_max_add, scalar_min_max_sub",
+    what: "unsigned sums and differences that all wrap around still form a range",
+  },
+  productRanges: {
+    since: "6.16",
+    source: "verifier.c scalar_min_max_mul",
+    what: "ranges of products of signed numbers and of factors above 32 bits are followed",
+  },
+  untrustedMem: {
+    since: "6.17",
+    source: "btf.c btf_struct_walk, verifier.c PTR_TO_MEM | PTR_UNTRUSTED",
+    what: "pointers to primitive types in kernel structs are untrusted memory that may be read; before, scalars",
+  },
+  bugTexts: {
+    since: "6.16",
+    source: "verifier.c verifier_bug",
+    what: "consistency checks of the verifier itself begin with \"verifier bug: \"",
+  },
+  refcountedRbNodes: {
+    since: "6.16",
+    source: "verifier.c check_kfunc_args, bpf_rbtree_remove",
+    what: "bpf_rbtree_remove takes a refcounted node, and nodes are walked by left and right",
+  },
+  timedMayGoto: {
+    since: "6.15",
+    source: "verifier.c do_misc_fixups, bpf_jit_supports_timed_may_goto",
+    what: "may_goto takes 16 bytes of stack (a count and a time), 8 before",
+  },
+  sleepableGlobalFuncs: {
+    since: "6.15",
+    source: "verifier.c check_func_call, might_sleep",
+    what: "global functions that do not sleep may be called with preemption disabled",
+  },
+  helperAccessTypes: {
+    since: "6.14",
+    source: "verifier.c check_stack_range_initialized",
+    what: "memory that a helper only reads keeps its contents; the word \"indirect\" left the messages about it",
+  },
+  elidedLookupNull: {
+    since: "6.14",
+    source: "verifier.c get_constant_map_key",
+    what: "a lookup in an array with a constant index in range is not NULL",
+  },
+  lockReferences: {
+    since: "6.14",
+    source: "verifier.c acquire_lock_state",
+    what: "locks are among the references of a state, and print with them",
+  },
+  resourceLeakTexts: {
+    since: "6.13",
+    source: "verifier.c check_resource_leak",
+    what: "one check and one wording for references, locks, RCU and preemption sections held at an exit",
+  },
 } as const satisfies Readonly<Record<string, KernelChange>>;
 
 export type KernelChangeName = keyof typeof KERNEL_CHANGES;

@@ -126,7 +126,7 @@ function markPtrOrNullRegs(env: Env, st: VerifierState, regno: number, isNull: b
   const r0 = st.frames[st.curframe]!.regs[regno]!;
   const refObjId = r0.refObjId;
   const id = r0.id;
-  if (refObjId !== 0 && refObjId === id && isNull) releaseReferenceNomark(st, id);
+  if (refObjId !== 0 && refObjId === id && isNull) releaseReferenceNomark(env, st, id);
   changeRegs(
     st,
     (r) => {
@@ -273,7 +273,7 @@ function collectLinkedRegs(env: Env, st: VerifierState, idIn: number, set: Linke
   const id = idIn & ~BPF_ADD_CONST;
   for (let i = st.curframe; i >= 0; i--) {
     const f = st.frames[i]!;
-    const live = env.aux[frameInsnIdx(st, i)]!.liveRegsBefore;
+    const live = env.has.widerLinks ? env.aux[frameInsnIdx(st, i)]!.liveRegsBefore : -1;
     for (let j = 0; j < 10; j++) {
       if (((live >>> j) & 1) === 0) continue;
       const r = f.regs[j]!;

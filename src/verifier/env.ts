@@ -294,8 +294,9 @@ export function reject(env: Env, errno: number, message: string): never {
 
 /** "verifier internal error" / verifier_bug(): the kernel's own consistency check failed. */
 export function verifierBug(env: Env, message: string): never {
-  env.log.write(`verifier bug: ${message}\n`);
-  throw new VerifierReject(14, `verifier bug: ${message}`);
+  const text = `${env.has.bugTexts ? "verifier bug" : "verifier internal error"}: ${message}`;
+  env.log.write(`${text}\n`);
+  throw new VerifierReject(14, text);
 }
 
 export type { CalleeStateSetter };

@@ -93,7 +93,15 @@ export function checkFuncCall(env: Env, i: number): void {
     if (st.activeLocks !== 0) {
       reject(env, EINVAL, "global function calls are not allowed while holding a lock,\nuse static function instead\n");
     }
+    if (!env.has.sleepableGlobalFuncs && st.activePreemptLocks !== 0) {
+      reject(
+        env,
+        EINVAL,
+        "global function calls are not allowed with preemption disabled,\nuse static function instead\n",
+      );
+    }
     if (
+      env.has.sleepableGlobalFuncs &&
       sub.mightSleep &&
       (st.activeRcuLock || st.activePreemptLocks !== 0 || st.activeIrqId !== 0 || !st.inSleepable)
     ) {

@@ -121,7 +121,7 @@ export function checkLdAbs(env: Env, i: number): void {
   checkPtrOffReg(env, ctx, 6, false);
   clearCallerSavedRegs(env, env.frame);
   markRegUnknown(env.regs[0]!, env.bpfCapable);
-  if (st.curframe === 0) return;
+  if (st.curframe === 0 || !env.has.packetLoadForks) return;
   // A load outside the packet leaves the function with r0 = 0: in a subprogram that is a path of its own.
   env.scratchReg(0);
   pushStack(env, i + 1, i, false);

@@ -81,7 +81,7 @@ export function checkHelperMemAccess(
       checkBufferAccess(env, r, regno, r.off, size);
       return;
     case PTR_TO_STACK:
-      checkStackRangeInitialized(env, regno, r.off, size, zeroSizeAllowed, access, meta);
+      checkStackRangeInitialized(env, regno, r.off, size, zeroSizeAllowed, access, meta, true);
       return;
     case PTR_TO_BTF_ID:
       env.seams.checkPtrToBtfAccess(env, regno, r.off, size, BPF_READ, -1);

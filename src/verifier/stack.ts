@@ -311,10 +311,17 @@ function readFixed(env: Env, f: FuncState, off: number, size: number, dstRegno: 
 }
 
 /** check_stack_access_within_bounds: the access fits the 512 bytes; the frame grows to hold it. */
-export function checkStackBounds(env: Env, regno: number, off: number, size: number, access: number): void {
+export function checkStackBounds(
+  env: Env,
+  regno: number,
+  off: number,
+  size: number,
+  access: number,
+  indirect = false,
+): void {
   const r = env.regs[regno]!;
   const f = frameOf(env, r);
-  const extra = access === BPF_READ ? " read from" : " write to";
+  const extra = indirect ? " indirect access to" : access === BPF_READ ? " read from" : " write to";
   const isConst = (r.maskLo | r.maskHi) === 0;
   let minOff: number;
   let maxOff: number;
@@ -352,15 +359,20 @@ export function checkStackRangeInitialized(
   off: number,
   size: number,
   zeroSizeAllowed: boolean,
-  access: number,
+  accessIn: number,
   metaIn: HelperMemMeta | null,
+  byHelper: boolean,
 ): void {
   let meta = metaIn;
+  // Before 6.14 nothing told what a helper does with the memory: it could write anything.
+  const indirect = byHelper && !env.has.helperAccessTypes;
+  const access = indirect ? BPF_WRITE : accessIn;
+  const word = indirect ? " indirect" : "";
   const r = env.regs[regno]!;
   const f = frameOf(env, r);
   if (size === 0 && !zeroSizeAllowed) reject(env, EACCES, "invalid zero-sized read\n");
   const clobber = access === BPF_WRITE;
-  checkStackBounds(env, regno, off, size, access);
+  checkStackBounds(env, regno, off, size, access, indirect);
   const isConst = (r.maskLo | r.maskHi) === 0;
   let minOff: number;
   let maxOff: number;
@@ -370,7 +382,7 @@ export function checkStackRangeInitialized(
   } else {
     if (!env.bypassSpecV1) {
       const tn = tnumText(r.valLo, r.valHi, r.maskLo, r.maskHi);
-      reject(env, EACCES, `R${regno} variable offset stack access prohibited for !root, var_off=${tn}\n`);
+      reject(env, EACCES, `R${regno}${word} variable offset stack access prohibited for !root, var_off=${tn}\n`);
     }
     if (meta !== null && meta.rawMode) meta = null;
     minOff = r.sminLo + off;
@@ -408,10 +420,10 @@ export function checkStackRangeInitialized(
         w.types = scrubSlot(w.types);
       }
     } else if (isConst) {
-      reject(env, EACCES, `invalid read from stack R${regno} off ${minOff}+${i - minOff} size ${size}\n`);
+      reject(env, EACCES, `invalid${word} read from stack R${regno} off ${minOff}+${i - minOff} size ${size}\n`);
     } else {
       const tn = tnumText(r.valLo, r.valHi, r.maskLo, r.maskHi);
-      reject(env, EACCES, `invalid read from stack R${regno} var_off ${tn}+${i - minOff} size ${size}\n`);
+      reject(env, EACCES, `invalid${word} read from stack R${regno} var_off ${tn}+${i - minOff} size ${size}\n`);
     }
     env.liveStack.markRead(r.frameno, env.insnIdx, spi);
   }
@@ -434,7 +446,7 @@ export function checkStackRead(env: Env, ptrRegno: number, off: number, size: nu
     readFixed(env, f, off + r.valLo, size, dstRegno);
     return;
   }
-  checkStackRangeInitialized(env, ptrRegno, off, size, false, BPF_READ, null);
+  checkStackRangeInitialized(env, ptrRegno, off, size, false, BPF_READ, null, false);
   const minOff = r.sminLo + off;
   const maxOff = r.smaxLo + off;
   markRegStackRead(env, f, minOff, maxOff + size, dstRegno);

@@ -111,6 +111,8 @@ export interface RefState {
   readonly insnIdx: number;
   /** Identity of what a lock lives in (a map, a BTF): compared by ===. */
   readonly ptr: unknown;
+  /** Frame of the callback that acquired it; 0: none. */
+  readonly callbackFrame: number;
 }
 
 /** One jump or otherwise noteworthy insn on the path of a state (bpf_jmp_history_entry). */

@@ -19,6 +19,7 @@ import { LiveStack } from "./live-stack.ts";
 import { Log } from "./log.ts";
 import type { Profile } from "./profile.ts";
 import { resolvePseudoLdImm64 } from "./resolve.ts";
+import { useScalarRules } from "./scalar/rules.ts";
 import type { Seams } from "./seams.ts";
 import { checkMaxStackDepth } from "./stack-depth.ts";
 import { VerifierState } from "./state.ts";
@@ -118,7 +119,7 @@ function addRewriteStack(env: Env): void {
       if (env.code[i] === (BPF_JMP | BPF_JCOND) && env.src[i] === 0 && env.off[i] !== 0) mayGoto = true;
     }
     if (loops) sub.stackDepth = Math.ceil(sub.stackDepth / 8) * 8 + 24;
-    if (mayGoto) sub.stackDepth += 16;
+    if (mayGoto) sub.stackDepth += env.has.timedMayGoto ? 16 : 8;
   }
 }
 
@@ -185,6 +186,7 @@ export function runVerifier(
   const kernel = options.kernel ?? LATEST_KERNEL;
   const env = new Env(load, log, SEAMS, typeof kernel === "string" ? kernelProfile(kernel) : kernel);
   setPrivileges(env, options);
+  useScalarRules(env.has);
   env.btf = load.btf;
   env.vmlinuxBtf = load.vmlinuxBtf;
   let errno = 0;

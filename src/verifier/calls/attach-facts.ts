@@ -1,4 +1,5 @@
 /** Facts about attach targets that BTF does not tell: iterators and their arguments, functions that may be changed or slept in. */
+import type { Btf } from "../../btf/btf.ts";
 import * as c from "../constants.ts";
 
 const BTF_OR_NULL = c.PTR_TO_BTF_ID | c.PTR_MAYBE_NULL;
@@ -47,13 +48,16 @@ export const STRUCT_OPS_MEMBERS: Readonly<Record<string, ReadonlySet<string>>> =
   bpf_dummy_ops: new Set(["test_1", "test_2", "test_sleepable"]),
 };
 
-/** Functions whose return value tests and programs may change: the error injection list (ALLOW_ERROR_INJECTION) and the sets for fmod_ret. */
+/** The error injection list (ALLOW_ERROR_INJECTION), beside system calls. Kernels may be built without it. */
 const ERROR_INJECTION: ReadonlySet<string> = new Set([
   "should_failslab",
   "should_fail_alloc_page",
   "should_fail_bio",
   "should_fail_usercopy",
   "should_fail_futex",
+]);
+/** Functions declared for fmod_ret programs, whatever the list says. */
+const FMOD_RET: ReadonlySet<string> = new Set([
   "bpf_fentry_test1",
   "bpf_modify_return_test",
   "bpf_modify_return_test2",
@@ -68,12 +72,16 @@ const NON_SLEEPABLE: ReadonlySet<string> = new Set([
 
 const isSyscall = (name: string): boolean => /^__(x64|ia32|arm64|s390x?|riscv)_(compat_)?sys_/.test(name);
 
-/** May a fmod_ret program attach to the function? */
-export const isModifiable = (name: string): boolean =>
-  name.startsWith("security_") || isSyscall(name) || ERROR_INJECTION.has(name);
+/** CONFIG_FUNCTION_ERROR_INJECTION brings this function. */
+const inErrorInjectionList = (btf: Btf, name: string): boolean =>
+  (isSyscall(name) || ERROR_INJECTION.has(name)) && btf.findByName("within_error_injection_list", "func") !== undefined;
+
+/** May a fmod_ret program attach to the function of the kernel `btf`? */
+export const isModifiable = (btf: Btf, name: string): boolean =>
+  name.startsWith("security_") || FMOD_RET.has(name) || inErrorInjectionList(btf, name);
 /** May a sleepable fentry, fexit or fmod_ret program attach to the function? */
-export const isSleepableFunc = (name: string): boolean =>
-  !NON_SLEEPABLE.has(name) && (isSyscall(name) || ERROR_INJECTION.has(name));
+export const isSleepableFunc = (btf: Btf, name: string): boolean =>
+  name === "bpf_fentry_test1" || (!NON_SLEEPABLE.has(name) && inErrorInjectionList(btf, name));
 
 /** Functions that no tracing program may attach to (btf_id_deny). */
 export const DENIED: ReadonlySet<string> = new Set([

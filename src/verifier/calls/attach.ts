@@ -128,8 +128,8 @@ function iterator(env: Env, btf: Btf, id: number): void {
   setTarget(env, btf, id, proto, t.name);
 }
 
-function checkSleepable(env: Env, name: string): void {
-  const ok = env.load.progType === P.LSM ? SLEEPABLE_LSM_HOOKS.has(name) : isSleepableFunc(name);
+function checkSleepable(env: Env, btf: Btf, name: string): void {
+  const ok = env.load.progType === P.LSM ? SLEEPABLE_LSM_HOOKS.has(name) : isSleepableFunc(btf, name);
   if (!ok) reject(env, c.EINVAL, `${name} is not sleepable\n`);
 }
 
@@ -156,8 +156,8 @@ function functionTarget(env: Env, btf: Btf, id: number): void {
       `Attach to function ${name} with a >8 byte return value is not supported for this attach type\n`,
     );
   }
-  if (env.sleepable) checkSleepable(env, name);
-  else if (at === A.MODIFY_RETURN && !isModifiable(name)) reject(env, c.EINVAL, `${name}() is not modifiable\n`);
+  if (env.sleepable) checkSleepable(env, btf, name);
+  else if (at === A.MODIFY_RETURN && !isModifiable(btf, name)) reject(env, c.EINVAL, `${name}() is not modifiable\n`);
   if (env.load.progType === P.LSM) {
     lsmHook(env, btf, id, proto, name);
     return;

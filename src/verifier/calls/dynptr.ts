@@ -201,6 +201,7 @@ export function processDynptrFunc(
   if (spi < 0) throw new VerifierReject(-spi);
   env.liveStack.markRead(r.frameno, env.insnIdx, spi);
   env.liveStack.markRead(r.frameno, env.insnIdx, spi - 1);
+  if (!env.has.staticStackLiveness) return;
   env.scratchSlot(spi);
   env.scratchSlot(spi - 1);
 }

@@ -28,8 +28,8 @@ const EOPNOTSUPP_KEY = -1;
 const isPkt = (type: number): boolean => type === c.PTR_TO_PACKET || type === c.PTR_TO_PACKET_META;
 
 /** can_elide_value_nullness: a lookup with a known key cannot fail. */
-export const canElideNullness = (mapType: number): boolean =>
-  mapType === BPF_MAP_TYPE.ARRAY || mapType === BPF_MAP_TYPE.PERCPU_ARRAY;
+export const canElideNullness = (env: Env, mapType: number): boolean =>
+  env.has.elidedLookupNull && (mapType === BPF_MAP_TYPE.ARRAY || mapType === BPF_MAP_TYPE.PERCPU_ARRAY);
 
 /** resolve_map_arg_type */
 function resolveMapArgType(env: Env, meta: CallMeta, argType: number): number {
@@ -133,7 +133,7 @@ function checkByType(
       const { map } = meta;
       if (map === null) return verifierBug(env, "invalid map_ptr to access map->key");
       checkHelperMemAccess(env, regno, map.keySize, c.BPF_READ, false, null);
-      if (canElideNullness(map.type)) meta.constMapKey = constantMapKey(env, r, map.keySize);
+      if (canElideNullness(env, map.type)) meta.constMapKey = constantMapKey(env, r, map.keySize);
       return;
     }
     case a.ARG_PTR_TO_MAP_VALUE:

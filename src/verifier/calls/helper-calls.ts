@@ -157,7 +157,7 @@ function release(env: Env, meta: CallMeta, fn: HelperFn): void {
 
 function releaseXchg(env: Env, refObjId: number): void {
   const rcu = inRcuCs(env);
-  if (!releaseReferenceNomark(env.state, refObjId)) throw new VerifierReject(c.EINVAL);
+  if (!releaseReferenceNomark(env, env.state, refObjId)) throw new VerifierReject(c.EINVAL);
   changeRegs(
     env.state,
     (r) => r.refObjId === refObjId,
@@ -331,7 +331,7 @@ function setReturn(env: Env, insnIdx: number, meta: CallMeta, fn: HelperFn): voi
       if (map === null) return verifierBug(env, "unexpected null map_ptr");
       const found =
         meta.funcId === F.map_lookup_elem &&
-        canElideNullness(map.type) &&
+        canElideNullness(env, map.type) &&
         meta.constMapKey >= 0 &&
         meta.constMapKey < map.maxEntries;
       if (found) flag &= ~c.PTR_MAYBE_NULL;
@@ -447,7 +447,8 @@ export function checkHelperCall(env: Env, insnIdx: number): void {
   checkMapFuncCompatibility(env, meta.map, id);
   if (id === F.get_func_ip) checkGetFuncIp(env);
   if (id === F.tail_call) {
-    if (env.state.curframe !== 0) tailCallInCallee(env);
+    if (!env.has.tailCallForks) changesData = fn.row.changesPacket === true;
+    else if (env.state.curframe !== 0) tailCallInCallee(env);
     else changesData = false;
   }
   if (changesData) clearAllPktPointers(env);

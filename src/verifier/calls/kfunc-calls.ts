@@ -165,6 +165,8 @@ function rdonlyCast(env: Env, meta: KfuncMeta, r0: RegState): void {
     r0.type = c.PTR_TO_BTF_ID | c.PTR_UNTRUSTED;
     r0.btf = btf;
     r0.btfId = id;
+  } else if (!env.has.untrustedMem) {
+    reject(env, c.EINVAL, "kfunc bpf_rdonly_cast type ID argument must be of a struct\n");
   } else if (t.kind === "void") {
     r0.type = c.PTR_TO_MEM | c.MEM_RDONLY | c.PTR_UNTRUSTED;
     r0.memSize = 0;

@@ -177,7 +177,11 @@ function nodeArg(env: Env, meta: KfuncMeta, r: RegState, i: number, isList: bool
     return;
   }
   if (meta.name === "bpf_rbtree_add_impl") ownedNode(env, r, i);
-  else {
+  else if (!env.has.refcountedRbNodes) {
+    if (!isNonOwningRef(r.type) || r.refObjId !== 0)
+      reject(env, c.EINVAL, "rbtree_remove node input must be non-owning ref\n");
+    if (inRbtreeLockRequiredCb(env)) reject(env, c.EINVAL, "rbtree_remove not allowed in rbtree cb\n");
+  } else {
     if (!isNonOwningRef(r.type) && r.refObjId === 0) {
       reject(env, c.EINVAL, `${meta.fn.name} can only take non-owning or refcounted bpf_rb_node pointer\n`);
     }

@@ -13,6 +13,16 @@ export const PROCESS_LOCK_IRQ = 4;
 
 const offText = (off: number): string => dec64(off | 0, (off | 0) >> 31);
 
+/** Gives back the one lock that a state could hold before 6.14. */
+function unlockOnly(env: Env, id: number, ptr: unknown, name: string): void {
+  const st = env.state;
+  if (ptr !== st.activeLockPtr || id !== st.activeLockId) reject(env, c.EINVAL, `${name}_unlock of different lock\n`);
+  invalidateNonOwningRefs(env);
+  st.activeLocks = 0;
+  st.activeLockId = 0;
+  st.activeLockPtr = null;
+}
+
 /** process_spin_lock: takes or gives back the lock that `regno` points to. */
 export function processSpinLock(env: Env, regno: number, flags: number): void {
   const r = env.regs[regno]!;
@@ -45,7 +55,7 @@ export function processSpinLock(env: Env, regno: number, flags: number): void {
   if ((flags & PROCESS_SPIN_LOCK) !== 0) {
     if (st.activeLocks !== 0) {
       if (!isRes) {
-        if (findLock(st, c.REF_TYPE_LOCK, 0, null) !== null)
+        if (!env.has.lockReferences || findLock(st, c.REF_TYPE_LOCK, 0, null) !== null)
           reject(env, c.EINVAL, "Locking two bpf_spin_locks are not allowed\n");
       } else if (findLock(st, c.REF_TYPE_RES_LOCK | c.REF_TYPE_RES_LOCK_IRQ, r.id, ptr) !== null) {
         reject(env, c.EINVAL, "Acquiring the same lock again, AA deadlock detected\n");
@@ -55,6 +65,10 @@ export function processSpinLock(env: Env, regno: number, flags: number): void {
     return;
   }
   if (st.activeLocks === 0) reject(env, c.EINVAL, `${name}_unlock without taking a lock\n`);
+  if (!env.has.lockReferences) {
+    unlockOnly(env, r.id, ptr, name);
+    return;
+  }
   if (findLock(st, type, r.id, ptr) === null) reject(env, c.EINVAL, `${name}_unlock of different lock\n`);
   if (r.id !== st.activeLockId || ptr !== st.activeLockPtr)
     reject(env, c.EINVAL, `${name}_unlock cannot be out of order\n`);

@@ -47,6 +47,8 @@ function structAccess(env: Env, btf: Btf, btfId: number, regType: number, offIn:
     structWalk(env, btf, t, off, size, out, !alloc);
     if (out.kind === WALK_SCALAR || (out.kind === WALK_PTR && alloc))
       return { regType: c.SCALAR_VALUE, id: 0, flag: 0, name: "" };
+    if (out.kind === WALK_PTR_UNTRUSTED && !env.has.untrustedMem)
+      return { regType: c.SCALAR_VALUE, id: 0, flag: 0, name: "" };
     if (out.kind === WALK_PTR_UNTRUSTED)
       return { regType: c.PTR_TO_MEM, id: 0, flag: c.MEM_RDONLY | c.PTR_UNTRUSTED, name: "" };
     if (out.kind === WALK_PTR) return { regType: c.PTR_TO_BTF_ID, id: out.id, flag: out.flag, name: out.field };

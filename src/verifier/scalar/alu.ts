@@ -35,6 +35,7 @@ import {
   scalarRsh,
 } from "./bits.ts";
 import { coerceRegToSize, zextSubreg } from "./extend.ts";
+import { has } from "./rules.ts";
 import { regBoundsSync } from "./sync.ts";
 import { tnumAddReg, tnumAndReg, tnumBswapReg, tnumMulReg, tnumOrReg, tnumSubReg, tnumXorReg } from "./tnum.ts";
 
@@ -70,6 +71,7 @@ export function scalarAlu(code: number, is32: boolean, dst: RegState, src: RegSt
       tnumSubReg(dst, src);
       break;
     case BPF_NEG:
+      if (!has.negRanges) return false;
       negated.copyFrom(dst);
       markRegKnown(dst, 0, 0);
       scalar32MinMaxSub(dst, negated);

@@ -1,5 +1,7 @@
 /** Ranges of sums, differences and products (scalar_min_max_add and relatives). Each changes `dst`'s ranges of one width only. */
 import type { RegState } from "../reg-state.ts";
+import { setUnbounded32, setUnbounded64 } from "./unbounded.ts";
+import { has } from "./rules.ts";
 import {
   S32_MAX,
   S32_MIN,
@@ -51,7 +53,7 @@ export function scalar32MinMaxAdd(dst: RegState, src: RegState): void {
   }
   const umin = (dst.u32Min >>> 0) + (src.u32Min >>> 0);
   const umax = (dst.u32Max >>> 0) + (src.u32Max >>> 0);
-  if (umin <= 0xffff_ffff && umax > 0xffff_ffff) unboundUnsigned32(dst);
+  if ((umin <= 0xffff_ffff || !has.wrappingSums) && umax > 0xffff_ffff) unboundUnsigned32(dst);
   else {
     dst.u32Min = umin | 0;
     dst.u32Max = umax | 0;
@@ -78,7 +80,8 @@ export function scalarMinMaxAdd(dst: RegState, src: RegState): void {
   const minLo = resLo;
   const minHi = resHi;
   add64(dst.umaxLo, dst.umaxHi, src.umaxLo, src.umaxHi);
-  if (!addCarries(dst.uminHi, src.uminHi, minHi) && addCarries(dst.umaxHi, src.umaxHi, resHi)) unboundUnsigned64(dst);
+  if ((!addCarries(dst.uminHi, src.uminHi, minHi) || !has.wrappingSums) && addCarries(dst.umaxHi, src.umaxHi, resHi))
+    unboundUnsigned64(dst);
   else {
     dst.uminLo = minLo;
     dst.uminHi = minHi;
@@ -98,7 +101,7 @@ export function scalar32MinMaxSub(dst: RegState, src: RegState): void {
   }
   const umin = (dst.u32Min >>> 0) - (src.u32Max >>> 0);
   const umax = (dst.u32Max >>> 0) - (src.u32Min >>> 0);
-  if (umin < 0 && umax >= 0) unboundUnsigned32(dst);
+  if (umin < 0 && (umax >= 0 || !has.wrappingSums)) unboundUnsigned32(dst);
   else {
     dst.u32Min = umin | 0;
     dst.u32Max = umax | 0;
@@ -125,7 +128,8 @@ export function scalarMinMaxSub(dst: RegState, src: RegState): void {
   const minLo = resLo;
   const minHi = resHi;
   sub64(dst.umaxLo, dst.umaxHi, src.uminLo, src.uminHi);
-  if (subBorrows(dst.uminHi, src.umaxHi, minHi) && !subBorrows(dst.umaxHi, src.uminHi, resHi)) unboundUnsigned64(dst);
+  if (subBorrows(dst.uminHi, src.umaxHi, minHi) && (!subBorrows(dst.umaxHi, src.uminHi, resHi) || !has.wrappingSums))
+    unboundUnsigned64(dst);
   else {
     dst.uminLo = minLo;
     dst.uminHi = minHi;
@@ -136,6 +140,10 @@ export function scalarMinMaxSub(dst: RegState, src: RegState): void {
 
 /** scalar32_min_max_mul: 32-bit products are below 2^64, so doubles tell exactly whether one overflows, and imul what it is. */
 export function scalar32MinMaxMul(dst: RegState, src: RegState): void {
+  if (!has.productRanges) {
+    mulPositive32(dst, src);
+    return;
+  }
   const { s32Min: a, s32Max: b, u32Min, u32Max } = dst;
   if ((u32Max >>> 0) * (src.u32Max >>> 0) > 0xffff_ffff || (u32Min >>> 0) * (src.u32Min >>> 0) > 0xffff_ffff)
     unboundUnsigned32(dst);
@@ -158,12 +166,44 @@ export function scalar32MinMaxMul(dst: RegState, src: RegState): void {
 
 /** scalar_min_max_mul: signed ranges from the four products of the ends (6.16). */
 export function scalarMinMaxMul(dst: RegState, src: RegState): void {
+  if (!has.productRanges) {
+    mulPositive64(dst, src);
+    return;
+  }
   mulUnsigned(dst, src);
   const { sminLo: aLo, sminHi: aHi, smaxLo: bLo, smaxHi: bHi } = dst;
   if (!firstProduct(dst, aLo, aHi, src.sminLo, src.sminHi)) return;
   if (!nextProduct(dst, aLo, aHi, src.smaxLo, src.smaxHi)) return;
   if (!nextProduct(dst, bLo, bHi, src.sminLo, src.sminHi)) return;
   nextProduct(dst, bLo, bHi, src.smaxLo, src.smaxHi);
+}
+
+/** Before 6.16: only factors that are not negative and at most U16_MAX; the ends multiply. */
+function mulPositive32(dst: RegState, src: RegState): void {
+  if (src.s32Min < 0 || dst.s32Min < 0 || src.u32Max >>> 0 > 0xffff || dst.u32Max >>> 0 > 0xffff) {
+    setUnbounded32(dst);
+    return;
+  }
+  dst.u32Min = Math.imul(dst.u32Min, src.u32Min);
+  dst.u32Max = Math.imul(dst.u32Max, src.u32Max);
+  dst.s32Min = dst.u32Max < 0 ? S32_MIN : dst.u32Min;
+  dst.s32Max = dst.u32Max < 0 ? S32_MAX : dst.u32Max;
+}
+
+/** The same with factors up to U32_MAX. */
+function mulPositive64(dst: RegState, src: RegState): void {
+  if (src.sminHi < 0 || dst.sminHi < 0 || src.umaxHi !== 0 || dst.umaxHi !== 0) {
+    setUnbounded64(dst);
+    return;
+  }
+  mulUnsigned(dst, src);
+  if (dst.umaxHi < 0) unboundSigned64(dst);
+  else {
+    dst.sminLo = dst.uminLo;
+    dst.sminHi = dst.uminHi;
+    dst.smaxLo = dst.umaxLo;
+    dst.smaxHi = dst.umaxHi;
+  }
 }
 
 function mulUnsigned(dst: RegState, src: RegState): void {

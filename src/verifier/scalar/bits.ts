@@ -1,6 +1,6 @@
 /** Bitwise operations and shifts on scalars: ranges (scalar_min_max_and and relatives). `dst`'s tnum is updated first by the caller, except for shifts. */
 import { type RegState, markRegKnown } from "../reg-state.ts";
-import { setUnbounded32, setUnbounded64 } from "./extend.ts";
+import { setUnbounded32, setUnbounded64 } from "./unbounded.ts";
 import { updateReg32Bounds, updateRegBounds } from "./sync.ts";
 import { tnumSarReg, tnumShlReg, tnumShrReg } from "./tnum.ts";
 import { S32_MAX, S32_MIN, resHi, resLo, s64lt, sar64, shl64, shr64, u32max, u32min, u64lt } from "./words.ts";

@@ -61,7 +61,8 @@ export function adjustScalarMinMaxVals(env: Env, insnIdx: number, dst: RegState,
   const insn = env.code[insnIdx]!;
   const code = codeOf(insn);
   if (code === BPF_END) {
-    scalarByteSwap(dst, env.imm[insnIdx]!, classOf(insn) === BPF_ALU64, sourceOf(insn) === BPF_TO_LE);
+    if (!env.has.swappedBits) markRegUnknown(dst, env.bpfCapable);
+    else scalarByteSwap(dst, env.imm[insnIdx]!, classOf(insn) === BPF_ALU64, sourceOf(insn) === BPF_TO_LE);
     return;
   }
   if ((code === BPF_ADD || code === BPF_SUB) && !sanitizeValAlu(env, insnIdx)) {

@@ -1,28 +1,8 @@
 /** Truncation, zero and sign extension of a register's number. */
 import type { RegState } from "../reg-state.ts";
 import { regBoundsSync } from "./sync.ts";
+import { setUnbounded32 } from "./unbounded.ts";
 import { tnumCastReg, tnumSetRange } from "./tnum.ts";
-import { S32_MAX, S32_MIN } from "./words.ts";
-
-/** __mark_reg32_unbounded */
-export function setUnbounded32(r: RegState): void {
-  r.s32Min = S32_MIN;
-  r.s32Max = S32_MAX;
-  r.u32Min = 0;
-  r.u32Max = -1;
-}
-
-/** __mark_reg64_unbounded */
-export function setUnbounded64(r: RegState): void {
-  r.sminLo = 0;
-  r.sminHi = S32_MIN;
-  r.smaxLo = -1;
-  r.smaxHi = S32_MAX;
-  r.uminLo = 0;
-  r.uminHi = 0;
-  r.umaxLo = -1;
-  r.umaxHi = -1;
-}
 
 /** zext_32_to_64: the high word is 0 from here on. No sync. */
 export function zextSubreg(r: RegState): void {

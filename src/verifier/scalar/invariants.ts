@@ -1,6 +1,7 @@
 /** The kernel's check that a register's tnum and ranges agree (reg_bounds_sanity_check). */
 import { hex64 } from "../log-num.ts";
 import type { RegState } from "../reg-state.ts";
+import { has } from "./rules.ts";
 import { s64lt, u64lt } from "./words.ts";
 
 /** The first broken invariant of `r`, in the kernel's words; null when it is consistent. */
@@ -37,7 +38,7 @@ export function boundsViolation(r: RegState): string | null {
 export function violationText(r: RegState, ctx: string, violation: string): string {
   const h32 = (x: number): string => hex64(x, 0);
   return (
-    `verifier bug: REG INVARIANTS VIOLATION (${ctx}): ${violation} ` +
+    `${has.bugTexts ? "verifier bug: " : ""}REG INVARIANTS VIOLATION (${ctx}): ${violation} ` +
     `u64=[${hex64(r.uminLo, r.uminHi)}, ${hex64(r.umaxLo, r.umaxHi)}] s64=[${hex64(r.sminLo, r.sminHi)}, ${hex64(r.smaxLo, r.smaxHi)}] ` +
     `u32=[${h32(r.u32Min)}, ${h32(r.u32Max)}] s32=[${h32(r.s32Min)}, ${h32(r.s32Max)}] ` +
     `var_off=(${hex64(r.valLo, r.valHi)}, ${hex64(r.maskLo, r.maskHi)})\n`

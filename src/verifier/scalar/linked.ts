@@ -7,6 +7,7 @@ import { BPF_ADD_CONST, BPF_ADD_CONST32, BPF_ADD_CONST64 } from "../constants.ts
 import { RegState, setKnownNumber } from "../reg-state.ts";
 import { scalar32MinMaxAdd, scalarMinMaxAdd } from "./arith.ts";
 import { zextSubreg } from "./extend.ts";
+import { has } from "./rules.ts";
 import { regBoundsSync } from "./sync.ts";
 import { tnumAddReg } from "./tnum.ts";
 import { S32_MIN } from "./words.ts";
@@ -29,7 +30,7 @@ export function linkByConst(
   is32: boolean,
   fits32: boolean,
 ): void {
-  const fits = is32 ? fits32 : hi === lo >> 31;
+  const fits = has.widerLinks ? (is32 ? fits32 : hi === lo >> 31) : !is32 && !isSub && hi === 0 && lo >= 0;
   if (!fits || (isSub && lo === S32_MIN) || (dst.id & BPF_ADD_CONST) !== 0) {
     clearScalarId(dst);
     return;
@@ -56,6 +57,7 @@ export function syncLinkedReg(r: RegState, known: RegState): void {
   scalar32MinMaxAdd(r, delta);
   scalarMinMaxAdd(r, delta);
   tnumAddReg(r, delta);
+  if (!has.widerLinks) return;
   if (((id | known.id) & BPF_ADD_CONST32) !== 0) zextSubreg(r);
   regBoundsSync(r);
 }

@@ -4,6 +4,7 @@
  * order, which matters: the result is printed and compared.
  */
 import { type RegState, setKnownNumber } from "../reg-state.ts";
+import { has } from "./rules.ts";
 import { stepHi, stepLo, tnumIntersectRange, tnumIntersectRange32, tnumStep } from "./tnum.ts";
 import { S32_MAX, S32_MIN, s64lt, u64lt } from "./words.ts";
 
@@ -78,7 +79,7 @@ function updateReg64Bounds(r: RegState): void {
   lowerSmax(r, r.valLo | r.maskLo, r.valHi | (r.maskHi & S32_MAX));
   raiseUmin(r, r.valLo, r.valHi);
   lowerUmax(r, r.valLo | r.maskLo, r.valHi | r.maskHi);
-  if (!isKnown(r)) findSingleMember(r);
+  if (has.tnumSingleMember && !isKnown(r)) findSingleMember(r);
 }
 
 const isKnown = (r: RegState): boolean =>

@@ -4,10 +4,14 @@
  * the tnum of `dst` only; ranges stay.
  */
 import type { RegState } from "../reg-state.ts";
+import { has } from "./rules.ts";
 import { add64, resHi, resLo, sar64, shl64, shr64, sub64, u64lt } from "./words.ts";
 
+const addend = { valLo: 0, valHi: 0, maskLo: 0, maskHi: 0 };
+const src64 = (lo: number, hi: number): bigint => (BigInt(hi) << 32n) | BigInt(lo >>> 0);
+
 /** tnum_add */
-export function tnumAddReg(dst: RegState, src: RegState): void {
+export function tnumAddReg(dst: RegState, src: Pick<RegState, "valLo" | "valHi" | "maskLo" | "maskHi">): void {
   add64(dst.maskLo, dst.maskHi, src.maskLo, src.maskHi);
   const smLo = resLo;
   const smHi = resHi;
@@ -72,6 +76,10 @@ export function tnumXorReg(dst: RegState, src: RegState): void {
  * the union of the sums with and without the partial product.
  */
 export function tnumMulReg(dst: RegState, src: RegState): void {
+  if (!has.tnumMulUnion) {
+    mulByMasks(dst, src);
+    return;
+  }
   let aVLo = dst.valLo;
   let aVHi = dst.valHi;
   let aMLo = dst.maskLo;
@@ -121,6 +129,45 @@ export function tnumMulReg(dst: RegState, src: RegState): void {
   dst.valHi = vHi;
   dst.maskLo = mLo;
   dst.maskHi = mHi;
+}
+
+/** tnum_mul before 6.18: the product of the values, and a sum of masks for what is unknown. */
+function mulByMasks(dst: RegState, src: RegState): void {
+  const a = src64(dst.valLo, dst.valHi);
+  const b = src64(src.valLo, src.valHi);
+  const product = BigInt.asIntN(64, a * b);
+  const accLo = Number(BigInt.asIntN(32, product));
+  const accHi = Number(BigInt.asIntN(32, product >> 32n));
+  let aVLo = dst.valLo;
+  let aVHi = dst.valHi;
+  let aMLo = dst.maskLo;
+  let aMHi = dst.maskHi;
+  let bVLo = src.valLo;
+  let bVHi = src.valHi;
+  let bMLo = src.maskLo;
+  let bMHi = src.maskHi;
+  dst.valLo = dst.valHi = dst.maskLo = dst.maskHi = 0;
+  while ((aVLo | aVHi | aMLo | aMHi) !== 0) {
+    if (((aVLo | aMLo) & 1) !== 0) {
+      const certain = (aVLo & 1) !== 0;
+      addend.valLo = addend.valHi = 0;
+      addend.maskLo = certain ? bMLo : bVLo | bMLo;
+      addend.maskHi = certain ? bMHi : bVHi | bMHi;
+      tnumAddReg(dst, addend);
+    }
+    aVLo = (aVLo >>> 1) | (aVHi << 31);
+    aVHi >>>= 1;
+    aMLo = (aMLo >>> 1) | (aMHi << 31);
+    aMHi >>>= 1;
+    bVHi = (bVHi << 1) | (bVLo >>> 31);
+    bVLo <<= 1;
+    bMHi = (bMHi << 1) | (bMLo >>> 31);
+    bMLo <<= 1;
+  }
+  addend.valLo = accLo;
+  addend.valHi = accHi;
+  addend.maskLo = addend.maskHi = 0;
+  tnumAddReg(dst, addend);
 }
 
 /** tnum_lshift by 0…63 */
