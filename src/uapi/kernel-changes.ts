@@ -63,6 +63,24 @@ export const KERNEL_CHANGES = {
     source: "verifier.c sync_linked_regs, collect_linked_regs",
     what: "scalars stay linked over subtractions and 32-bit sums; only live ones are refined; ranges are synced",
   },
+  callbackArgsKept: {
+    since: "7.1",
+    stable: { "6.12": 117 },
+    source: "verifier.c backtrack_insn",
+    what: "arguments of a call with a callback stay wanted precise over the callback's exit",
+  },
+  atomicFetchPrecision: {
+    since: "7.1",
+    stable: { "6.12": 117 },
+    source: "verifier.c backtrack_insn, is_atomic_fetch_insn",
+    what: "what an atomic fetch read is followed back as a load is; before, its precision was lost",
+  },
+  nullArgsPrecise: {
+    since: "7.1",
+    stable: { "6.12": 117 },
+    source: "verifier.c check_func_arg",
+    what: "a constant NULL (or 0) argument that decided how a call is checked is precise",
+  },
   tnumMulUnion: {
     since: "6.18",
     source: "tnum.c tnum_mul",
@@ -112,6 +130,11 @@ export const KERNEL_CHANGES = {
     since: "6.14",
     source: "verifier.c check_stack_range_initialized",
     what: "memory that a helper only reads keeps its contents; the word \"indirect\" left the messages about it",
+  },
+  fewerMemIds: {
+    since: "6.13",
+    source: "verifier.c do_check_common",
+    what: "memory arguments of global functions have an id only where they may be NULL",
   },
   elidedLookupNull: {
     since: "6.14",

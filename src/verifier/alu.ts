@@ -22,6 +22,7 @@ import {
 } from "../asm/opcode.ts";
 import { DST_OP, DST_OP_NO_MARK, EACCES, EINVAL, PTR_TO_ARENA, SCALAR_VALUE, SRC_OP } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
+import { copyRegMarks } from "./live-marks.ts";
 import { fls64, u64 } from "./num.ts";
 import { markChainPrecision } from "./precision.ts";
 import { ALU_STRING, adjustPtrMinMaxVals } from "./ptr-alu.ts";
@@ -52,7 +53,10 @@ function adjustReg(env: Env, i: number): void {
   const isX = sourceOf(code) === BPF_X;
   let src = isX ? regs[srcRegno]! : null;
   if (dst.type === PTR_TO_ARENA || (src !== null && src.type === PTR_TO_ARENA)) {
-    if (dst.type !== PTR_TO_ARENA) dst.copyFrom(src!);
+    if (dst.type !== PTR_TO_ARENA) {
+      dst.copyFrom(src!);
+      copyRegMarks(env.frame, dstRegno, env.frame, srcRegno);
+    }
     if (classOf(code) === BPF_ALU64) env.aux[i]!.needsZext = true;
     return;
   }

@@ -331,7 +331,7 @@ function setArg(env: Env, regno: number, arg: SubprogArg): void {
       markRegKnownZero(r);
       r.type = PTR_TO_MEM | (arg.argType & (PTR_MAYBE_NULL | MEM_RDONLY | PTR_UNTRUSTED));
       r.memSize = arg.memSize;
-      if ((arg.argType & PTR_MAYBE_NULL) !== 0) r.id = env.newId();
+      if ((arg.argType & PTR_MAYBE_NULL) !== 0 || !env.has.fewerMemIds) r.id = env.newId();
       return;
     default:
       markRegKnownZero(r);

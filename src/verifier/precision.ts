@@ -7,8 +7,10 @@ import {
   BPF_ALU,
   BPF_ALU64,
   BPF_CALL,
+  BPF_CMPXCHG,
   BPF_END,
   BPF_EXIT,
+  BPF_FETCH,
   BPF_IND,
   BPF_JMP,
   BPF_JMP32,
@@ -73,6 +75,11 @@ function backtrackInsn(env: Env, idx: number, subseqIdx: number, hist: HistEntry
     );
   }
   syncLinked(bt, hist);
+  const fetches =
+    env.has.atomicFetchPrecision &&
+    cls === BPF_STX &&
+    modeOf(code) === BPF_ATOMIC_MODE &&
+    (env.imm[idx]! & BPF_FETCH) !== 0;
   if (cls === BPF_ALU || cls === BPF_ALU64) {
     if (!bt.hasReg(fr, dreg)) return true;
     if (op === BPF_END || op === BPF_NEG) return true;
@@ -82,10 +89,12 @@ function backtrackInsn(env: Env, idx: number, subseqIdx: number, hist: HistEntry
     } else if (sourceOf(code) === BPF_X && sreg !== 10) bt.setReg(fr, sreg);
   } else if (
     cls === BPF_LDX ||
+    fetches ||
     (cls === BPF_STX && modeOf(code) === BPF_ATOMIC_MODE && env.imm[idx] === BPF_LOAD_ACQ)
   ) {
-    if (!bt.hasReg(fr, dreg)) return true;
-    bt.clearReg(fr, dreg);
+    const loaded = fetches ? (env.imm[idx] === BPF_CMPXCHG ? 0 : sreg) : dreg;
+    if (!bt.hasReg(fr, loaded)) return true;
+    bt.clearReg(fr, loaded);
     if (hist === null || (hist.flags & INSN_F_STACK_ACCESS) === 0) return true;
     bt.setSlot(stackAccessFrame(hist.flags), stackAccessSpi(hist.flags));
   } else if (cls === BPF_STX || cls === BPF_ST) {
@@ -104,13 +113,13 @@ function backtrackInsn(env: Env, idx: number, subseqIdx: number, hist: HistEntry
       if ((bt.regs[fr]! & ARGS) !== 0) verifierBug(env, `backtracking call unexpected regs ${hex(bt.regs[fr]!)}`);
       if (env.src[idx] === 0 && env.imm[idx] === BPF_FUNC_TAIL_CALL && subseqIdx - idx !== 1) enter(env, bt);
     } else if (op === BPF_EXIT) {
-      if (subseqIdx >= 0 && env.aux[subseqIdx]!.callsCallback) bt.regs[fr]! &= ~ARGS;
-      if ((bt.regs[fr]! & ARGS) !== 0) verifierBug(env, `backtracking exit unexpected regs ${hex(bt.regs[fr]!)}`);
-      const r0 =
-        subseqIdx - 1 >= 0 &&
-        env.code[subseqIdx - 1] === 0x85 &&
-        env.src[subseqIdx - 1] === BPF_PSEUDO_CALL &&
-        bt.hasReg(fr, 0);
+      const fromCall =
+        subseqIdx - 1 >= 0 && env.code[subseqIdx - 1] === 0x85 && env.src[subseqIdx - 1] === BPF_PSEUDO_CALL;
+      const ofCallback = subseqIdx >= 0 && env.aux[subseqIdx]!.callsCallback;
+      if (ofCallback && !env.has.callbackArgsKept) bt.regs[fr]! &= ~ARGS;
+      if ((fromCall || !env.has.callbackArgsKept) && (bt.regs[fr]! & ARGS) !== 0)
+        verifierBug(env, `backtracking exit unexpected regs ${hex(bt.regs[fr]!)}`);
+      const r0 = fromCall && bt.hasReg(fr, 0);
       bt.clearReg(fr, 0);
       enter(env, bt);
       if (r0) bt.setReg(bt.frame, 0);

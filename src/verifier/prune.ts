@@ -181,7 +181,7 @@ export function isStateVisited(env: Env, idx: number): boolean {
   cur.firstInsnIdx = idx;
   cur.dfsDepth = saved.dfsDepth + 1;
   cur.jmpHistory = [];
-  if (!env.has.staticStackLiveness) connectToParent(cur);
+  if (!env.has.staticStackLiveness) connectToParent(cur, saved);
   if (list === null) env.explored[at] = [saved];
   else list.push(saved);
   return false;

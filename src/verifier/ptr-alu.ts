@@ -38,6 +38,7 @@ import {
 import { type Env, reject } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
 import { pushStack } from "./explore-state.ts";
+import { copyRegMarks } from "./live-marks.ts";
 import { dec64, tnumText } from "./log-num.ts";
 import { regTypeStr } from "./log-state.ts";
 import { checkMapAccess } from "./mem.ts";
@@ -314,7 +315,10 @@ export function adjustPtrMinMaxVals(env: Env, insnIdx: number, ptrReg: RegState,
     reject(env, EACCES, `R${dstRegno} pointer arithmetic on ${regTypeStr(ptrReg.type)} prohibited\n`);
   }
   const ptrIsDst = ptrReg === dst;
-  if (!ptrIsDst) dst.copyFrom(ptrReg);
+  if (!ptrIsDst) {
+    dst.copyFrom(ptrReg);
+    copyRegMarks(env.frame, dstRegno, env.frame, env.src[insnIdx]!);
+  }
   if (!saneOffset(env, off, ptrReg.type) || !saneOffset(env, ptrReg, ptrReg.type)) throw new VerifierReject(EINVAL);
   const info: SanitizeInfo = { aluState: 0, aluLimit: 0, maskToLeft: false };
   const sanitize = op === BPF_ADD || op === BPF_SUB;

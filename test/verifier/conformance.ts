@@ -158,8 +158,9 @@ for (const t of programs) {
       depths.add("depth", `${name} ${v.stackDepth} != ${t.stack_depth}`);
   } else if (v.message === t.msg_last || (args.logs && logLines(v.log).some((l) => l === t.msg_last))) sameMessage++;
   else messages.add(`${causeOf(t.msg_last)}  <>  ${causeOf(v.message)}`, name);
-  const file = args.level1 ? t.log_level1_path : t.log_level2_path;
-  if (!args.logs || file === null || (args.level1 ? t.log1_truncated : t.log2_truncated) === true) continue;
+  const file: string | null | undefined = args.level1 ? t.log_level1_path : t.log_level2_path;
+  if (!args.logs || file === null || file === undefined || (args.level1 ? t.log1_truncated : t.log2_truncated) === true)
+    continue;
   const path = join(corpus.dir, file);
   if (!existsSync(path)) continue;
   const theirs = logLines(gunzipSync(readFileSync(path)).toString("utf8"));

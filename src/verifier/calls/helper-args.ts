@@ -89,7 +89,9 @@ export function checkFuncArg(env: Env, arg: number, meta: CallMeta, fn: HelperFn
   if (isPkt(r.type) && !mayAccessDirectPktData(env, meta.pktAccess, c.BPF_READ))
     reject(env, c.EACCES, "helper access to the packet is not allowed\n");
   if (c.baseType(argType) === a.ARG_PTR_TO_MAP_VALUE) argType = resolveMapArgType(env, meta, argType);
-  if (!(r.isNull() && c.typeMayBeNull(argType))) {
+  if (r.isNull() && c.typeMayBeNull(argType)) {
+    if (env.has.nullArgsPrecise) markChainPrecision(env, regno);
+  } else {
     const struct = fn.argStructs[arg];
     let wanted: ArgBtf | null = null;
     if (struct !== undefined && c.baseType(argType) === a.ARG_PTR_TO_BTF_ID && env.vmlinuxBtf !== null) {

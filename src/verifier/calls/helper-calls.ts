@@ -211,6 +211,7 @@ function special(env: Env, insnIdx: number, meta: CallMeta, fn: HelperFn): boole
       break;
     case F.get_local_storage:
       if (!regs[2]!.isNull()) reject(env, c.EINVAL, "get_local_storage() doesn't support non-zero flags\n");
+      if (env.has.nullArgsPrecise) markChainPrecision(env, 2);
       break;
     case F.for_each_map_elem:
       pushCallbackCall(env, insnIdx, meta.subprogno, cb.setMapElemCallback);
