@@ -1,14 +1,16 @@
 /** Declaring and assigning variables; `=`, `+=`, `++`; destructuring. */
 import type { AssignmentExpression, Identifier, Pattern, UpdateExpression } from "acorn";
+import { assignInto } from "./alias.ts";
 import type { Ast, Expr } from "./ast.ts";
 import { unwrap } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { constType, describe, meetFacts, nameOf } from "./context.ts";
 import { memberOfPlace } from "./members.ts";
-import { propertyName, storeInto, storeValue } from "./memory.ts";
+import { propertyName, storeValue } from "./memory.ts";
 import { arithmetic, signOf } from "./ops.ts";
 import { Sign } from "./sign.ts";
-import { textPlace } from "./strings.ts";
+import { placeAlign, textPlace } from "./strings.ts";
+import { literal } from "./texts.ts";
 import type { ScalarType } from "./types.ts";
 import { BOOL, isScalar, typeName } from "./types.ts";
 import type { OptVal, PlaceVal, ScalarVal, Sym, Val, VariableSlot } from "./value.ts";
@@ -110,6 +112,13 @@ function variable(fn: Fn, name: string, val: Val, node: Ast): Sym {
         b.store(b.slotAddr(slot), v.value ? 1 : 0, { size: 8 });
         return { name, mutable: true, val: v, slot: { k: "scalar", slot, type: BOOL } };
       }
+      if (typeof v.value === "string") {
+        const text = literal(fn, v.value);
+        const slot = b.func.slot(8, 8, name);
+        b.start(slot);
+        b.store(b.slotAddr(slot), text.v, { size: 8 });
+        return { name, mutable: true, val: v, slot: { k: "scalar", slot, type: text.type } };
+      }
       if (v.value === undefined) fn.report("BPF1018", node, { name });
       else
         fn.report("BPF2006", node, {
@@ -120,10 +129,15 @@ function variable(fn: Fn, name: string, val: Val, node: Ast): Sym {
     case "opt":
       if (isScalar(v.inner.type) && v.inner.ref !== true)
         return { name, mutable: true, val: v, slot: maybeSlot(fn, name, v, v.inner.type) };
-      return refSlot(definedPointer(fn, v), { ...v.inner, off: 0 }, true, v.what);
+      return refSlot(definedPointer(fn, v), { ...v.inner, off: 0, align: placeAlign(fn, v.inner) }, true, v.what);
     case "place":
       if (v.indices === undefined)
-        return refSlot(v.off === 0 ? v.base : b.add(v.base, v.off), { ...v, off: 0 }, false, name);
+        return refSlot(
+          v.off === 0 ? v.base : b.add(v.base, v.off),
+          { ...v, off: 0, align: placeAlign(fn, v) },
+          false,
+          name,
+        );
       break;
     case "error":
       return { name, mutable: true, val: ERROR };
@@ -241,7 +255,7 @@ export function assign(fn: Fn, e: AssignmentExpression): Val {
     const place = targetOf(fn, target);
     if (place === undefined) return ERROR;
     if (place.k === "place") {
-      storeInto(fn, place, e.right, { clean: place.space === "stack", partial: false });
+      assignInto(fn, place, e.right, { clean: place.space === "stack", partial: false });
       return place;
     }
     const v = fn.value(e.right);
@@ -361,13 +375,20 @@ function setVariable(fn: Fn, sym: Sym, value: Val, node: Ast): void {
   const v = fn.settle(value, node);
   if (slot.k === "scalar") {
     if (v.k === "opt") return void fn.report("BPF2007", node, { what: v.what, name: "the value" });
-    const s = fn.scalar(v, node, typeName(slot.type));
+    const s =
+      slot.type.k === "literal" ? fn.held(v, node, typeName(slot.type)) : fn.scalar(v, node, typeName(slot.type));
     if (s === undefined) return;
     const problem = (fix: string): void =>
       void fn.report("BPF2008", node, { name: sym.name, have: typeName(slot.type), got: describe(v), fix });
     if ((slot.type.k === "bool") !== (s.type.k === "bool")) return problem("use a second variable");
     if (slot.type.k === "ptr" && (s.type.k !== "ptr" || !samePointer(slot.type, s.type)))
       return problem("use a second variable");
+    if (slot.type.k === "literal" && (s.type.k !== "literal" || !slot.type.texts.merge(s.type.texts)))
+      return problem(
+        s.type.k === "literal"
+          ? `it was stored as text above, when it could only be ${typeName(slot.type)}: give it this text before`
+          : "use a second variable",
+      );
     const open = signOf(slot.type);
     // The variable's first signed or unsigned value decides; afterwards an assignment is a store of 64 bits.
     if (open.kind() === undefined) open.unify(signOf(s.type));

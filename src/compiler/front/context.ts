@@ -14,6 +14,7 @@ import type { MessageArgs } from "./report.ts";
 import { Scope } from "./scope.ts";
 import { Sign, SIGNED, UNSIGNED } from "./sign.ts";
 import type { FunctionSource } from "./source.ts";
+import { literal } from "./texts.ts";
 import type { IntType, ScalarType, Type } from "./types.ts";
 import { BOOL, alignOf, sizeOf, typeName } from "./types.ts";
 import type {
@@ -237,6 +238,7 @@ export class Fn {
     const v = this.settle(val, node);
     switch (v.k) {
       case "scalar":
+        if (v.type.k === "literal") break;
         return v;
       case "int":
         return { k: "scalar", type: constType(v), v: this.b.int(v.value) };
@@ -253,6 +255,13 @@ export class Fn {
     }
     this.report("BPF2006", node, { expected, found: describe(v) });
     return undefined;
+  }
+
+  /** A register for what variables and results can be: scalars, and texts known at compile time by their number. */
+  held(val: Val, node: Ast, expected = "a number"): ScalarVal | undefined {
+    const v = this.settle(val, node);
+    if (v.k === "js" && typeof v.value === "string") return literal(this, v.value);
+    return v.k === "scalar" && v.type.k === "literal" ? v : this.scalar(v, node, expected);
   }
 
   /** An integer (or bool, enum, address) in a register. */
@@ -416,6 +425,7 @@ export function describe(v: Val): string {
 
 export function describeType(t: Type): string {
   const name = typeName(t);
+  if (t.k === "literal") return `one of ${name}`;
   return t.k === "char" || t.k === "array" || t.k === "struct" || t.k === "kstruct" || t.k === "void"
     ? name
     : name.startsWith("enum")

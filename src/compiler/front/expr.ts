@@ -21,6 +21,7 @@ import { nameOf, unsupported } from "./context.ts";
 import { coverBranch } from "./cover.ts";
 import { globalName } from "./globals.ts";
 import { join } from "./join.ts";
+import { Merge } from "./merge.ts";
 import { lacksKernelField } from "./kernel-access.ts";
 import { member, memberOf } from "./member-expr.ts";
 import { propertyName, storeInto } from "./memory.ts";
@@ -304,18 +305,24 @@ function coalesce(fn: Fn, node: Extract<Expr, { type: "LogicalExpression" }>): V
   const yes = b.block("defined");
   const no = b.block("default");
   const ways = coverBranch(fn, "logical", node, [{ node: left, implied: true }, { node: right }]);
+  const merge = new Merge(fn, "the value");
   fn.branchDefined(a, yes, no);
-  return join(fn, [
-    { block: yes, value: () => fn.settle(a.inner, left), node: left },
-    {
-      block: no,
-      value: () => {
-        ways.take(1);
-        return fn.value(right);
+  return join(
+    fn,
+    merge,
+    [
+      { block: yes, value: () => fn.settle(a.inner, left), node: left },
+      {
+        block: no,
+        value: () => {
+          ways.take(1);
+          return fn.value(right);
+        },
+        node: right,
       },
-      node: right,
-    },
-  ]);
+    ],
+    node,
+  );
 }
 
 function conditional(fn: Fn, e: Extract<Expr, { type: "ConditionalExpression" }>): Val {
@@ -323,30 +330,36 @@ function conditional(fn: Fn, e: Extract<Expr, { type: "ConditionalExpression" }>
   const yes = b.block("then");
   const no = b.block("else");
   const ways = coverBranch(fn, "conditional", e, [{ node: e.consequent }, { node: e.alternate }]);
+  const merge = new Merge(fn, "the value");
   const known = fn.lowering.cond(fn, e.test, yes, no);
   const before = fn.facts;
-  return join(fn, [
-    {
-      block: yes,
-      value: () => {
-        ways.take(0);
-        fn.facts = before;
-        fn.assume(known.whenTrue);
-        return fn.value(e.consequent);
+  return join(
+    fn,
+    merge,
+    [
+      {
+        block: yes,
+        value: () => {
+          ways.take(0);
+          fn.facts = before;
+          fn.assume(known.whenTrue);
+          return fn.value(e.consequent);
+        },
+        node: e.consequent,
       },
-      node: e.consequent,
-    },
-    {
-      block: no,
-      value: () => {
-        ways.take(1);
-        fn.facts = before;
-        fn.assume(known.whenFalse);
-        return fn.value(e.alternate);
+      {
+        block: no,
+        value: () => {
+          ways.take(1);
+          fn.facts = before;
+          fn.assume(known.whenFalse);
+          return fn.value(e.alternate);
+        },
+        node: e.alternate,
       },
-      node: e.alternate,
-    },
-  ]);
+    ],
+    e,
+  );
 }
 
 function unaryExpr(fn: Fn, e: UnaryExpression): Val {

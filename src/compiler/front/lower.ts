@@ -1,7 +1,7 @@
 /** Functions: the program's own, and those it calls. */
 import type { BlockStatement, Pattern } from "acorn";
 import type { Span } from "../../core/diagnostic.ts";
-import type { Inst, Slot } from "../ir/ir.ts";
+import type { Inst } from "../ir/ir.ts";
 import type { Ast, FunctionNode, Stmt } from "./ast.ts";
 import { assignedNames, isFunction, walk } from "./ast.ts";
 import { declare, declarePattern } from "./assign.ts";
@@ -10,14 +10,12 @@ import type { Fn, Lowering, ReturnTarget } from "./context.ts";
 import { describe } from "./context.ts";
 import { coverFunction } from "./cover.ts";
 import { expr, toBoolean } from "./expr.ts";
+import { Merge } from "./merge.ts";
 import { Scope } from "./scope.ts";
 import { statements, stmt } from "./stmt.ts";
 import { callSubprogram } from "./subprogram.ts";
-import { commonType } from "./types.ts";
-import type { ScalarType } from "./types.ts";
-
-import type { FunctionVal, PlaceVal, Val } from "./value.ts";
-import { ERROR, NOTHING, UNDEFINED } from "./value.ts";
+import type { FunctionVal, Val } from "./value.ts";
+import { NOTHING, UNDEFINED } from "./value.ts";
 
 export const LOWERING: Lowering = { expr, cond, truth: toBoolean, stmt, call };
 
@@ -138,120 +136,25 @@ function inlineBody(fn: Fn, node: FunctionNode): Val {
     statements(fn, body as Stmt[]);
     return result;
   }
-  const joined = new JoinedReturn(fn, node, nothingIsFalse);
-  fn.returns = joined.target;
+  const { facts } = fn;
+  const merge = new Merge(fn, "the result");
+  const end = fn.b.block("return");
+  fn.returns = {
+    kind: "inline",
+    give: (f, v, at) => {
+      merge.give(v ?? UNDEFINED, at);
+      f.b.jmp(end);
+    },
+  };
   fn.ended = false;
   statements(fn, body as Stmt[]);
-  return joined.finish(fn.ended);
-}
-
-/** The result of a function that returns in several places. */
-class JoinedReturn {
-  readonly target: ReturnTarget;
-  readonly #fn: Fn;
-  readonly #node: FunctionNode;
-  readonly #end;
-  readonly #slot: Slot;
-  #type: ScalarType | undefined;
-  #place: PlaceVal | undefined;
-  #nullable = false;
-  #empty = false;
-  #first: Val | undefined;
-  #failed = false;
-  readonly #facts;
-
-  readonly #nothingIsFalse: boolean;
-
-  constructor(fn: Fn, node: FunctionNode, nothingIsFalse: boolean) {
-    this.#nothingIsFalse = nothingIsFalse;
-    this.#fn = fn;
-    this.#node = node;
-    this.#end = fn.b.block("return");
-    this.#slot = fn.b.func.slot(8, 8, "result");
-    this.#facts = fn.facts;
-    fn.b.start(this.#slot);
-    // A result that is not given on some way is undefined: null.
-    fn.b.store(fn.b.slotAddr(this.#slot), 0, { size: 8 });
-    this.target = { kind: "inline", give: (f, v, at) => this.#give(f, v, at) };
+  if (!fn.ended) {
+    merge.give(UNDEFINED, node);
+    fn.b.jmp(end);
   }
-
-  #give(fn: Fn, value: Val | undefined, node: Ast): void {
-    const { b } = fn;
-    const v = value === undefined ? UNDEFINED : fn.settle(value, node);
-    if (v.k === "error") this.#failed = true;
-    else if (v.k === "js" && (v.value === undefined || v.value === null)) this.#empty = true;
-    else if (v.k === "void") this.#empty = true;
-    else if (v.k === "opt" || (v.k === "place" && v.indices === undefined)) this.#reference(fn, v, node);
-    else {
-      const s = fn.scalar(v, node, "a number, boolean or reference");
-      if (s === undefined) this.#failed = true;
-      else {
-        const type = this.#type === undefined ? s.type : commonType(this.#type, s.type);
-        if (type === undefined || this.#place !== undefined) this.#differ(v, node);
-        else {
-          this.#type = type;
-          this.#first ??= v;
-          b.store(b.slotAddr(this.#slot), s.v, { size: 8 });
-        }
-      }
-    }
-    b.jmp(this.#end);
-  }
-
-  #reference(fn: Fn, v: Extract<Val, { k: "opt" | "place" }>, node: Ast): void {
-    const place = v.k === "opt" ? v.inner : v;
-    if (
-      this.#type !== undefined ||
-      (this.#place !== undefined && (this.#place.space !== place.space || describe(this.#place) !== describe(place)))
-    ) {
-      return this.#differ(v, node);
-    }
-    this.#place ??= place;
-    this.#first ??= v;
-    const { b } = fn;
-    const address = place.off === 0 ? place.base : b.add(place.base, place.off);
-    if (v.k === "place") {
-      b.store(b.slotAddr(this.#slot), address, { size: 8 });
-      return;
-    }
-    this.#nullable = true;
-    const there = b.block("defined");
-    fn.branchDefined(v, there, this.#end);
-    b.at(there);
-    b.store(b.slotAddr(this.#slot), place.off === 0 ? place.base : b.add(place.base, place.off), { size: 8 });
-  }
-
-  #differ(v: Val, node: Ast): void {
-    this.#failed = true;
-    this.#fn.report("BPF1016", node, { first: describe(this.#first ?? NOTHING), second: describe(v) });
-  }
-
-  finish(ended: boolean): Val {
-    const { b } = this.#fn;
-    if (!ended) {
-      this.#empty = true;
-      b.jmp(this.#end);
-    }
-    b.at(this.#end);
-    this.#fn.facts = this.#facts;
-    if (this.#failed) return ERROR;
-    if (this.#place !== undefined) {
-      const space = this.#place.space === "map" || this.#place.space === "global" ? "map-value" : this.#place.space;
-      const base = b.load(b.slotAddr(this.#slot), { size: 8, space });
-      const inner: PlaceVal = { ...this.#place, base, off: 0 };
-      return this.#nullable || this.#empty ? { k: "opt", ptr: base, inner, what: "the result" } : inner;
-    }
-    if (this.#type === undefined) return UNDEFINED;
-    if (this.#empty && !(this.#nothingIsFalse && this.#type.k === "bool")) {
-      return this.#fn.report("BPF1016", this.#node, { first: describe(this.#first ?? NOTHING), second: "undefined" });
-    }
-    const pointer = this.#type.k === "ptr" && this.#type.space === "kernel";
-    return {
-      k: "scalar",
-      type: this.#type,
-      v: b.load(b.slotAddr(this.#slot), { size: 8, ...(pointer ? { space: "btf" as const } : {}) }),
-    };
-  }
+  fn.b.at(end);
+  fn.facts = facts;
+  return merge.result(node, nothingIsFalse);
 }
 
 /** `return` of the program itself: an integer, or a boolean as 0 or 1. */
@@ -260,7 +163,7 @@ export const ENTRY_RETURN: ReturnTarget = {
   give: (fn, value, node) => {
     const v = value === undefined ? UNDEFINED : fn.settle(value, node);
     let result: Inst | number = 0;
-    if (v.k === "scalar" || v.k === "int" || (v.k === "js" && typeof v.value === "boolean"))
+    if ((v.k === "scalar" && v.type.k !== "literal") || v.k === "int" || (v.k === "js" && typeof v.value === "boolean"))
       result = fn.scalar(v, node)?.v ?? 0;
     else if (v.k !== "void" && v.k !== "error" && !(v.k === "js" && (v.value === undefined || v.value === null)))
       fn.report("BPF1017", node, { what: describe(v) });

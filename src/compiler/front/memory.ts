@@ -12,6 +12,7 @@ import { checkFits, memberOf } from "./ops.ts";
 import { guarded, storePlace, within } from "./place.ts";
 import { hint } from "./report.ts";
 import { clear, placeAlign, storeText } from "./strings.ts";
+import { eachText } from "./texts.ts";
 import type { ArrayType, CharType, StructType, Type } from "./types.ts";
 import { fromSchema, isScalar, sizeOf, typeName } from "./types.ts";
 import type { PlaceVal, Val } from "./value.ts";
@@ -122,6 +123,10 @@ function storeScalar(fn: Fn, dest: PlaceVal, val: Val, node: Ast): void {
     return;
   }
   const v = fn.settle(val, node);
+  if (type.k === "enum" && v.k === "scalar" && v.type.k === "literal") {
+    eachText(fn, { ...v, type: v.type }, node, (text) => storeScalar(fn, dest, { k: "js", value: text }, node));
+    return;
+  }
   checkFits(fn, v, type, node);
   const s = fn.scalar(v, node, typeName(type));
   if (s === undefined) return;

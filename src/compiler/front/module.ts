@@ -58,10 +58,12 @@ export class ModuleContext {
   readonly paramNames = new Map<string, readonly string[]>();
   /** Calls of each function in the program being compiled, and the subprograms made of it. */
   readonly calls = new Map<FunctionNode, number>();
-  readonly subprograms = new Map<FunctionNode, Map<string, Subprogram>>();
+  readonly subprograms = new Map<FunctionNode, Map<string, Subprogram | null>>();
   readonly #identities = new Map<object, number>();
   readonly #functions = new Map<unknown, FunctionVal | undefined>();
   readonly #tables = new Map<string, number>();
+  /** Numbers of texts that are values; the empty one is 0, as false as it is. */
+  readonly #texts = new Map([["", 0]]);
   readonly #lines = new Map<string, string[]>();
   readonly #taken = new Set<string>();
 
@@ -133,6 +135,14 @@ export class ModuleContext {
       this.#identities.set(value, id);
     }
     return id;
+  }
+
+  /** The number that stands for a text in a register. */
+  textNumber(text: string): number {
+    const known = this.#texts.get(text);
+    if (known !== undefined) return known;
+    this.#texts.set(text, this.#texts.size);
+    return this.#texts.size - 1;
   }
 
   /** A new program: its subprograms are its own. */

@@ -181,7 +181,7 @@ function mixed(fn: Fn, what: string, node: Ast): Val {
 
 function numeric(fn: Fn, op: string, v: Val, node: Ast): boolean {
   if (v.k === "int") return true;
-  if (v.k === "scalar" && v.type.k !== "bool") return true;
+  if (v.k === "scalar" && v.type.k !== "bool" && v.type.k !== "literal") return true;
   if (v.k === "opt") {
     fn.report("BPF2007", node, { what: v.what, name: nameOf(node) });
     return false;
@@ -251,6 +251,8 @@ export function compare(fn: Fn, relation: Relation, a: Val, b: Val, node: Ast): 
       return void mixed(fn, `\`${SYMBOLS[relation]}\``, node);
     return foldCompare(SYMBOLS[relation], a.value, b.value);
   }
+  const texts = literals(fn, relation, a, b, node);
+  if (texts !== undefined) return texts === "reported" ? undefined : texts;
   const named = enumMember(fn, a, b, node);
   if (named === "reported") return undefined;
   if (named !== undefined) return compare(fn, relation, named.a, named.b, node);
@@ -305,6 +307,24 @@ function comparable(fn: Fn, v: Val, a: Val, b: Val, node: Ast): ScalarVal | unde
     return fn.scalar(s, node);
   fn.report("BPF2015", node, { what: describe(a), other: describe(b) });
   return undefined;
+}
+
+/** `kind === "tcp"`, where `kind` is one of several texts. */
+function literals(fn: Fn, relation: Relation, a: Val, b: Val, node: Ast): Compared | "reported" | undefined {
+  const isLiteral = (v: Val): v is ScalarVal => v.k === "scalar" && v.type.k === "literal";
+  if (!isLiteral(a) && !isLiteral(b)) return undefined;
+  const number = (v: Val): Inst | undefined =>
+    isLiteral(v)
+      ? v.v
+      : v.k === "js" && typeof v.value === "string"
+        ? fn.b.int(fn.module.textNumber(v.value))
+        : undefined;
+  const x = number(a);
+  const y = number(b);
+  if (x !== undefined && y !== undefined && (relation === "eq" || relation === "ne"))
+    return { relation, a: x, b: y, sign: UNSIGNED };
+  fn.report("BPF2015", node, { what: describe(a), other: describe(b) });
+  return "reported";
 }
 
 /** `state === "OPEN"`: the name of a member of an enumeration stands for its value. */

@@ -10,6 +10,7 @@ import { describe } from "./context.ts";
 import { signOf } from "./ops.ts";
 import { addressOf } from "./place.ts";
 import { isText, textPlace } from "./strings.ts";
+import { eachText } from "./texts.ts";
 import type { Val } from "./value.ts";
 import { ERROR, NOTHING } from "./value.ts";
 
@@ -77,10 +78,23 @@ export function printk(fn: Fn, args: readonly Ast[], node: Ast): Val {
   return NOTHING;
 }
 
+function textAddress(fn: Fn, text: string): Inst {
+  return fn.b.mapValue(".rodata", fn.module.sections.string(text));
+}
+
 function argument(fn: Fn, v: Val, node: Ast): { v: Inst; spec: string } | undefined {
+  if (v.k === "js" && typeof v.value === "string") return { v: textAddress(fn, v.value), spec: "%s" };
   if (isText(v)) {
     const place = textPlace(fn, v, node);
     return place === undefined ? undefined : { v: addressOf(fn, place), spec: "%s" };
+  }
+  if (v.k === "scalar" && v.type.k === "literal") {
+    const out = fn.b.func.slot(8, 8, "text");
+    fn.b.start(out);
+    eachText(fn, { ...v, type: v.type }, node, (text) =>
+      fn.b.store(fn.b.slotAddr(out), textAddress(fn, text), { size: 8 }),
+    );
+    return { v: fn.b.load(fn.b.slotAddr(out), { size: 8, space: "map-value" }), spec: "%s" };
   }
   const s = fn.scalar(v, node, "a number or text");
   if (s === undefined) return undefined;

@@ -5,6 +5,7 @@ import type { Ast } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
 import { addressOf, guarded } from "./place.ts";
+import { eachText } from "./texts.ts";
 import type { CharType } from "./types.ts";
 import { BOOL, typeName } from "./types.ts";
 import type { BuiltinVal, PlaceVal, Val } from "./value.ts";
@@ -71,6 +72,8 @@ export function storeText(fn: Fn, dest: PlaceVal & { type: CharType }, v: Val, n
         if (from > length) fn.b.store(to, 0, { size: 1, off: length - 1 });
       }),
     );
+  } else if (s.k === "scalar" && s.type.k === "literal") {
+    eachText(fn, { ...s, type: s.type }, node, (text) => storeText(fn, dest, { k: "js", value: text }, node, clean));
   } else if (s.k === "opt") {
     fn.report("BPF2007", node, { what: s.what, name: "the value" });
   } else if (s.k === "scalar" && s.type.k === "ptr") {
@@ -90,7 +93,7 @@ export function placeAlign(fn: Fn, place: PlaceVal): 1 | 2 | 4 | 8 {
     if (fn.module.arch !== "riscv64") return 8;
   }
   if (place.indices !== undefined || place.space === "packet") return 1;
-  const o = place.off;
+  const o = place.off | (place.align ?? 8);
   return o % 8 === 0 ? 8 : o % 4 === 0 ? 4 : o % 2 === 0 ? 2 : 1;
 }
 

@@ -50,14 +50,16 @@ export function callSubprogram(
   const calls = (module.calls.get(callee.node) ?? 0) + 1;
   module.calls.set(callee.node, calls);
   if (calls < 2) return undefined;
-  const known = module.subprograms.get(callee.node) ?? new Map<string, Subprogram>();
+  const known = module.subprograms.get(callee.node) ?? new Map<string, Subprogram | null>();
   module.subprograms.set(callee.node, known);
   let sub = known.get(key);
   if (sub === undefined) {
+    const before = module.subprogs.length;
     sub = compileSubprogram(fn, callee, args, body);
-    if (sub === undefined) return undefined;
+    if (sub === null) module.subprogs.length = before;
     known.set(key, sub);
   }
+  if (sub === null) return undefined;
   const scalars = args.flatMap((a) => (a.k === "scalar" ? [a.v] : []));
   fn.mark(node);
   const v = fn.b.subprog(sub.name, [fn.ctx, ...scalars]);
@@ -73,12 +75,14 @@ function signature(fn: Fn, args: readonly Val[]): string | undefined {
       case "scalar": {
         const t = a.type;
         scalars++;
+        // What it may be is known where it comes from.
+        if (t.k === "literal") return undefined;
         if (t.k === "ptr" && t.space === "kernel" && t.to?.k !== "kstruct") return undefined;
         const sign = t.k === "int" || t.k === "enum" ? t.sign.kind() : "";
         // A sign that is still open would be decided by one call for all of them.
         if (sign === undefined) return undefined;
         parts.push(
-          `${t.k}${t.k === "ptr" ? `${t.space}${t.trust}${t.to?.k === "kstruct" ? t.to.id : (t.to?.k ?? "")}` : sign}`,
+          `${t.k}${t.k === "enum" ? t.name : ""}${t.k === "ptr" ? `${t.space}${t.trust}${t.to?.k === "kstruct" ? t.to.id : (t.to?.k ?? "")}` : sign}`,
         );
         break;
       }
@@ -102,12 +106,13 @@ function signature(fn: Fn, args: readonly Val[]): string | undefined {
   return scalars > MAX_SCALARS ? undefined : parts.join();
 }
 
+/** Null: what it returns does not fit a register, so it has to be inlined. */
 function compileSubprogram(
   fn: Fn,
   callee: FunctionVal,
   args: readonly Val[],
   body: (args: readonly Val[]) => void,
-): Subprogram | undefined {
+): Subprogram | null {
   const name = fn.module.unique(`${fn.program.name}__${callee.name === "" ? "function" : callee.name}`);
   const inner = new FuncBuilder(name, "subprog");
   inner.span = callee.source.span(callee.node);
@@ -130,7 +135,8 @@ function compileSubprogram(
   fn.source = callee.source;
   fn.scope = new Scope();
   let type: ScalarType | undefined;
-  let first: Val | undefined;
+  let empty = false;
+  let fits = true;
   const ret = (v: Inst | number): void => {
     fn.cleanUp();
     inner.ret(v);
@@ -139,24 +145,27 @@ function compileSubprogram(
     kind: "inline",
     give: (f, value, at) => {
       const v = value === undefined ? NOTHING : f.settle(value, at);
-      if (v.k === "void" || v.k === "error" || (v.k === "js" && (v.value === undefined || v.value === null))) {
-        if (type !== undefined && v.k !== "error")
-          f.report("BPF1016", at, { first: describe(first ?? NOTHING), second: "undefined" });
+      const number =
+        v.k === "int" || (v.k === "scalar" && v.type.k !== "literal") || (v.k === "js" && typeof v.value === "boolean");
+      const s = number ? f.scalar(v, at) : undefined;
+      if (s === undefined) {
+        if (v.k === "void" || (v.k === "js" && (v.value === undefined || v.value === null))) empty = true;
+        else fits = false;
         return ret(0);
       }
-      const s = f.scalar(v, at, "a number or boolean");
-      if (s === undefined) return ret(0);
       const t = v.k === "int" ? constType(v) : s.type;
       const common = type === undefined ? t : commonType(type, t);
-      if (common === undefined) f.report("BPF1016", at, { first: describe(first ?? NOTHING), second: describe(v) });
+      if (common === undefined) fits = false;
       else type = common;
-      first ??= v;
       ret(s.v);
     },
   };
   body(inside);
-  if (!fn.ended) ret(0);
+  if (!fn.ended) {
+    empty = true;
+    ret(0);
+  }
   fn.leave(outer);
-  const result: ScalarType | undefined = type;
-  return { name, type: result };
+  const result = type as ScalarType | undefined;
+  return fits && !(empty && result !== undefined) ? { name, type: result } : null;
 }

@@ -6,6 +6,7 @@
 import type { EnumSchema, Schema, StructSchema } from "../../probe/schema-types.ts";
 import type { Sign } from "./sign.ts";
 import { MIXED, SIGNED, UNSIGNED } from "./sign.ts";
+import type { Texts } from "./texts.ts";
 
 export type Width = 8 | 16 | 32 | 64;
 
@@ -61,11 +62,16 @@ export interface PointerType {
   readonly space: PointerSpace;
   readonly trust: Trust;
 }
+/** One of a few texts known at compile time (a TypeScript union of string literals): its number in a register. */
+export interface LiteralType {
+  readonly k: "literal";
+  readonly texts: Texts;
+}
 export interface VoidType {
   readonly k: "void";
 }
 
-export type ScalarType = IntType | BoolType | EnumType | PointerType;
+export type ScalarType = IntType | BoolType | EnumType | PointerType | LiteralType;
 export type MemoryType = CharType | ArrayType | StructType | KernelStructType;
 /** What can lie in memory. */
 export type DataType = ScalarType | MemoryType;
@@ -83,7 +89,7 @@ export function intType(bits: Width, signed: boolean): IntType {
 }
 
 export function isScalar(t: Type): t is ScalarType {
-  return t.k === "int" || t.k === "bool" || t.k === "enum" || t.k === "ptr";
+  return t.k === "int" || t.k === "bool" || t.k === "enum" || t.k === "ptr" || t.k === "literal";
 }
 
 /** Size in memory, in bytes. */
@@ -103,6 +109,7 @@ export function sizeOf(t: Type): number {
     case "kstruct":
       return t.size;
     case "ptr":
+    case "literal":
       return 8;
     default:
       return 0;
@@ -178,6 +185,8 @@ export function typeName(t: Type): string {
       return t.schema.name === undefined ? t.schema.kind : `${t.schema.kind} ${t.schema.name}`;
     case "kstruct":
       return `struct ${t.name}`;
+    case "literal":
+      return t.texts.list.map((text) => JSON.stringify(text)).join(" | ");
     case "ptr":
       return `${t.space === "unknown" ? "" : `${t.space} `}pointer${t.to === undefined ? "" : ` to ${typeName(t.to)}`}`;
     default:
@@ -188,6 +197,7 @@ export function typeName(t: Type): string {
 /** The type of a value that is an `x` on one way and a `y` on the other. */
 export function commonType(x: ScalarType, y: ScalarType): ScalarType | undefined {
   if (x.k === "bool" && y.k === "bool") return BOOL;
+  if (x.k === "literal" && y.k === "literal") return x.texts.merge(y.texts) ? x : undefined;
   if (x.k === "ptr" && y.k === "ptr") {
     const same = x.to?.k === "kstruct" && y.to?.k === "kstruct" && x.to.id === y.to.id;
     return same ? { ...x, trust: x.trust === y.trust ? x.trust : "probe" } : { ...x, to: undefined, trust: "probe" };

@@ -44,6 +44,8 @@ export interface PlaceVal {
   readonly invariant?: boolean;
   /** Run-time indices: each adds `index * scale` bytes when `index < length`; outside, reads give 0 and writes do nothing. */
   readonly indices?: readonly PlaceIndex[];
+  /** What `base` is aligned to, when that is less than 8. */
+  readonly align?: 1 | 2 | 4 | 8;
   /** An object whose `.value` is this place (`map.ref(k)`, globals). */
   readonly ref?: boolean;
 }

@@ -278,7 +278,24 @@ const CASES: readonly (readonly [body: string, expected: string, program?: strin
   ["const f = (a, b) => a; return f(1);", "BPF1010 1:31 «f(1)» 'f' takes 2 arguments, 1 given"],
   ['return "text";', 'BPF1017 1:1 «return "text";» a program returns an integer, not a string'],
   ["return E;", "BPF1017 1:1 «return E;» a program returns an integer, not the schema E"],
-  ['return g.value ? "a" : 1;', 'BPF2006 1:18 «"a"» expected a number, boolean or struct, found a string'],
+  [
+    'return g.value ? "a" : 1;',
+    "BPF1016 1:24 «1» a function's paths return different things: a string and the number 1\n  help: return numbers, or one kind of value, from every path",
+  ],
+  [
+    'const k = g.value ? "a" : "b"; return k;',
+    'BPF1017 1:32 «return k;» a program returns an integer, not one of "a" | "b"',
+  ],
+  ['const k = g.value ? "a" : "b"; g.value = k; return 0;', 'BPF2006 1:42 «k» expected u32, found one of "a" | "b"'],
+  ['const k = g.value ? "a" : "b"; return k + 1;', 'BPF2017 1:39 «k» \'+\' is not defined for one of "a" | "b"'],
+  [
+    'const k = g.value ? "a" : "b"; return k < "b" ? 1 : 0;',
+    'BPF2015 1:39 «k < "b"» one of "a" | "b" cannot be compared with a string',
+  ],
+  [
+    'let k = "a"; for (const i of range(3)) { ms.set(1, { pid: i, at: 0, comm: k }); k = "b"; } return 0;',
+    'BPF2008 1:81 «k = "b"» \'k\' holds "a" and cannot take a string\n  help: it was stored as text above, when it could only be "a": give it this text before',
+  ],
   [
     "const f = (x) => { if (x) return 1; return E({}); }; return f(g.value);",
     "BPF1016 1:37 «return E({});» a function's paths return different things: the number 1 and struct\n  help: return numbers, or one kind of value, from every path",
@@ -319,8 +336,8 @@ const CASES: readonly (readonly [body: string, expected: string, program?: strin
     "BPF2008 1:12 «v = true» 'v' holds number and cannot take true\n  help: use a second variable",
   ],
   [
-    'let s = "a"; return 0;',
-    "BPF2006 1:5 «s» expected a number, boolean or reference for a variable that changes (use `const`), found a string",
+    "let s = bpf; return 0;",
+    "BPF2006 1:5 «s» expected a number, boolean or reference for a variable that changes (use `const`), found bpf",
   ],
   [
     "return xdp(() => 1);",
