@@ -10,6 +10,8 @@ export interface RunInput {
   readonly ctx?: Uint8Array;
   /** The packet, Ethernet header first: at least 14 bytes. */
   readonly data?: Uint8Array;
+  /** How often the program runs, on the same context and packet as it left them. Default 1. */
+  readonly repeat?: number;
 }
 
 const ETH_HLEN = 14;
@@ -77,6 +79,7 @@ export function release(run: Run, prepared: Prepared): void {
 
 function setCtx(run: Run, ctx: Block): void {
   run.ctx = ctx.base;
+  run.ctxRegion = ctx.region;
   run.setReg(1, ctx.base, ctx.region);
 }
 

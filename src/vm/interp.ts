@@ -68,10 +68,26 @@ export class Interp extends Run {
   /** Reads outside every object give zero, as BTF pointers do in tracing programs. */
   readonly #nullReads: boolean;
   readonly #frames: Frame[] = [];
+  readonly #first: Image;
 
   constructor(vm: Vm, image: Image, options: { readonly nullReads: boolean }) {
     super(vm, image);
+    this.#first = image;
     this.#nullReads = options.nullReads;
+    this.memory.clearFrame(0);
+    this.setReg(10, this.memory.stackBase + FRAME_SIZE, 1);
+  }
+
+  override restart(): void {
+    super.restart();
+    this.image = this.#first;
+    this.executed = 0;
+    this.#pc = 0;
+    this.#known = (1 << 1) | (1 << 10);
+    this.#depth = 0;
+    this.#base = 0;
+    this.#loops = MAX_LOOPS;
+    this.#exited = false;
     this.memory.clearFrame(0);
     this.setReg(10, this.memory.stackBase + FRAME_SIZE, 1);
   }

@@ -27,6 +27,8 @@ export const MAP_BASE = 0xe000_0000;
 export const FUNC_BASE = 0xf000_0000;
 const PAGE = 0x1_0000;
 const GAP = 64;
+/** Bytes behind the top that exist: compiled code compares the first byte of several accesses only. */
+const SLACK = 0x1000;
 /** Addresses stay positive as 32-bit numbers. */
 const LIMIT = 0x7fff_0000;
 
@@ -197,8 +199,8 @@ export class VmMemory {
       throw new BpfkitError("VM_MEMORY", `the program's maps and data need more than the VM's 2 GiB of address space`);
     }
     this.#top = end;
-    if (end > this.u8.length) {
-      this.memory.grow(Math.ceil((end - this.u8.length) / PAGE) + 16);
+    if (end + SLACK > this.u8.length) {
+      this.memory.grow(Math.ceil((end + SLACK - this.u8.length) / PAGE) + 16);
       this.#views();
     }
     return base;

@@ -48,6 +48,7 @@ export abstract class Run {
   /** The program that runs now: a tail call changes it. */
   image: Image;
   ctx = 0;
+  ctxRegion = 0;
   packet: Packet | undefined;
   tailCalls = 0;
   /** Set by `bpf_tail_call` for the engine to go on with. */
@@ -67,6 +68,12 @@ export abstract class Run {
 
   /** Slot of the instruction that runs now. */
   abstract get insn(): number;
+  /** Makes ready to run once more, on the context and packet as they are. */
+  restart(): void {
+    this.tailCalls = 0;
+    this.acquired.clear();
+    this.setReg(1, this.ctx, this.ctxRegion);
+  }
   /** Calls `callback` until it has enough, then goes on behind the helper call. */
   abstract call(callback: Callback): void;
 

@@ -9,7 +9,7 @@ import { FAULT } from "./fault.ts";
 import { HELPERS_BY_ID, type Helper } from "./helpers/index.ts";
 import { type Image, makeImage } from "./image.ts";
 import { Interp } from "./interp.ts";
-import { type Compiled, compileImage } from "./jit/jit.ts";
+import { type Compiled, type JitRun, compileImage } from "./jit/jit.ts";
 import { KFUNCS } from "./kfuncs.ts";
 import { type Block, FUNC_BASE, READ, VmMemory } from "./memory.ts";
 import { ArrayMap, ArrayOfMaps, HashOfMaps, ProgArrayMap, type VmMap, createVmMap } from "./maps/index.ts";
@@ -43,8 +43,10 @@ export interface RunResult {
   /** The packet afterwards; empty without one. */
   readonly data: Uint8Array;
   readonly ctx: Uint8Array;
-  /** Instructions executed; 0 by the JIT, which does not count them. */
+  /** Instructions executed, by the last of several runs; 0 by the JIT, which does not count them. */
   readonly executed: number;
+  /** Nanoseconds that one run took, the mean when `repeat` asks for several. */
+  readonly durationNs: number;
 }
 
 const DEFAULT_BUDGET = 100_000_000;
@@ -198,27 +200,27 @@ export class Vm {
    */
   run(name: string, input: RunInput = {}): RunResult {
     const image = this.image(name);
-    if (this.engine === "jit") return this.#runCompiled(image, input);
-    const run = this.#interp(image);
+    const repeat = input.repeat ?? 1;
+    if (!Number.isInteger(repeat) || repeat < 1) throw new ArgumentError("repeat", `expected 1 or more, got ${repeat}`);
+    const run = this.engine === "jit" ? this.#jit(image) : this.#interp(image);
     const prepared = prepare(run, image.spec.type, input);
     try {
+      const start = performance.now();
       run.run(this.budget);
-      return this.#result(run, prepared.ctx, run.executed);
+      for (let i = 1; i < repeat; i++) {
+        run.restart();
+        run.run(this.budget);
+      }
+      return this.#result(run, prepared.ctx, ((performance.now() - start) * 1e6) / repeat);
     } finally {
       release(run, prepared);
     }
   }
 
-  #runCompiled(image: Image, input: RunInput): RunResult {
+  #jit(image: Image): JitRun {
     const run = this.compiled(image).start();
     run.uninit = this.uninit;
-    const prepared = prepare(run, image.spec.type, input);
-    try {
-      run.run(this.budget);
-      return this.#result(run, prepared.ctx, 0);
-    } finally {
-      release(run, prepared);
-    }
+    return run;
   }
 
   #interp(image: Image): Interp {
@@ -227,14 +229,15 @@ export class Vm {
     return run;
   }
 
-  #result(run: Run, ctx: Block, executed: number): RunResult {
+  #result(run: Run, ctx: Block, durationNs: number): RunResult {
     const r0 = run.u64(0);
     return {
       returnValue: Number(r0 & 0xffff_ffffn),
       r0,
       data: packetOut(run),
       ctx: this.memory.copy(ctx.base, ctx.size),
-      executed,
+      executed: run instanceof Interp ? run.executed : 0,
+      durationNs,
     };
   }
 

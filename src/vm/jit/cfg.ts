@@ -14,6 +14,12 @@ export interface CfgBlock {
   merge: boolean;
   /** A back edge comes in: how many slots the loop spans, else 0. */
   loop: number;
+  /** Registers that the block writes, one bit for each; calls write r0-r5. */
+  readonly writes: number;
+  /** Registers that the loop of which this is the head writes. */
+  loopWrites: number;
+  /** Registers that this block and those it dominates write. */
+  subWrites: number;
 }
 
 export interface Cfg {
@@ -110,8 +116,21 @@ function order(image: Image, entry: number, leader: Uint8Array): Cfg {
     children: [],
     merge: false,
     loop: 0,
+    writes: writesOf(image, start, endOf.get(start)!),
+    loopWrites: 0,
+    subWrites: 0,
   }));
   return { blocks, reducible: analyse(blocks) };
+}
+
+function writesOf(image: Image, start: number, end: number): number {
+  let mask = 0;
+  for (let slot = start; slot < end; slot++) {
+    const form = FORM_OF[image.columns.opcode[slot]!]!;
+    mask |= form === FORM.CALL || form === FORM.LD_ABS || form === FORM.LD_IND ? 0b11_1111 : image.writes[slot]!;
+    if (form === FORM.LD_IMM64) slot++;
+  }
+  return mask;
 }
 
 /** Dominators (Cooper, Harvey and Kennedy), then loops and merges. True when the graph is reducible. */
@@ -159,5 +178,24 @@ function analyse(blocks: readonly CfgBlock[]): boolean {
       block.loop = Math.max(block.loop, blocks[p]!.end - block.start, 1);
     }
   });
+  for (let i = blocks.length - 1; i >= 0; i--) {
+    const block = blocks[i]!;
+    block.subWrites = block.children.reduce((mask, c) => mask | blocks[c]!.subWrites, block.writes);
+    if (reducible && block.loop > 0) block.loopWrites = loopWrites(blocks, preds, i);
+  }
   return reducible;
+}
+
+/** What the blocks of the loop with this head write: those that reach a back edge without passing the head. */
+function loopWrites(blocks: readonly CfgBlock[], preds: readonly number[][], head: number): number {
+  const seen = new Set([head]);
+  const work = preds[head]!.filter((p) => p >= head);
+  let mask = blocks[head]!.writes;
+  for (let p = work.pop(); p !== undefined; p = work.pop()) {
+    if (seen.has(p)) continue;
+    seen.add(p);
+    mask |= blocks[p]!.writes;
+    work.push(...preds[p]!);
+  }
+  return mask;
 }

@@ -7,10 +7,11 @@ import { ArrayMap } from "../maps/array.ts";
 import type { VmMap } from "../maps/map.ts";
 import { FRAMES, FRAME_SIZE, FRAME_STRIDE, LOW, MAP_BASE, REGS } from "../memory.ts";
 import { EMPTY, I32, I64, W, WasmBytes } from "./bytes.ts";
+import { ADDRESS, type Access, FRAME, Facts, accessOf } from "./facts.ts";
 
 /** Functions that the module imports, in order. */
 export const IMPORTS = {
-  /** (slot, low half, high half, size, is write): a bad address. */
+  /** (check, low half, high half of the lowest address it is for, less `LOW`): a bad address. */
   fault: 0,
   /** (slot): out of fuel. */
   budget: 1,
@@ -33,7 +34,7 @@ export const IMPORTS = {
 } as const;
 /** Parameter and result counts of the imports; all are i32. */
 export const IMPORT_TYPES: readonly (readonly [params: number, results: number])[] = [
-  [5, 0],
+  [3, 0],
   [1, 0],
   [1, 0],
   [2, 0],
@@ -46,7 +47,7 @@ export const IMPORT_TYPES: readonly (readonly [params: number, results: number])
 ];
 export const IMPORT_NAMES = Object.keys(IMPORTS);
 
-/** Imported globals: instructions left (i32), bytes that may be accessed from `LOW` on (i64). */
+/** Imported globals: instructions left (i32), bytes from `LOW` on at which an access may begin (i64). */
 export const FUEL = 0;
 export const SPAN = 1;
 
@@ -54,16 +55,22 @@ export const SPAN = 1;
 const REG = [6, 0, 1, 2, 3, 4, 7, 8, 9, 10, 5];
 const T0 = 11;
 const T1 = 12;
-const FP = 13;
-export const FUEL_LEFT = 14;
-export const LOOPS_LEFT = 15;
-const A0 = 16;
-const A1 = 17;
-export const STATE = 18;
-/** Locals that are not parameters: r0, r6-r9 and two temporaries, then numbers of 32 bits. */
-export const LOCALS = [
-  [7, I64],
-  [6, I32],
+/** A copy of `SPAN`: an imported global takes two loads to read. */
+const SPAN_NOW = 13;
+const FP = 14;
+export const FUEL_LEFT = 15;
+export const LOOPS_LEFT = 16;
+const A0 = 17;
+const A1 = 18;
+export const STATE = 19;
+/** Addresses that were checked, from here on. */
+const CHECKED = 20;
+/** Checks whose address is kept; further ones stand for one access each. */
+const MAX_CHECKED = 200;
+/** Locals that are not parameters: r0, r6-r9, two temporaries and the span, then numbers of 32 bits. */
+const LOCALS = [
+  [8, I64],
+  [CHECKED - FP, I32],
 ] as const;
 
 const ALU64: Readonly<Record<number, number>> = {
@@ -107,8 +114,15 @@ const LOAD_S = [W.i64_load8_s, W.i64_load16_s, W.i64_load32_s, W.i64_load];
 const STORE = [W.i64_store8, W.i64_store16, W.i64_store32, W.i64_store];
 const SIZE_SHIFT = [2, 1, 0, 3];
 
+/** Accesses that one check is for; `off` is the distance from its lowest address. */
+export type CheckSite = readonly Access[];
+
 export interface EmitContext {
   readonly image: Image;
+  /** Every check that was emitted, by its number. */
+  readonly checks: CheckSite[];
+  /** Every byte below exists already. */
+  readonly top: number;
   /** WebAssembly function of each BPF function, by its first slot. */
   readonly functions: ReadonlyMap<number, number>;
   readonly nullReads: boolean;
@@ -120,8 +134,19 @@ export class InsnEmitter {
   readonly out = new WasmBytes();
   readonly context: EmitContext;
 
+  facts = new Facts();
+  #kept = 0;
+
   constructor(context: EmitContext) {
     this.context = context;
+  }
+
+  /** The declaration of the locals that were used. */
+  locals(): WasmBytes {
+    const types = [...LOCALS, [this.#kept, I32] as const].filter(([count]) => count > 0);
+    const out = new WasmBytes().u(types.length);
+    for (const [count, type] of types) out.u(count).op(type);
+    return out;
   }
 
   get(reg: number): WasmBytes {
@@ -141,8 +166,13 @@ export class InsnEmitter {
   prologue(): void {
     const { out } = this;
     out.get(REG[10]!).op(W.i32_wrap_i64).i32(FRAME_SIZE).op(W.i32_sub).set(FP);
-    out.op(W.global_get).u(FUEL).set(FUEL_LEFT);
+    this.#loadFuel();
     out.i32(8 * 1024 * 1024).set(LOOPS_LEFT);
+  }
+
+  /** Puts `cost` instructions back. */
+  refund(cost: number): void {
+    this.out.get(FUEL_LEFT).i32(cost).op(W.i32_add).set(FUEL_LEFT);
   }
 
   /** Takes `cost` instructions off the fuel. */
@@ -154,8 +184,9 @@ export class InsnEmitter {
   #saveFuel(): void {
     this.out.get(FUEL_LEFT).op(W.global_set).u(FUEL);
   }
+  /** After a call: what it used up, and how far the memory reaches now. */
   #loadFuel(): void {
-    this.out.op(W.global_get).u(FUEL).set(FUEL_LEFT);
+    this.out.op(W.global_get).u(FUEL).set(FUEL_LEFT).op(W.global_get).u(SPAN).set(SPAN_NOW);
   }
 
   return(): void {
@@ -421,26 +452,50 @@ export class InsnEmitter {
 
   /** Leaves a checked address on the stack; gives the offset to access it with. */
   #address(slot: number, reg: number, off: number, size: number, write: boolean): number {
-    const { out } = this;
-    if (reg === 10 && off >= -FRAME_SIZE && off + size <= 0) {
+    const { out, facts } = this;
+    const { image, top } = this.context;
+    const origin = facts.origin[reg]!;
+    const at = facts.delta[reg]! + off;
+    if (origin === FRAME && at >= -FRAME_SIZE && at + size <= 0) {
       out.get(FP);
-      return off + FRAME_SIZE;
+      return at + FRAME_SIZE;
     }
-    this.get(reg);
-    if (off !== 0) out.i64(off).op(W.i64_add);
-    out.tee(T0).i64(LOW).op(W.i64_sub).op(W.global_get).u(SPAN).op(W.i64_ge_u, W.if, EMPTY);
-    this.#fault(slot, size, write);
+    if (origin === ADDRESS && at >= LOW && at + size <= top) {
+      out.i32(at);
+      return 0;
+    }
+    const before = facts.checked.get(origin);
+    if (before !== undefined && at >= before.min && at + size <= before.max) {
+      out.get(before.local);
+      return LOW + at - before.min;
+    }
+    const keep = this.#kept < MAX_CHECKED && !this.context.nullReads && accessOf(image, slot) !== undefined;
+    const accesses = keep
+      ? facts.accessesFrom(image, slot, this.blockStart, this.blockEnd, this.again)
+      : [{ slot, off: at, size, write }];
+    const min = accesses.reduce((least, a) => Math.min(least, a.off), at);
+    const max = accesses.reduce((most, a) => Math.max(most, a.off + a.size), at + size);
+    // One addition takes the address to what is compared and, by its low half, accessed.
+    this.get(reg)
+      .i64(min - facts.delta[reg]! - LOW)
+      .op(W.i64_add)
+      .tee(T0)
+      .get(SPAN_NOW)
+      .op(W.i64_ge_u, W.if, EMPTY);
+    this.#fault(accesses.map((a) => ({ ...a, off: a.off - min })));
     out.op(W.end).get(T0).op(W.i32_wrap_i64);
-    return 0;
+    if (keep) {
+      const local = CHECKED + this.#kept++;
+      facts.checked.set(origin, { min, max, local });
+      out.tee(local);
+    }
+    return LOW + at - min;
   }
-  #fault(slot: number, size: number, write: boolean): void {
+  #fault(accesses: CheckSite): void {
     const { out } = this;
-    out.i32(slot).get(T0).op(W.i32_wrap_i64).get(T0).i64(32).op(W.i64_shr_u, W.i32_wrap_i64);
-    out
-      .i32(size)
-      .i32(write ? 1 : 0)
-      .call(IMPORTS.fault)
-      .op(W.unreachable);
+    out.i32(this.context.checks.push(accesses) - 1);
+    out.get(T0).op(W.i32_wrap_i64).get(T0).i64(32).op(W.i64_shr_u, W.i32_wrap_i64);
+    out.call(IMPORTS.fault).op(W.unreachable);
   }
 
   /** Leaves the loaded value on the stack. */
@@ -453,7 +508,7 @@ export class InsnEmitter {
     // Typed kernel pointers: what cannot be read is zero.
     this.get(reg);
     if (off !== 0) out.i64(off).op(W.i64_add);
-    out.tee(T0).i64(LOW).op(W.i64_sub).op(W.global_get).u(SPAN).op(W.i64_ge_u, W.if, I64).i64(0).op(W.else);
+    out.tee(T0).i64(LOW).op(W.i64_sub).get(SPAN_NOW).op(W.i64_ge_u, W.if, I64).i64(0).op(W.else);
     out.get(T0).op(W.i32_wrap_i64).access(opcode, 0).op(W.end);
   }
 
@@ -534,15 +589,17 @@ export class InsnEmitter {
     }
     if (id === BPF_FUNC.map_update_elem && map !== undefined) {
       out.i32(map.pointer);
-      const key = this.#address(slot, 2, 0, 1, false);
-      const value = this.#address(slot, 3, 0, 1, false);
-      if (key !== 0 || value !== 0) throw new Error("r2 and r3 are never the frame pointer");
+      for (const reg of [2, 3]) {
+        const offset = this.#address(slot, reg, 0, 1, false);
+        if (offset !== 0) out.i32(offset).op(W.i32_add);
+      }
       // Flags beyond 32 bits are refused like any unknown one.
       this.#get32(4);
       out.i32(-1);
       this.get(4).i64(32).op(W.i64_shr_u, W.i64_eqz, W.select);
       out.call(IMPORTS.update).op(W.i64_extend_i32_s);
       this.set(0);
+      out.op(W.global_get).u(SPAN).set(SPAN_NOW);
       return;
     }
     const row = helperById(id);
@@ -588,8 +645,11 @@ export class InsnEmitter {
     }
     return undefined;
   }
-  /** First slot of the block that is being emitted. */
+  /** Slots of the block that is being emitted. */
   blockStart = 0;
+  blockEnd = 0;
+  /** How often its code comes again behind itself. */
+  again = 0;
 }
 
 export const STACK_LIMIT = (stackBase: number): number => stackBase + (FRAMES - 1) * FRAME_STRIDE + FRAME_SIZE;

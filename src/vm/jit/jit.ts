@@ -5,7 +5,8 @@ import type { Image } from "../image.ts";
 import { FRAME_SIZE, FRAME_STRIDE, LOW, MAP_BASE, READ, WRITE } from "../memory.ts";
 import { type Callback, Run } from "../run.ts";
 import type { Vm } from "../vm.ts";
-import { type IMPORTS, STACK_LIMIT } from "./emit.ts";
+import { type CheckSite, type IMPORTS, STACK_LIMIT } from "./emit.ts";
+import type { Access } from "./facts.ts";
 import { translate } from "./translate.ts";
 
 const MAX_FUEL = 0x7fff_ffff;
@@ -22,6 +23,11 @@ export class JitRun extends Run {
   constructor(vm: Vm, compiled: Compiled) {
     super(vm, compiled.image);
     this.#compiled = compiled;
+    this.setReg(10, this.memory.stackBase + FRAME_SIZE);
+  }
+
+  override restart(): void {
+    super.restart();
     this.setReg(10, this.memory.stackBase + FRAME_SIZE);
   }
 
@@ -111,18 +117,17 @@ export class Compiled {
     this.#vm = vm;
     this.image = image;
     const { memory } = vm;
-    const bytes = translate({
+    const { bytes, checks } = translate({
       image,
       nullReads,
+      top: memory.top,
       stackEnd: STACK_LIMIT(memory.stackBase),
       mapAt: (offset) => vm.mapAt(offset),
     });
     const run = (): JitRun => this.current!;
     const imports: Record<keyof typeof IMPORTS, (...args: number[]) => unknown> = {
-      fault: (slot, lo, hi, size, write) => {
-        throw run()
-          .at(slot!)
-          .badAccess(lo! >>> 0, hi!, size!, write === 1 ? WRITE : READ, 0);
+      fault: (check, lo, hi) => {
+        throw this.#badAccess(run(), checks[check!]!, lo!, hi!);
       },
       budget: (slot) => {
         throw run().at(slot!).fault(FAULT.BUDGET, "more instructions were executed than the budget allows", {
@@ -159,6 +164,18 @@ export class Compiled {
     for (const start of image.functions) this.#entries.set(start, instance.exports[`f${start}`] as () => void);
   }
 
+  /** The fault of the first of these accesses that is out of bounds. */
+  #badAccess(run: JitRun, accesses: CheckSite, lo: number, hi: number): VmFault {
+    const lowest = ((BigInt(hi) << 32n) | BigInt(lo >>> 0)) + BigInt(LOW);
+    const address = (a: Access): bigint => BigInt.asUintN(64, lowest + BigInt(a.off));
+    const outside = (a: Access): boolean =>
+      address(a) < BigInt(LOW) || address(a) + BigInt(a.size) > BigInt(this.#vm.memory.top);
+    const bad = accesses.find(outside) ?? accesses[0]!;
+    const at = address(bad);
+    const [low, high] = [Number(at & 0xffff_ffffn), Number(BigInt.asIntN(32, at >> 32n))];
+    return run.at(bad.slot).badAccess(low, high, bad.size, bad.write ? WRITE : READ, 0);
+  }
+
   entry(slot: number): () => void {
     return this.#entries.get(slot)!;
   }
@@ -168,7 +185,7 @@ export class Compiled {
     const { top } = this.#vm.memory;
     if (top === this.#top) return;
     this.#top = top;
-    this.#span.value = BigInt(top - LOW - 8);
+    this.#span.value = BigInt(top - LOW);
   }
 
   start(): JitRun {

@@ -5,11 +5,22 @@
 import { FORM, FORM_OF } from "../../asm/index.ts";
 import { EMPTY, I32, I64, W, WasmBytes } from "./bytes.ts";
 import { type Cfg, type CfgBlock, buildCfg } from "./cfg.ts";
-import { type EmitContext, IMPORTS, IMPORT_NAMES, IMPORT_TYPES, InsnEmitter, LOCALS, STATE } from "./emit.ts";
+import { Facts } from "./facts.ts";
+import { type CheckSite, type EmitContext, IMPORTS, IMPORT_NAMES, IMPORT_TYPES, InsnEmitter, STATE } from "./emit.ts";
 import { REGS } from "../memory.ts";
 
 /** Blocks beyond which a function is not structured: the tree may nest as deep. */
 const MAX_STRUCTURED = 1500;
+
+/** Instructions that an unrolled loop may have. */
+const MAX_UNROLLED = 96;
+
+interface Unrolled {
+  readonly times: number;
+  readonly exit: number;
+  /** The branch at the block's end stays in the loop when it is taken. */
+  readonly stays: boolean;
+}
 
 type Scope = { readonly kind: "block" | "loop"; readonly block: number } | { readonly kind: "if" };
 
@@ -25,25 +36,27 @@ class FunctionEmitter extends InsnEmitter {
   body(): WasmBytes {
     this.prologue();
     this.burn(1, this.#cfg.blocks[0]!.start);
-    if (this.#cfg.reducible && this.#cfg.blocks.length <= MAX_STRUCTURED) this.#tree(0);
+    if (this.#cfg.reducible && this.#cfg.blocks.length <= MAX_STRUCTURED) this.#tree(0, this.facts, 0);
     else this.#dispatch();
     this.out.op(W.unreachable, W.end);
-    const body = new WasmBytes();
-    body.u(LOCALS.length);
-    for (const [count, type] of LOCALS) body.u(count).op(type);
-    return body.append(this.out);
+    return this.locals().append(this.out);
   }
 
-  #tree(at: number): void {
+  /** Block `at` and all it dominates. `facts` hold at the end of its dominator; `written` are registers that changed since. */
+  #tree(at: number, facts: Facts, written: number): void {
     const { out } = this;
     const block = this.#cfg.blocks[at]!;
+    this.facts = new Facts(facts);
+    this.facts.forget(written | block.loopWrites);
+    const unrolled = this.#unrolling(at);
+    if (unrolled !== undefined && unrolled.exit > at) this.#cfg.blocks[unrolled.exit]!.merge = true;
     const merges = block.children.filter((c) => this.#cfg.blocks[c]!.merge).sort((a, b) => b - a);
     if (block.loop > 0) {
       out.op(W.loop, EMPTY);
       this.#scopes.push({ kind: "loop", block: at });
-      this.burn(block.loop, block.start);
+      this.burn(block.loop * (unrolled?.times ?? 1), block.start);
     }
-    this.#within(at, merges, 0);
+    this.#within(at, merges, 0, unrolled);
     if (block.loop > 0) {
       out.op(W.end);
       this.#scopes.pop();
@@ -51,52 +64,109 @@ class FunctionEmitter extends InsnEmitter {
   }
 
   /** The block's code, and behind it the merge blocks it dominates, the last one outermost. */
-  #within(at: number, merges: readonly number[], i: number): void {
+  #within(at: number, merges: readonly number[], i: number, unrolled: Unrolled | undefined): Facts {
     const { out } = this;
     const merge = merges[i];
     if (merge !== undefined) {
       out.op(W.block, EMPTY);
       this.#scopes.push({ kind: "block", block: merge });
-      this.#within(at, merges, i + 1);
+      const facts = this.#within(at, merges, i + 1, unrolled);
       out.op(W.end);
       this.#scopes.pop();
-      this.#tree(merge);
-      return;
+      this.#tree(merge, facts, this.#writtenBefore(at, merge));
+      return facts;
     }
     const block = this.#cfg.blocks[at]!;
+    if (unrolled !== undefined) return this.#unroll(at, unrolled);
     const last = this.#straight(block);
+    const { facts } = this;
     if (last === FORM.EXIT) this.return();
     else if (block.next.length === 2) {
       const [taken, other] = block.next as readonly [number, number];
       this.condition(block.end - 1);
       if (this.#isLabel(at, taken)) {
         out.op(W.br_if).u(this.#depth(at, taken));
-        this.#go(at, other);
+        this.#go(at, other, facts);
       } else if (this.#isLabel(at, other)) {
         out.op(W.i32_eqz, W.br_if).u(this.#depth(at, other));
-        this.#go(at, taken);
+        this.#go(at, taken, facts);
       } else {
         out.op(W.if, EMPTY);
         this.#scopes.push({ kind: "if" });
-        this.#go(at, taken);
+        this.#go(at, taken, facts);
         out.op(W.else);
-        this.#go(at, other);
+        this.#go(at, other, facts);
         out.op(W.end);
         this.#scopes.pop();
       }
-    } else if (block.next.length === 1) this.#go(at, block.next[0]!);
+    } else if (block.next.length === 1) this.#go(at, block.next[0]!, facts);
     else this.#pastEnd(block);
+    return facts;
+  }
+
+  /** How the loop that is block `at` alone is unrolled; undefined when it is not such a loop. */
+  #unrolling(at: number): Unrolled | undefined {
+    const { blocks } = this.#cfg;
+    const block = blocks[at]!;
+    const length = block.end - block.start;
+    if (block.loop === 0 || block.next.length !== 2 || length > MAX_UNROLLED / 2) return undefined;
+    const { opcode } = this.context.image.columns;
+    if (FORM_OF[opcode[block.end - 1]!] === FORM.MAY_GOTO) return undefined;
+    // A block that only jumps back is part of the way round.
+    const back = block.next.map((to) => {
+      const next = blocks[to]!;
+      const jump = to > at && !next.merge && next.end === next.start + 1 && next.next.length === 1;
+      return to === at || (jump && next.next[0] === at && FORM_OF[opcode[next.start]!] === FORM.JA);
+    });
+    if (back[0] === back[1]) return undefined;
+    const times = Math.min(8, Math.floor(MAX_UNROLLED / length));
+    return { times, exit: block.next[back[0] === true ? 1 : 0]!, stays: back[0] === true };
+  }
+
+  /** The loop's body several times: the fuel is checked once, and so may be its accesses. */
+  #unroll(at: number, { times, exit, stays }: Unrolled): Facts {
+    const { out } = this;
+    const block = this.#cfg.blocks[at]!;
+    let first: Facts | undefined;
+    for (let k = 1; k <= times; k++) {
+      this.again = times - k;
+      this.#straight(block);
+      first ??= new Facts(this.facts);
+      this.condition(block.end - 1);
+      if (stays) out.op(W.i32_eqz);
+      out.op(W.if, EMPTY);
+      this.#scopes.push({ kind: "if" });
+      if (k < times) this.refund(block.loop * (times - k));
+      out.op(W.br).u(this.#depth(at, exit));
+      this.#scopes.pop();
+      out.op(W.end);
+    }
+    this.again = 0;
+    out.op(W.br).u(this.#depth(at, at));
+    // Whichever time it was left: only what the body does not write is known.
+    first!.forget(block.writes);
+    return first!;
+  }
+
+  /** Registers that may be written between the end of block `at` and `merge`, which it dominates. */
+  #writtenBefore(at: number, merge: number): number {
+    return this.#cfg.blocks[at]!.children.reduce(
+      (mask, c) => (c === merge ? mask : mask | this.#cfg.blocks[c]!.subWrites),
+      0,
+    );
   }
 
   /** Everything before the jump at the block's end; its form. */
   #straight(block: CfgBlock): number {
     const { opcode } = this.context.image.columns;
     this.blockStart = block.start;
+    this.blockEnd = block.end;
     let form = 0;
     for (let slot = block.start; slot < block.end; slot++) {
       form = FORM_OF[opcode[slot]!]!;
       if ((form >= FORM.JA && form <= FORM.BRANCH_X) || form === FORM.EXIT) return form;
       this.insn(slot);
+      this.facts.step(this.context.image, slot);
       if (form === FORM.LD_IMM64) slot++;
     }
     return form;
@@ -109,9 +179,9 @@ class FunctionEmitter extends InsnEmitter {
   #isLabel(from: number, to: number): boolean {
     return to <= from || this.#cfg.blocks[to]!.merge;
   }
-  #go(from: number, to: number): void {
+  #go(from: number, to: number, facts: Facts): void {
     if (this.#isLabel(from, to)) this.out.op(W.br).u(this.#depth(from, to));
-    else this.#tree(to);
+    else this.#tree(to, facts, 0);
   }
   #depth(from: number, to: number): number {
     const kind = to <= from ? "loop" : "block";
@@ -137,6 +207,7 @@ class FunctionEmitter extends InsnEmitter {
     blocks.forEach((block, i) => {
       out.op(W.end);
       const again = blocks.length - 1 - i;
+      this.facts = new Facts();
       this.burn(block.end - block.start, block.start);
       const last = this.#straight(block);
       if (last === FORM.EXIT) this.return();
@@ -151,12 +222,18 @@ class FunctionEmitter extends InsnEmitter {
   }
 }
 
-/** Bytes of the module. It exports `f<slot>` for each function: arguments and result in the VM's registers. */
-export function translate(context: Omit<EmitContext, "functions">): Uint8Array {
+export interface Translated {
+  readonly bytes: Uint8Array;
+  readonly checks: readonly CheckSite[];
+}
+
+/** The module. It exports `f<slot>` for each function: arguments and result in the VM's registers. */
+export function translate(context: Omit<EmitContext, "functions" | "checks">): Translated {
   const starts = [...context.image.functions].sort((a, b) => a - b);
   const first = IMPORT_NAMES.length;
   const functions = new Map(starts.map((start, i) => [start, first + i]));
-  const full: EmitContext = { ...context, functions };
+  const checks: CheckSite[] = [];
+  const full: EmitContext = { ...context, functions, checks };
 
   // Types: those of the imports, then a BPF function, then an entry without arguments.
   const types = new WasmBytes().u(IMPORT_TYPES.length + 2);
@@ -201,7 +278,7 @@ export function translate(context: Omit<EmitContext, "functions">): Uint8Array {
 
   const module = new WasmBytes().op(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
   module.op(1).sized(types).op(2).sized(imports).op(3).sized(funcs).op(7).sized(exports).op(10).sized(code);
-  return module.finish();
+  return { bytes: module.finish(), checks };
 }
 
 /** Calls a function with the registers in memory. */
