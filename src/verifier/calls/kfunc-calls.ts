@@ -8,6 +8,7 @@ import { VerifierReject } from "../errors.ts";
 import { pushStack } from "../explore-state.ts";
 import { clearCallerSavedRegs, pushCallbackCall } from "../frames.ts";
 import { BPF_RES_SPIN_LOCK, BPF_SPIN_LOCK, recordHas } from "../map.ts";
+import { markRegRead } from "../live-marks.ts";
 import { markS32Range, mayAccessDirectPktData } from "../mem.ts";
 import { acquireReference, clearAllPktPointers, releaseReference } from "../refs.ts";
 import { type RegState, markRegConstZero, markRegKnownZero, markRegNotInit, markRegUnknown } from "../reg-state.ts";
@@ -284,6 +285,14 @@ function setReturn(env: Env, insnIdx: number, meta: KfuncMeta): void {
   } else if (ret.kind === "ptr") pointerReturn(env, insnIdx, meta, ret.type);
 }
 
+/** mark_btf_func_reg_size of each argument. */
+function markArgsRead(env: Env, meta: KfuncMeta): void {
+  meta.fn.proto.params.forEach((param, i) => {
+    const t = skipModifiers(meta.fn.btf, param.type);
+    markRegRead(env, env.state.curframe, i + 1, t.kind === "ptr" || ("size" in t && t.size === 8));
+  });
+}
+
 /** check_kfunc_call */
 export function checkKfuncCall(env: Env, insnIdx: number): void {
   if (env.imm[insnIdx] === 0) return;
@@ -314,6 +323,7 @@ export function checkKfuncCall(env: Env, insnIdx: number): void {
     env.seenException = true;
     if (env.exceptionCallbackSubprog === 0) checkReturnCode(env, 1, "R1");
   }
+  if (env.frame.marks !== null) markArgsRead(env, meta);
   clearCallerSavedRegs(env, env.frame);
   setReturn(env, insnIdx, meta);
   if (meta.name === "bpf_xdp_pull_data") clearAllPktPointers(env);
