@@ -4,6 +4,7 @@
  */
 import type { Block, Func, Inst, Size } from "../ir/ir.ts";
 import { negateCond } from "../ir/ir.ts";
+import { splitMisaligned } from "./align.ts";
 import type { Target } from "./target.ts";
 
 /** Rewrites `f` in place. */
@@ -13,6 +14,7 @@ export function lower(f: Func, target: Target): void {
     if (b.term!.op === "switch") lowerSwitch(f, b);
     fuseBranch(b);
   }
+  splitMisaligned(f, target);
   shareReturns(f);
 }
 

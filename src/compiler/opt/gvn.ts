@@ -5,7 +5,7 @@
 import type { Target } from "../codegen/target.ts";
 import type { Cfg } from "../ir/cfg.ts";
 import { computeCfg, dominates, findLoops } from "../ir/cfg.ts";
-import type { Block, Cond, Edge, Func, Inst, Width } from "../ir/ir.ts";
+import type { Block, Cond, Edge, Func, Inst, Slot, Width } from "../ir/ir.ts";
 import { isLeaf, negateCond } from "../ir/ir.ts";
 import type { Fact } from "./facts.ts";
 import { implies } from "./facts.ts";
@@ -30,7 +30,7 @@ class Numbering {
   readonly #simplifier: Simplifier;
   readonly #replace = new Replacements();
   readonly #table = new Map<number, Entry[]>();
-  readonly #leaves = new Map<string | bigint, Inst>();
+  readonly #leaves = new Map<string | bigint | Slot, Inst>();
   /** What the only edge into a block says. */
   readonly #facts: (Fact | undefined)[];
   readonly #memory: (Memory | undefined)[];
@@ -192,14 +192,14 @@ class Numbering {
   }
   /** Equal leaves become one, so that operands can be compared by identity. */
   #leaf(v: Inst): Inst {
-    let key: string | bigint;
+    let key: string | bigint | Slot;
     switch (v.op) {
       case "const":
         if (v.type !== "int") key = `n${v.value}`;
         else key = v.value;
         break;
       case "slot":
-        key = `s${v.slot!.id}`;
+        key = v.slot!;
         break;
       case "map":
         key = `m${v.sym}`;

@@ -200,7 +200,7 @@ class Promotion {
     const base = b * this.#count;
     const kept: Inst[] = [];
     for (const i of block.insts) {
-      if (i.op === "start" && this.#promoted.has(i.slot!)) continue;
+      if (this.#isGone(i)) continue;
       const vars = this.#variables.get(i);
       if (vars === undefined) {
         kept.push(i);
@@ -229,6 +229,14 @@ class Promotion {
       }
     }
     block.insts = kept;
+  }
+
+  /** A declaration of, or an address in, a slot that is no more. */
+  #isGone(i: Inst): boolean {
+    if (i.op === "start") return this.#promoted.has(i.slot!);
+    if ((i.op !== "add" && i.op !== "sub") || i.type !== "ptr") return false;
+    const { base } = rootOf(i);
+    return base.op === "slot" && this.#promoted.has(base.slot!);
   }
 
   /** The variable's value at the end of block `b` (as far as it was walked). */
