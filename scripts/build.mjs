@@ -43,6 +43,7 @@ await build({
     syscall: "src/syscall/index.ts",
     load: "src/load/index.ts",
     plugin: "src/plugin/index.ts",
+    testing: "src/testing/index.ts",
     verifier: "src/verifier/index.ts",
   },
   outdir: out,

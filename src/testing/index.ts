@@ -1,0 +1,24 @@
+export {
+  Coverage,
+  type FileCoverage,
+  type Reached,
+  type ReachedBranch,
+  type ReachedFunction,
+  type Totals,
+} from "./coverage.ts";
+export { coverage } from "./coverage.ts";
+export { CompileError, FaultError, RejectedError } from "./errors.ts";
+export type { MockArg, MockCall, MockFunction, MockMemory, MockResult, Mocks } from "./mocks.ts";
+export { simulate, type SimulateOptions } from "./simulate.ts";
+export type { Given, Outcome, SimVariable, Simulation } from "./simulation.ts";
+export type { RunInput, SimTask, TaskFields } from "./sim-world.ts";
+export type { UpdateMode } from "./typed-map.ts";
+export {
+  type KernelFiles,
+  PACKAGED_KERNELS,
+  type PackagedKernel,
+  kernelTypesOf,
+  packagedKernel,
+  provideKernel,
+} from "./world/kernel-types.ts";
+export type { FieldList, FieldValue, Fields, KernelObject, KernelTypes } from "./world/types.ts";
