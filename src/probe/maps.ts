@@ -134,16 +134,16 @@ export function percpuHash<K extends Schema, V extends Schema>(
   key: K,
   value: V,
   options: MapOptions = {},
-): HashMap<K, V> {
-  return map("percpu_hash", options, { key, value }, { percpuHash }) as HashMap<K, V>;
+): HashMap<K, V> & { readonly type: "percpu_hash" } {
+  return map("percpu_hash", options, { key, value }, { percpuHash }) as ReturnType<typeof percpuHash<K, V>>;
 }
 /** {@link lruHash} with one value per CPU. Kernel 4.10+. */
 export function lruPercpuHash<K extends Schema, V extends Schema>(
   key: K,
   value: V,
   options: MapOptions = {},
-): HashMap<K, V> {
-  return map("lru_percpu_hash", options, { key, value }, { lruPercpuHash }) as HashMap<K, V>;
+): HashMap<K, V> & { readonly type: "lru_percpu_hash" } {
+  return map("lru_percpu_hash", options, { key, value }, { lruPercpuHash }) as ReturnType<typeof lruPercpuHash<K, V>>;
 }
 /** `length` values with keys 0 to `length - 1`, all zero at first. (An array inside a struct is `array(schema, n)`.) */
 export function arrayMap<V extends Schema>(
@@ -158,8 +158,10 @@ export function percpuArray<V extends Schema>(
   value: V,
   length: number,
   options: Omit<MapOptions, "maxEntries"> = {},
-): ArrayMap<V> {
-  return map("percpu_array", options, { key: u32, value, entries: length }, { percpuArray }) as ArrayMap<V>;
+): ArrayMap<V> & { readonly type: "percpu_array" } {
+  return map("percpu_array", options, { key: u32, value, entries: length }, { percpuArray }) as ReturnType<
+    typeof percpuArray<V>
+  >;
 }
 /** Longest-prefix match; `key` is a struct whose first field is the prefix length in bits, a `u32`. Kernel 4.11+. */
 export function lpmTrie<K extends Schema, V extends Schema>(key: K, value: V, options: MapOptions = {}): LpmTrie<K, V> {

@@ -232,7 +232,7 @@ test("the same seed is the same run, another seed another", () => {
 
 test("helpers are mocked by name, with their arguments", () => {
   const sim = simulate(
-    { random, onPacket, ...filter },
+    { random, ...filter },
     {
       mocks: {
         get_prandom_u32: () => 7,
