@@ -121,6 +121,8 @@ export interface EmitContext {
   readonly image: Image;
   /** Every check that was emitted, by its number. */
   readonly checks: CheckSite[];
+  /** WebAssembly function that looks keys up in this map, when there is one. */
+  lookupOf(map: VmMap): number | undefined;
   /** Every byte below exists already. */
   readonly top: number;
   /** WebAssembly function of each BPF function, by its first slot. */
@@ -620,7 +622,10 @@ export class InsnEmitter {
     const key = this.#address(slot, 2, 0, map.spec.keySize, false);
     if (!(map instanceof ArrayMap) || map.constructor !== ArrayMap) {
       if (key !== 0) out.i32(key).op(W.i32_add);
-      out.set(A0).i32(map.pointer).get(A0).call(IMPORTS.lookup).op(W.i64_extend_i32_u);
+      const own = this.context.lookupOf(map);
+      if (own === undefined) out.set(A0).i32(map.pointer).get(A0).call(IMPORTS.lookup);
+      else out.call(own);
+      out.op(W.i64_extend_i32_u);
       this.set(0);
       return;
     }

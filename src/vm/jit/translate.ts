@@ -7,7 +7,10 @@ import { EMPTY, I32, I64, W, WasmBytes } from "./bytes.ts";
 import { type Cfg, type CfgBlock, buildCfg } from "./cfg.ts";
 import { Facts } from "./facts.ts";
 import { type CheckSite, type EmitContext, IMPORTS, IMPORT_NAMES, IMPORT_TYPES, InsnEmitter, STATE } from "./emit.ts";
+import { HashMap } from "../maps/hash.ts";
+import type { VmMap } from "../maps/map.ts";
 import { REGS } from "../memory.ts";
+import { MAX_KEY, lookupBody } from "./lookup.ts";
 
 /** Blocks beyond which a function is not structured: the tree may nest as deep. */
 const MAX_STRUCTURED = 1500;
@@ -228,15 +231,22 @@ export interface Translated {
 }
 
 /** The module. It exports `f<slot>` for each function: arguments and result in the VM's registers. */
-export function translate(context: Omit<EmitContext, "functions" | "checks">): Translated {
+export function translate(context: Omit<EmitContext, "functions" | "checks" | "lookupOf">): Translated {
   const starts = [...context.image.functions].sort((a, b) => a - b);
   const first = IMPORT_NAMES.length;
   const functions = new Map(starts.map((start, i) => [start, first + i]));
   const checks: CheckSite[] = [];
-  const full: EmitContext = { ...context, functions, checks };
+  const lookups: HashMap[] = [];
+  const lookupOf = (map: VmMap): number | undefined => {
+    if (!(map instanceof HashMap) || map.constructor !== HashMap || map.spec.keySize > MAX_KEY) return undefined;
+    const known = lookups.indexOf(map);
+    return first + starts.length * 2 + (known < 0 ? lookups.push(map) - 1 : known);
+  };
+  const full: EmitContext = { ...context, functions, checks, lookupOf };
+  const bodies = starts.map((start) => new FunctionEmitter(full, buildCfg(context.image, start)).body());
 
-  // Types: those of the imports, then a BPF function, then an entry without arguments.
-  const types = new WasmBytes().u(IMPORT_TYPES.length + 2);
+  // Types: those of the imports, then a BPF function, an entry without arguments, a look-up.
+  const types = new WasmBytes().u(IMPORT_TYPES.length + 3);
   for (const [params, results] of IMPORT_TYPES) {
     types
       .op(0x60)
@@ -252,6 +262,7 @@ export function translate(context: Omit<EmitContext, "functions" | "checks">): T
     .u(1)
     .op(I64);
   types.op(0x60).u(0).u(0);
+  types.op(0x60).u(1).op(I32).u(1).op(I32);
   const bpfType = IMPORT_TYPES.length;
 
   const imports = new WasmBytes().u(IMPORT_NAMES.length + 3);
@@ -260,9 +271,10 @@ export function translate(context: Omit<EmitContext, "functions" | "checks">): T
   imports.text("vm").text("fuel").op(3, I32, 1);
   imports.text("vm").text("span").op(3, I64, 1);
 
-  const funcs = new WasmBytes().u(starts.length * 2);
+  const funcs = new WasmBytes().u(starts.length * 2 + lookups.length);
   for (let i = 0; i < starts.length; i++) funcs.u(bpfType);
   for (let i = 0; i < starts.length; i++) funcs.u(bpfType + 1);
+  for (let i = 0; i < lookups.length; i++) funcs.u(bpfType + 2);
 
   const exports = new WasmBytes().u(starts.length);
   starts.forEach((start, i) =>
@@ -272,9 +284,10 @@ export function translate(context: Omit<EmitContext, "functions" | "checks">): T
       .u(first + starts.length + i),
   );
 
-  const code = new WasmBytes().u(starts.length * 2);
-  for (const start of starts) code.sized(new FunctionEmitter(full, buildCfg(context.image, start)).body());
+  const code = new WasmBytes().u(starts.length * 2 + lookups.length);
+  for (const body of bodies) code.sized(body);
   for (const start of starts) code.sized(entry(functions.get(start)!));
+  for (const map of lookups) code.sized(lookupBody(map));
 
   const module = new WasmBytes().op(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
   module.op(1).sized(types).op(2).sized(imports).op(3).sized(funcs).op(7).sized(exports).op(10).sized(code);

@@ -1,12 +1,14 @@
 /** Hash tables: kernel/bpf/hashtab.c without its locks. */
 import type { MapSpec } from "../../elf/spec.ts";
 import { BPF_F } from "../../uapi/index.ts";
-import type { BlockOwner } from "../memory.ts";
+import type { Block, BlockOwner } from "../memory.ts";
 import { E2BIG, EINVAL, ENOENT, LazyRegions, type MapHost, VmMap, roundUp8 } from "./map.ts";
 
 /** New elements beyond max_entries that a map without preallocation makes before it uses old memory again. */
 const SLACK = 256;
 const CHUNK_BYTES = 64 * 1024;
+/** In front of every element: the address of the next one in its bucket, and its index. */
+export const LINK = 8;
 
 /**
  * Elements (key, then value) lie in chunks of the VM's memory and never move. An element that is replaced or
@@ -17,9 +19,10 @@ export class HashMap extends VmMap implements BlockOwner {
   readonly valueOffset: number;
   readonly #chunkShift: number;
   readonly #chunks: number[] = [];
-  #heads = new Int32Array(16);
-  /** Element after this one in its bucket, plus 1. */
-  #next = new Int32Array(16);
+  /** Two words that compiled code reads: the address of the buckets, and their number less 1. */
+  readonly table: number;
+  #buckets: Block;
+  #mask = 15;
   protected live = new Uint8Array(16);
   #free: number[] = [];
   #fresh = 0;
@@ -32,13 +35,21 @@ export class HashMap extends VmMap implements BlockOwner {
   constructor(host: MapHost, spec: MapSpec, id: number) {
     super(host, spec, id);
     this.valueOffset = roundUp8(spec.keySize);
-    this.stride = this.valueOffset + roundUp8(spec.valueSize) * this.copies;
+    this.stride = LINK + this.valueOffset + roundUp8(spec.valueSize) * this.copies;
     this.#chunkShift = Math.max(
       0,
       31 - Math.clz32(Math.max(1, Math.min(CHUNK_BYTES / this.stride, 2 * spec.maxEntries))),
     );
     this.#prealloc = (spec.flags & BPF_F.NO_PREALLOC) === 0;
     this.#regions = new LazyRegions(this.memory);
+    this.table = this.memory.alloc(8, "mem", `map ${spec.name}`, 0).base;
+    this.#buckets = this.memory.alloc((this.#mask + 1) * 4, "mem", `the buckets of map ${spec.name}`, 0);
+    this.#showTable();
+  }
+
+  #showTable(): void {
+    this.memory.view.setUint32(this.table, this.#buckets.base, true);
+    this.memory.view.setUint32(this.table + 4, this.#mask, true);
   }
 
   protected get copies(): number {
@@ -49,8 +60,9 @@ export class HashMap extends VmMap implements BlockOwner {
     return this.#count;
   }
 
+  /** Address of an element: its key. */
   element(index: number): number {
-    return this.#chunks[index >> this.#chunkShift]! + (index & ((1 << this.#chunkShift) - 1)) * this.stride;
+    return this.#chunks[index >> this.#chunkShift]! + (index & ((1 << this.#chunkShift) - 1)) * this.stride + LINK;
   }
   /** Address of an element's value for the current CPU. */
   valueAddress(index: number): number {
@@ -65,7 +77,7 @@ export class HashMap extends VmMap implements BlockOwner {
     const within = Math.floor((address - this.#chunks[chunk]!) / this.stride);
     const index = (chunk << this.#chunkShift) + within;
     const size = roundUp8(this.spec.valueSize);
-    const first = this.#chunks[chunk]! + within * this.stride + this.valueOffset;
+    const first = this.element(index) + this.valueOffset;
     const copy = Math.floor((address - first) / size);
     if (copy < 0 || address >= first + copy * size + this.spec.valueSize) return 0;
     return this.#regions.get(
@@ -77,6 +89,7 @@ export class HashMap extends VmMap implements BlockOwner {
     );
   }
 
+  /** Compiled code computes the same. */
   #hash(key: number): number {
     const { view, u8 } = this.memory;
     const { keySize } = this.spec;
@@ -95,23 +108,23 @@ export class HashMap extends VmMap implements BlockOwner {
   find(key: number): number {
     const { view, u8 } = this.memory;
     const { keySize } = this.spec;
-    let at = this.#heads[this.#hash(key) & (this.#heads.length - 1)]!;
-    search: while (at !== 0) {
-      const element = this.element(at - 1);
+    let at = view.getUint32(this.#buckets.base + (this.#hash(key) & this.#mask) * 4, true);
+    // A program that compiled code does not check may have destroyed the links: then it ends at some point.
+    search: for (let steps = 0; at !== 0 && steps <= this.#fresh; steps++) {
       let i = 0;
       for (; i + 4 <= keySize; i += 4) {
-        if (view.getInt32(element + i, true) !== view.getInt32(key + i, true)) {
-          at = this.#next[at - 1]!;
+        if (view.getInt32(at + i, true) !== view.getInt32(key + i, true)) {
+          at = view.getUint32(at - LINK, true);
           continue search;
         }
       }
       for (; i < keySize; i++) {
-        if (u8[element + i] !== u8[key + i]) {
-          at = this.#next[at - 1]!;
+        if (u8[at + i] !== u8[key + i]) {
+          at = view.getUint32(at - LINK, true);
           continue search;
         }
       }
-      return at - 1;
+      return view.getInt32(at - LINK + 4, true);
     }
     return -1;
   }
@@ -123,11 +136,9 @@ export class HashMap extends VmMap implements BlockOwner {
       const block = this.memory.allocOwned(this.stride << this.#chunkShift, "map value", `map ${this.name}`, this);
       this.#chunks.push(block.base);
     }
-    if (index >= this.#next.length) {
-      const next = new Int32Array(this.#next.length * 2);
-      next.set(this.#next);
-      this.#next = next;
-      const live = new Uint8Array(next.length);
+    this.memory.view.setInt32(this.element(index) - LINK + 4, index, true);
+    if (index >= this.live.length) {
+      const live = new Uint8Array(this.live.length * 2);
       live.set(this.live);
       this.live = live;
     }
@@ -146,34 +157,41 @@ export class HashMap extends VmMap implements BlockOwner {
   protected link(index: number, key: number): void {
     const element = this.element(index);
     this.memory.u8.copyWithin(element, key, key + this.spec.keySize);
-    if (this.#count >= this.#heads.length) this.#rehash();
-    const bucket = this.#hash(element) & (this.#heads.length - 1);
-    this.#next[index] = this.#heads[bucket]!;
-    this.#heads[bucket] = index + 1;
+    if (this.#count > this.#mask) this.#rehash();
+    this.#intoBucket(element);
     this.live[index] = 1;
     this.#count++;
   }
 
+  /** Address of the word that has the first element of the bucket of this one. */
+  #bucketOf(element: number): number {
+    return this.#buckets.base + (this.#hash(element) & this.#mask) * 4;
+  }
+  #intoBucket(element: number): void {
+    const { view } = this.memory;
+    const bucket = this.#bucketOf(element);
+    view.setUint32(element - LINK, view.getUint32(bucket, true), true);
+    view.setUint32(bucket, element, true);
+  }
+
   protected unlink(index: number): void {
-    const bucket = this.#hash(this.element(index)) & (this.#heads.length - 1);
-    let at = this.#heads[bucket]!;
-    if (at === index + 1) this.#heads[bucket] = this.#next[index]!;
-    else {
-      while (this.#next[at - 1] !== index + 1) at = this.#next[at - 1]!;
-      this.#next[at - 1] = this.#next[index]!;
+    const { view } = this.memory;
+    const element = this.element(index);
+    let link = this.#bucketOf(element);
+    for (let at = view.getUint32(link, true); at !== element && at !== 0; at = view.getUint32(link, true)) {
+      link = at - LINK;
     }
+    view.setUint32(link, view.getUint32(element - LINK, true), true);
     this.live[index] = 0;
     this.#count--;
   }
 
   #rehash(): void {
-    this.#heads = new Int32Array(this.#heads.length * 4);
-    for (let i = 0; i < this.#fresh; i++) {
-      if (this.live[i] === 0) continue;
-      const bucket = this.#hash(this.element(i)) & (this.#heads.length - 1);
-      this.#next[i] = this.#heads[bucket]!;
-      this.#heads[bucket] = i + 1;
-    }
+    this.memory.release(this.#buckets);
+    this.#mask = this.#mask * 4 + 3;
+    this.#buckets = this.memory.alloc((this.#mask + 1) * 4, "mem", `the buckets of map ${this.name}`, 0);
+    this.#showTable();
+    for (let i = 0; i < this.#fresh; i++) if (this.live[i] === 1) this.#intoBucket(this.element(i));
   }
 
   protected writeValue(index: number, value: number): void {
