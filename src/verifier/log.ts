@@ -2,6 +2,8 @@
 
 /** Pieces joined into one block at a time, so that millions of small writes stay linear. */
 const PIECES = 2048;
+/** No engine's longest string is shorter than twice this; a million instructions at level 2 can say more. */
+const LONGEST = 1 << 28;
 
 export class Log {
   /** BPF_LOG_LEVEL1 (1) | LEVEL2 (2) | STATS (4) */
@@ -9,7 +11,7 @@ export class Log {
   readonly level1: boolean;
   readonly level2: boolean;
   readonly any: boolean;
-  /** Longest log kept, in characters; more is dropped from the front, as the kernel's rotating log does. 0: no limit. */
+  /** Longest log kept, in characters; more is dropped from the front, as the kernel's rotating log does. */
   readonly limit: number;
   #blocks: string[] = [];
   #pieces: string[] = [];
@@ -22,7 +24,7 @@ export class Log {
     this.level1 = (level & 1) !== 0;
     this.level2 = (level & 2) !== 0;
     this.any = level !== 0;
-    this.limit = limit;
+    this.limit = limit > 0 ? Math.min(limit, LONGEST) : LONGEST;
   }
 
   /** verbose() */
@@ -34,7 +36,7 @@ export class Log {
     this.#pieces = [];
     this.#blocks.push(block);
     this.#blocked += block.length;
-    while (this.limit > 0 && this.#blocks.length > 1 && this.#blocked - this.#blocks[0]!.length >= this.limit) {
+    while (this.#blocks.length > 1 && this.#blocked - this.#blocks[0]!.length >= this.limit) {
       this.#blocked -= this.#blocks.shift()!.length;
     }
   }
@@ -61,6 +63,6 @@ export class Log {
 
   text(): string {
     const all = this.#blocks.join("") + this.#pieces.join("");
-    return this.limit > 0 && all.length > this.limit ? all.slice(-this.limit) : all;
+    return all.length > this.limit ? all.slice(-this.limit) : all;
   }
 }

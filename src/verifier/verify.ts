@@ -31,7 +31,7 @@ export interface VerifyOptions {
   /** Gives up after so many processed instructions with VerifierAborted; default the kernel's own limit. */
   readonly budget?: number;
   readonly signal?: AbortSignal;
-  /** Longest log kept, in characters; the beginning is dropped first. Default: no limit. */
+  /** Longest log kept, in characters; the beginning is dropped first. Default and most: 2 ** 28. */
   readonly logLimit?: number;
   /** Counts processed instructions and states as it goes. */
   readonly profile?: Profile;

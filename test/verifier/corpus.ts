@@ -5,7 +5,7 @@ import { decodeInsns } from "../../src/asm/decode.ts";
 import { Btf } from "../../src/btf/btf.ts";
 import type { LoadMap, ProgLoad } from "../../src/verifier/capture.ts";
 
-interface JsonMap {
+export interface JsonMap {
   name: string;
   type: number;
   key_size: number;
@@ -20,6 +20,7 @@ interface JsonMap {
   btf?: string;
   frozen?: boolean;
   data?: string;
+  initial_data?: string;
   inner?: JsonMap;
 }
 
@@ -32,6 +33,7 @@ export interface JsonLoad {
   prog_flags: number;
   prog_ifindex: number;
   license: string;
+  kern_version: number;
   insns: string;
   maps: JsonMap[];
   bad_map_fds: { insn: number; fd: number }[];
