@@ -151,6 +151,135 @@ export const KERNEL_CHANGES = {
     source: "verifier.c check_resource_leak",
     what: "one check and one wording for references, locks, RCU and preemption sections held at an exit",
   },
+  scalarForks: {
+    since: "7.0",
+    stable: { "6.12": 117, "6.18": 44 },
+    source: "verifier.c maybe_fork_scalars",
+    what: "a value that is 0 or -1 and meets a constant by and, or: both cases are explored apart",
+  },
+  loadAcquire: {
+    since: "6.15",
+    source: "verifier.c check_atomic",
+    what: "instructions load_acquire and store_release, atomics of 8 and 16 bits among them",
+  },
+  forcedCheckpoints: {
+    since: "6.13",
+    stable: { "6.12": 10, "6.6": 70 },
+    source: "verifier.c is_state_visited",
+    what: "a state is saved after 40 jumps whatever the other rules say",
+  },
+  linkHistory: {
+    since: "6.12",
+    source: "verifier.c collect_linked_regs",
+    what: "at most six scalars are linked at a branch, and precision follows the links back",
+  },
+  addConstLinks: {
+    since: "6.11",
+    source: "verifier.c BPF_ADD_CONST",
+    what: "scalars that differ by a constant stay linked",
+  },
+  unknownOperands: {
+    since: "6.10",
+    source: "verifier.c is_safe_to_compute_dst_reg_range",
+    what: "products and bit operations with an operand of unknown value have ranges",
+  },
+  signsOfBitOps: {
+    since: "6.10",
+    source: "verifier.c scalar_min_max_and",
+    what: "signed ranges of and, or, xor come from the unsigned ones whatever the operands' signs",
+  },
+  sourceFileInLog: {
+    since: "6.10",
+    source: "log.c verbose_linfo",
+    what: "source lines in the log end with the file's name and the line's number",
+  },
+  mayGoto: {
+    since: "6.9",
+    source: "verifier.c is_may_goto_insn, BPF_ADDR_SPACE_CAST",
+    what: "instructions may_goto and addr_space_cast",
+  },
+  rangeDeductions: {
+    since: "6.8",
+    source: "verifier.c __reg_deduce_bounds",
+    what: "64-bit and 32-bit ranges tighten each other, three times over",
+  },
+  rangesCompared: {
+    since: "6.8",
+    source: "verifier.c is_scalar_branch_taken, regs_refine_cond_op",
+    what: "branches compare and refine two ranges; before, one side had to be a constant",
+  },
+  scalarSpills: {
+    since: "6.8",
+    source: "verifier.c check_stack_write_fixed_off",
+    what: "every aligned scalar is spilled with its range, zero and unknown ones too; parts of it can be read back",
+  },
+  scalarIds: {
+    since: "6.8",
+    source: "verifier.c assign_scalar_id_before_mov",
+    what: "spills, and 32-bit moves that lose nothing, keep scalars linked; constants have no id",
+  },
+  stackHistory: {
+    since: "6.8",
+    source: "verifier.c INSN_F_STACK_ACCESS",
+    what: "precision follows stack accesses through any register, not through r10 alone",
+  },
+  lazyGlobalFuncs: {
+    since: "6.8",
+    source: "verifier.c do_check_subprogs",
+    what: "global functions are verified only when something calls them",
+  },
+  funcArgTags: {
+    since: "6.8",
+    source: "btf.c btf_prepare_func_args",
+    what: "arguments of global functions are described by tags (arg:ctx, arg:nonnull, …), and checked against them",
+  },
+  returnRangeTexts: {
+    since: "6.8",
+    source: "verifier.c check_return_code",
+    what: "return values are checked as ranges, precisely; before, as known bits",
+  },
+  stateFormat: {
+    since: "6.8",
+    source: "log.c print_verifier_state",
+    what: "printed states: equal bounds together, hexadecimal for large numbers, names of maps, no zero offsets",
+  },
+  callbackLoops: {
+    since: "6.7",
+    stable: { "6.6": 8 },
+    source: "verifier.c push_callback_call",
+    what: "callbacks of bpf_loop and others are explored as loops; before, once",
+  },
+  exactLoopStates: {
+    since: "6.7",
+    stable: { "6.6": 8 },
+    source: "verifier.c is_state_visited",
+    what: "a loop is infinite only when states are the same exactly; both states are printed",
+  },
+  isaV4: {
+    since: "6.6",
+    source: "verifier.c BPF_MEMSX, BPF_MOVSX, BPF_SDIV, BSWAP, gotol",
+    what: "instructions of -mcpu=v4: sign extension, signed division, unconditional bswap, long jumps",
+  },
+  scalarIdsCompared: {
+    since: "6.5",
+    source: "verifier.c check_scalar_ids",
+    what: "states are compared with their linked scalars",
+  },
+  callPrecision: {
+    since: "6.4",
+    source: "verifier.c __mark_chain_precision, backtrack_state",
+    what: "precision is followed through calls; before, a call made every scalar precise",
+  },
+  loopsOverCalls: {
+    since: "6.4",
+    source: "verifier.c push_insn",
+    what: "loops may be closed by falling through",
+  },
+  typedStates: {
+    since: "6.3",
+    source: "verifier.c regsafe",
+    what: "states are compared with ids of pointers and references, by type without exceptions",
+  },
 } as const satisfies Readonly<Record<string, KernelChange>>;
 
 export type KernelChangeName = keyof typeof KERNEL_CHANGES;

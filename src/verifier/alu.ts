@@ -96,6 +96,8 @@ function adjustReg(env: Env, i: number): void {
     src = srcCopy;
   }
   const is32 = classOf(code) !== BPF_ALU64;
+  // Whatever becomes of the number, it is no longer the one that others are linked to.
+  if (!env.has.addConstLinks) dst.id = 0;
   const { valLo, valHi } = src;
   const isConst = (src.maskLo | (is32 ? 0 : src.maskHi)) === 0;
   const fits32 = dst.umaxHi === 0;
@@ -134,9 +136,9 @@ function moveReg(env: Env, i: number): void {
   if (isPointerValue(env, src)) reject(env, EACCES, `R${srcRegno} partial copy of pointer\n`);
   if (src.type === SCALAR_VALUE) {
     const fits = off === 0 ? fls64(src.umaxLo, src.umaxHi) <= 32 : u64(src.umaxLo, src.umaxHi) < 2 ** (off - 1);
-    if (fits) assignScalarIdBeforeMov(env, src);
+    if (fits && env.has.scalarIds) assignScalarIdBeforeMov(env, src);
     if (src !== dst) dst.copyFrom(src);
-    if (!fits) clearScalarId(dst);
+    if (!fits || !env.has.scalarIds) clearScalarId(dst);
     if (off !== 0) coerceSubregToSizeSx(dst, off >> 3);
   } else markRegUnknown(dst, env.bpfCapable);
   zextSubreg(dst);
@@ -149,9 +151,11 @@ function checkMov(env: Env, i: number): void {
   const imm = env.imm[i]!;
   const reserved = (): never => reject(env, EINVAL, "BPF_MOV uses reserved fields\n");
   if (sourceOf(code) === BPF_X) {
-    if (classOf(code) === BPF_ALU) {
+    if (!env.has.isaV4) {
+      if (off !== 0 || imm !== 0) reserved();
+    } else if (classOf(code) === BPF_ALU) {
       if ((off !== 0 && off !== 8 && off !== 16) || imm !== 0) reserved();
-    } else if (off === BPF_ADDR_SPACE_CAST) {
+    } else if (off === BPF_ADDR_SPACE_CAST && env.has.mayGoto) {
       if (imm !== 1 && imm !== 1 << 16) {
         reject(env, EINVAL, "addr_space_cast insn can only convert between address space 1 and 0\n");
       }
@@ -204,7 +208,7 @@ export function checkAluOp(env: Env, i: number): void {
   } else if (op > BPF_END) {
     reject(env, EINVAL, `invalid BPF_ALU opcode ${op.toString(16)}\n`);
   } else {
-    const badOff = (off !== 0 && off !== 1) || (off === 1 && op !== BPF_MOD && op !== BPF_DIV);
+    const badOff = (off !== 0 && off !== 1) || (off === 1 && ((op !== BPF_MOD && op !== BPF_DIV) || !env.has.isaV4));
     if (sourceOf(code) === BPF_X) {
       if (imm !== 0 || badOff) reject(env, EINVAL, "BPF_ALU uses reserved fields\n");
       checkRegArg(env, env.src[i]!, SRC_OP);

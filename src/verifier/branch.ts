@@ -52,6 +52,7 @@ import { INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK, pushJmpHistory } from "./hi
 import { printInsnState } from "./log-state.ts";
 import { BPF_RES_SPIN_LOCK, BPF_SPIN_LOCK, BPF_TASK_WORK, BPF_TIMER, BPF_WORKQUEUE, recordHas } from "./map.ts";
 import { u64 } from "./num.ts";
+import { combineEqual, refineByConst } from "./old/refine.ts";
 import { markChainPrecision } from "./precision.ts";
 import { findPrevEntry, widenImpreciseScalars } from "./prune.ts";
 import { sanitizeSpeculativePath } from "./ptr-alu.ts";
@@ -341,6 +342,7 @@ export function checkCondJmpOp(env: Env, i: number): void {
   const code = env.code[i]!;
   const op = codeOf(code);
   if (op === BPF_JA || op > BPF_JCOND) reject(env, EINVAL, `invalid BPF_JMP/JMP32 opcode ${op.toString(16)}\n`);
+  if (op === BPF_JCOND && !env.has.mayGoto) reject(env, EINVAL, `invalid BPF_JMP/JMP32 opcode ${op.toString(16)}\n`);
   if (op === BPF_JCOND) {
     mayGoto(env, i);
     return;
@@ -373,7 +375,9 @@ export function checkCondJmpOp(env: Env, i: number): void {
   if (flags !== 0) pushJmpHistory(env, self, flags, null);
 
   const isJmp32 = classOf(code) === BPF_JMP32;
-  const pred = branchTaken(dst, src, op, isJmp32);
+  const pred = env.has.rangesCompared
+    ? branchTaken(dst, src, op, isJmp32)
+    : branchTakenByConst(dst, src, op, isJmp32, isX);
   if (pred >= 0) {
     if (dst.type === SCALAR_VALUE) markChainPrecision(env, dstRegno);
     if (isX && src.type === SCALAR_VALUE) markChainPrecision(env, srcRegno);
@@ -384,6 +388,10 @@ export function checkCondJmpOp(env: Env, i: number): void {
     return;
   }
 
+  if (!env.has.rangesCompared) {
+    branchByConst(env, i, dst, src, op, isJmp32, isX);
+    return;
+  }
   const linked: LinkedReg[] = [];
   if (isX && src.type === SCALAR_VALUE && src.id !== 0) collectLinkedRegs(env, self, src.id, linked);
   if (dst.type === SCALAR_VALUE && dst.id !== 0) collectLinkedRegs(env, self, dst.id, linked);
@@ -415,6 +423,86 @@ export function checkCondJmpOp(env: Env, i: number): void {
     liftNull(env, i, op, dst, src, regs, otherRegs);
   }
   if (!isJmp32 && !isX && env.imm[i] === 0 && (op === BPF_JEQ || op === BPF_JNE) && (dst.type & PTR_MAYBE_NULL) !== 0) {
+    markPtrOrNullRegs(env, self, dstRegno, op === BPF_JNE);
+    markPtrOrNullRegs(env, other, dstRegno, op === BPF_JEQ);
+  } else if (!tryMatchPktPointers(env, i, dst, regs[srcRegno]!, self, other) && isPointerValue(env, regs[dstRegno]!)) {
+    reject(env, EACCES, `R${dstRegno} pointer comparison prohibited\n`);
+  }
+  if (env.log.any) logState(env);
+}
+
+const isConstOf = (r: RegState, is32: boolean): boolean =>
+  r.type === SCALAR_VALUE && (r.maskLo | (is32 ? 0 : r.maskHi)) === 0;
+
+/** is_branch_taken before 6.8: the right side is a constant, or both are packet pointers. */
+function branchTakenByConst(dst: RegState, src: RegState, op: number, is32: boolean, isX: boolean): number {
+  if (isX && !isConstOf(src, is32)) {
+    return isPktAny(dst.type) && isPktAny(src.type) && !is32 ? pktBranchTaken(dst, src, op) : -1;
+  }
+  if (dst.type !== SCALAR_VALUE) {
+    const zero = (src.valLo | (is32 ? 0 : src.valHi)) === 0;
+    if (!NEVER_NULL.has(dst.type) || !zero) return -1;
+    return op === BPF_JEQ ? 0 : op === BPF_JNE ? 1 : -1;
+  }
+  return isBranchTaken(dst, src, op, is32);
+}
+
+/** reg_type_not_null */
+const NEVER_NULL: ReadonlySet<number> = new Set([
+  PTR_TO_SOCKET,
+  PTR_TO_TCP_SOCK,
+  PTR_TO_MAP_VALUE,
+  PTR_TO_MAP_KEY,
+  PTR_TO_SOCK_COMMON,
+]);
+
+/** find_equal_scalars: registers with the id of `known` are the same number. */
+function findEqualScalars(st: VerifierState, known: RegState): void {
+  changeRegs(
+    st,
+    (r) => r !== known && r.type === SCALAR_VALUE && r.id === known.id,
+    (r) => {
+      const { subregDef } = r;
+      r.copyFrom(known);
+      r.subregDef = subregDef;
+    },
+  );
+}
+
+/** Both ways of a conditional jump that may go either, before 6.8. */
+function branchByConst(
+  env: Env,
+  i: number,
+  dst: RegState,
+  src: RegState,
+  op: number,
+  is32: boolean,
+  isX: boolean,
+): void {
+  const self = env.state;
+  const regs = env.regs;
+  const dstRegno = env.dst[i]!;
+  const srcRegno = env.src[i]!;
+  const other = pushStack(env, i + env.off[i]! + 1, i, false);
+  const otherRegs = other.frames[other.curframe]!.regs;
+  if (isX) {
+    if (dst.type === SCALAR_VALUE && src.type === SCALAR_VALUE) {
+      if (isConstOf(src, is32)) refineByConst(otherRegs[dstRegno]!, dst, src, op, is32);
+      else if (isConstOf(dst, is32)) {
+        refineByConst(otherRegs[srcRegno]!, src, dst, flipOpcode(op), is32);
+      } else if (!is32 && op === BPF_JEQ) combineEqual(otherRegs[srcRegno]!, otherRegs[dstRegno]!);
+      else if (!is32 && op === BPF_JNE) combineEqual(src, dst);
+      if (src.id !== 0) {
+        findEqualScalars(self, src);
+        findEqualScalars(other, otherRegs[srcRegno]!);
+      }
+    }
+  } else if (dst.type === SCALAR_VALUE) refineByConst(otherRegs[dstRegno]!, dst, src, op, is32);
+  if (dst.type === SCALAR_VALUE && dst.id !== 0) {
+    findEqualScalars(self, dst);
+    findEqualScalars(other, otherRegs[dstRegno]!);
+  }
+  if (!is32 && !isX && env.imm[i] === 0 && (op === BPF_JEQ || op === BPF_JNE) && (dst.type & PTR_MAYBE_NULL) !== 0) {
     markPtrOrNullRegs(env, self, dstRegno, op === BPF_JNE);
     markPtrOrNullRegs(env, other, dstRegno, op === BPF_JEQ);
   } else if (!tryMatchPktPointers(env, i, dst, regs[srcRegno]!, self, other) && isPointerValue(env, regs[dstRegno]!)) {

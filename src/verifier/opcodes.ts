@@ -1,5 +1,6 @@
 /** Which opcode bytes are instructions (bpf_opcode_in_insntable). */
 import * as op from "../asm/opcode.ts";
+import type { KernelFeatures } from "./kernel-profile.ts";
 
 const known = new Uint8Array(256);
 
@@ -43,4 +44,13 @@ for (const size of [op.BPF_B, op.BPF_H, op.BPF_W, op.BPF_DW]) {
 }
 add(op.LD_IMM64);
 
-export const isKnownOpcode = (code: number): boolean => known[code] === 1;
+const isAtomic = (code: number): boolean => (code & 0xe7) === (op.BPF_STX | op.BPF_ATOMIC);
+
+/** Does the kernel know the opcode? */
+export function isKnownOpcode(has: KernelFeatures, code: number): boolean {
+  if (known[code] !== 1) return false;
+  if (code === (op.BPF_JMP | op.BPF_JCOND)) return has.mayGoto;
+  if (code === (op.BPF_JMP32 | op.BPF_JA) || code === (op.BPF_ALU64 | op.BPF_END)) return has.isaV4;
+  if (isAtomic(code) && (op.sizeOf(code) === op.BPF_B || op.sizeOf(code) === op.BPF_H)) return has.loadAcquire;
+  return true;
+}

@@ -149,7 +149,10 @@ export function resolvePseudoLdImm64(env: Env): void {
   env.maps = env.load.maps.map((m, i) => makeMap(env, m, i));
   for (let i = 0; i < env.len; i++) {
     const code = env.code[i]!;
-    if (classOf(code) === BPF_LDX && ((modeOf(code) !== BPF_MEM && modeOf(code) !== BPF_MEMSX) || env.imm[i] !== 0)) {
+    if (
+      classOf(code) === BPF_LDX &&
+      ((modeOf(code) !== BPF_MEM && (modeOf(code) !== BPF_MEMSX || !env.has.isaV4)) || env.imm[i] !== 0)
+    ) {
       reject(env, EINVAL, "BPF_LDX uses reserved fields\n");
     }
     if (code === LD_IMM64) {
@@ -157,6 +160,6 @@ export function resolvePseudoLdImm64(env: Env): void {
       i++;
       continue;
     }
-    if (!isKnownOpcode(code)) reject(env, EINVAL, `unknown opcode ${code.toString(16).padStart(2, "0")}\n`);
+    if (!isKnownOpcode(env.has, code)) reject(env, EINVAL, `unknown opcode ${code.toString(16).padStart(2, "0")}\n`);
   }
 }

@@ -114,7 +114,7 @@ export function assignScalarIdBeforeMov(env: Env, r: RegState): void {
     r.id = 0;
     r.off = 0;
   }
-  if (r.id === 0 && (r.maskLo | r.maskHi) !== 0) r.id = env.newId();
+  if (r.id === 0 && ((r.maskLo | r.maskHi) !== 0 || !env.has.scalarIds)) r.id = env.newId();
 }
 
 function saveRegister(f: FuncState, spi: number, r: RegState, size: number): void {

@@ -11,7 +11,7 @@ import {
   BPF_SUB,
   BPF_XOR,
 } from "../../asm/opcode.ts";
-import { RegState, markRegKnown, setUnbounded } from "../reg-state.ts";
+import { RegState, markRegKnown, setUnbounded, setUnknownNumber } from "../reg-state.ts";
 import {
   scalar32MinMaxAdd,
   scalar32MinMaxMul,
@@ -40,6 +40,8 @@ import { regBoundsSync } from "./sync.ts";
 import { tnumAddReg, tnumAndReg, tnumBswapReg, tnumMulReg, tnumOrReg, tnumSubReg, tnumXorReg } from "./tnum.ts";
 
 const negated = new RegState();
+/** Operations that ranges were followed through, before 6.10 when the source is known. */
+const FOLLOWED: readonly number[] = [BPF_MUL, BPF_OR, BPF_XOR, BPF_LSH, BPF_RSH, BPF_ARSH, BPF_NEG];
 
 /** The shift distance when it is a constant below the width, else -1. */
 function shiftDistance(src: RegState, is32: boolean): number {
@@ -59,6 +61,20 @@ function shiftDistance(src: RegState, is32: boolean): number {
  * False: the kernel does not follow this operation, `dst` is to become unknown.
  */
 export function scalarAlu(code: number, is32: boolean, dst: RegState, src: RegState): boolean {
+  if (!has.unknownOperands) {
+    const srcKnown = (src.maskLo | (is32 ? 0 : src.maskHi)) === 0;
+    const anyway = code === BPF_ADD || code === BPF_SUB || code === BPF_AND;
+    if (!srcKnown && !anyway) return false;
+    // Division and the like: unknown, but in 32 bits known to be below 2^32.
+    if (!anyway && FOLLOWED.indexOf(code) < 0) {
+      setUnknownNumber(dst);
+      dst.id = 0;
+      dst.off = 0;
+      if (is32) zextSubreg(dst);
+      regBoundsSync(dst);
+      return true;
+    }
+  }
   switch (code) {
     case BPF_ADD:
       scalar32MinMaxAdd(dst, src);

@@ -1,6 +1,7 @@
 /** Bitwise operations and shifts on scalars: ranges (scalar_min_max_and and relatives). `dst`'s tnum is updated first by the caller, except for shifts. */
 import { type RegState, markRegKnown } from "../reg-state.ts";
 import { setUnbounded32, setUnbounded64 } from "./unbounded.ts";
+import { has } from "./rules.ts";
 import { updateReg32Bounds, updateRegBounds } from "./sync.ts";
 import { tnumSarReg, tnumShlReg, tnumShrReg } from "./tnum.ts";
 import { S32_MAX, S32_MIN, resHi, resLo, s64lt, sar64, shl64, shr64, u32max, u32min, u64lt } from "./words.ts";
@@ -12,15 +13,16 @@ export function markReg32Known(r: RegState, x: number): void {
   r.s32Min = r.s32Max = r.u32Min = r.u32Max = x;
 }
 
-/** The signed range is the unsigned one where that does not cross the sign boundary, else unknown. */
-function signedFromUnsigned32(r: RegState): void {
-  const crosses = r.u32Min > r.u32Max;
+/** The signed range is the unsigned one where that does not cross the sign boundary (before 6.10: where no operand may be negative), else unknown. */
+function signedFromUnsigned32(r: RegState, src: RegState): void {
+  const crosses = has.signsOfBitOps ? r.u32Min > r.u32Max : r.s32Min < 0 || src.s32Min < 0;
   r.s32Min = crosses ? S32_MIN : r.u32Min;
   r.s32Max = crosses ? S32_MAX : r.u32Max;
 }
 
-function signedFromUnsigned64(r: RegState): void {
-  if (s64lt(r.umaxLo, r.umaxHi, r.uminLo, r.uminHi)) {
+function signedFromUnsigned64(r: RegState, src: RegState): void {
+  const crosses = has.signsOfBitOps ? s64lt(r.umaxLo, r.umaxHi, r.uminLo, r.uminHi) : r.sminHi < 0 || src.sminHi < 0;
+  if (crosses) {
     r.sminLo = 0;
     r.sminHi = S32_MIN;
     r.smaxLo = -1;
@@ -45,7 +47,7 @@ export function scalar32MinMaxAnd(dst: RegState, src: RegState): void {
   }
   dst.u32Min = dst.valLo;
   dst.u32Max = u32min(dst.u32Max, src.u32Max);
-  signedFromUnsigned32(dst);
+  signedFromUnsigned32(dst, src);
 }
 
 export function scalarMinMaxAnd(dst: RegState, src: RegState): void {
@@ -59,7 +61,7 @@ export function scalarMinMaxAnd(dst: RegState, src: RegState): void {
     dst.umaxLo = src.umaxLo;
     dst.umaxHi = src.umaxHi;
   }
-  signedFromUnsigned64(dst);
+  signedFromUnsigned64(dst, src);
   updateRegBounds(dst);
 }
 
@@ -70,7 +72,7 @@ export function scalar32MinMaxOr(dst: RegState, src: RegState): void {
   }
   dst.u32Min = u32max(dst.u32Min, src.u32Min);
   dst.u32Max = dst.valLo | dst.maskLo;
-  signedFromUnsigned32(dst);
+  signedFromUnsigned32(dst, src);
 }
 
 export function scalarMinMaxOr(dst: RegState, src: RegState): void {
@@ -84,7 +86,7 @@ export function scalarMinMaxOr(dst: RegState, src: RegState): void {
   }
   dst.umaxLo = dst.valLo | dst.maskLo;
   dst.umaxHi = dst.valHi | dst.maskHi;
-  signedFromUnsigned64(dst);
+  signedFromUnsigned64(dst, src);
   updateRegBounds(dst);
 }
 
@@ -95,7 +97,7 @@ export function scalar32MinMaxXor(dst: RegState, src: RegState): void {
   }
   dst.u32Min = dst.valLo;
   dst.u32Max = dst.valLo | dst.maskLo;
-  signedFromUnsigned32(dst);
+  signedFromUnsigned32(dst, src);
 }
 
 export function scalarMinMaxXor(dst: RegState, src: RegState): void {
@@ -107,7 +109,7 @@ export function scalarMinMaxXor(dst: RegState, src: RegState): void {
   dst.uminHi = dst.valHi;
   dst.umaxLo = dst.valLo | dst.maskLo;
   dst.umaxHi = dst.valHi | dst.maskHi;
-  signedFromUnsigned64(dst);
+  signedFromUnsigned64(dst, src);
   updateRegBounds(dst);
 }
 

@@ -15,6 +15,7 @@ import {
 } from "../../asm/opcode.ts";
 import { SCALAR_VALUE } from "../constants.ts";
 import { type RegState, setUnbounded } from "../reg-state.ts";
+import { has } from "./rules.ts";
 import { regBoundsSync } from "./sync.ts";
 import { tnumOverlap } from "./tnum.ts";
 import { add64, resHi, resLo, s64lt, sub64, u32max, u32min, u64lt } from "./words.ts";
@@ -94,10 +95,10 @@ const disjoint64 = (a: RegState, b: RegState): boolean =>
 function knownEqual(a: RegState, b: RegState, is32: boolean): number {
   if (is32) {
     if ((a.maskLo | b.maskLo) === 0) return a.valLo === b.valLo ? 1 : 0;
-    return !tnumOverlap(a, b, true) || disjoint32(a, b) ? 0 : -1;
+    return has.rangesCompared && (!tnumOverlap(a, b, true) || disjoint32(a, b)) ? 0 : -1;
   }
   if ((a.maskLo | a.maskHi | b.maskLo | b.maskHi) === 0) return a.valLo === b.valLo && a.valHi === b.valHi ? 1 : 0;
-  return !tnumOverlap(a, b, false) || disjoint64(a, b) || disjoint32(a, b) ? 0 : -1;
+  return has.rangesCompared && (!tnumOverlap(a, b, false) || disjoint64(a, b) || disjoint32(a, b)) ? 0 : -1;
 }
 
 /** 1: a < b, 0: a >= b, -1: unknown; unsigned. */

@@ -73,7 +73,8 @@ export function adjustScalarMinMaxVals(env: Env, insnIdx: number, dst: RegState,
       `R${env.dst[insnIdx]!} tried to ${op} from different maps, paths or scalars, pointer arithmetic with it prohibited for !root\n`,
     );
   }
-  if ((code === BPF_AND || code === BPF_OR) && (src.maskLo | src.maskHi) === 0) maybeForkScalars(env, insnIdx, dst);
+  if (env.has.scalarForks && (code === BPF_AND || code === BPF_OR) && (src.maskLo | src.maskHi) === 0)
+    maybeForkScalars(env, insnIdx, dst);
   if (!scalarAlu(code, classOf(insn) !== BPF_ALU64, dst, src)) markRegUnknown(dst, env.bpfCapable);
 }
 

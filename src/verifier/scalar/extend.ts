@@ -1,6 +1,7 @@
 /** Truncation, zero and sign extension of a register's number. */
 import type { RegState } from "../reg-state.ts";
-import { regBoundsSync } from "./sync.ts";
+import { has } from "./rules.ts";
+import { combine64Into32, regBoundsSync } from "./sync.ts";
 import { setUnbounded32 } from "./unbounded.ts";
 import { tnumCastReg, tnumSetRange } from "./tnum.ts";
 
@@ -8,6 +9,11 @@ import { tnumCastReg, tnumSetRange } from "./tnum.ts";
 export function zextSubreg(r: RegState): void {
   r.valHi = 0;
   r.maskHi = 0;
+  zextBounds(r);
+}
+
+/** __reg_assign_32_into_64: the 64-bit ranges are those of the low word. */
+export function zextBounds(r: RegState): void {
   r.uminLo = r.u32Min;
   r.umaxLo = r.u32Max;
   r.uminHi = r.umaxHi = r.sminHi = r.smaxHi = 0;
@@ -34,6 +40,10 @@ export function coerceRegToSize(r: RegState, bytes: number): void {
   r.uminHi = r.umaxHi = r.sminHi = r.smaxHi = 0;
   r.sminLo = r.uminLo;
   r.smaxLo = r.umaxLo;
+  if (!has.rangeDeductions) {
+    if (bytes < 4) combine64Into32(r);
+    return;
+  }
   if (bytes < 4) setUnbounded32(r);
   regBoundsSync(r);
 }

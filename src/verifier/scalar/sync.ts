@@ -6,7 +6,8 @@
 import { type RegState, setKnownNumber } from "../reg-state.ts";
 import { has } from "./rules.ts";
 import { stepHi, stepLo, tnumIntersectRange, tnumIntersectRange32, tnumStep } from "./tnum.ts";
-import { S32_MAX, S32_MIN, s64lt, u64lt } from "./words.ts";
+import { setUnbounded32 } from "./unbounded.ts";
+import { S32_MAX, S32_MIN, s64lt, u32max, u32min, u64lt } from "./words.ts";
 
 /** Set by every function here that tightens something: a deduction that tightens nothing need not be repeated. */
 let changed = false;
@@ -216,6 +217,75 @@ function deduceMixed(r: RegState): void {
   }
 }
 
+/** __reg32_deduce_bounds before 6.8: only a sign that is sure carries over. */
+function deduceSign32(r: RegState): void {
+  if (r.s32Min >= 0 || r.s32Max < 0) {
+    r.s32Min = r.u32Min = u32max(r.s32Min, r.u32Min);
+    r.s32Max = r.u32Max = u32min(r.s32Max, r.u32Max);
+  } else if (r.u32Max >= 0) {
+    r.s32Min = r.u32Min;
+    r.s32Max = r.u32Max = u32min(r.s32Max, r.u32Max);
+  } else if (r.u32Min < 0) {
+    r.s32Min = r.u32Min = u32max(r.s32Min, r.u32Min);
+    r.s32Max = r.u32Max;
+  }
+}
+
+/** smin = umin = the larger of the two, unsigned. */
+function joinMin64(r: RegState): void {
+  raiseUmin(r, r.sminLo, r.sminHi);
+  r.sminLo = r.uminLo;
+  r.sminHi = r.uminHi;
+}
+
+function joinMax64(r: RegState): void {
+  lowerUmax(r, r.smaxLo, r.smaxHi);
+  r.smaxLo = r.umaxLo;
+  r.smaxHi = r.umaxHi;
+}
+
+/** The same in 64 bits. */
+function deduceSign64(r: RegState): void {
+  if (r.sminHi >= 0 || r.smaxHi < 0) {
+    joinMin64(r);
+    joinMax64(r);
+  } else if (r.umaxHi >= 0) {
+    r.sminLo = r.uminLo;
+    r.sminHi = r.uminHi;
+    joinMax64(r);
+  } else if (r.uminHi < 0) {
+    joinMin64(r);
+    r.smaxLo = r.umaxLo;
+    r.smaxHi = r.umaxHi;
+  }
+}
+
+/** reg_bounds_sync before 6.8. */
+function syncOnce(r: RegState): void {
+  updateRegBounds(r);
+  deduceSign32(r);
+  deduceSign64(r);
+  tnumIntersectRange(r, r.uminLo, r.uminHi, r.umaxLo, r.umaxHi);
+  tnumIntersectRange32(r, r.u32Min, r.u32Max);
+  updateRegBounds(r);
+}
+
+const fitsS32 = (lo: number, hi: number): boolean => hi === lo >> 31;
+
+/** __reg_combine_64_into_32, before 6.8: the 32-bit ranges are those of 64 bits where these fit. */
+export function combine64Into32(r: RegState): void {
+  setUnbounded32(r);
+  if (fitsS32(r.sminLo, r.sminHi) && fitsS32(r.smaxLo, r.smaxHi)) {
+    r.s32Min = r.sminLo;
+    r.s32Max = r.smaxLo;
+  }
+  if ((r.uminHi | r.umaxHi) === 0) {
+    r.u32Min = r.uminLo;
+    r.u32Max = r.umaxLo;
+  }
+  syncOnce(r);
+}
+
 /** A constant whose ranges all say so: nothing to learn. */
 function isExact(r: RegState): boolean {
   const lo = r.valLo;
@@ -235,6 +305,10 @@ function isExact(r: RegState): boolean {
 
 /** reg_bounds_sync: brings tnum and ranges of `r` to what they imply for each other. */
 export function regBoundsSync(r: RegState): void {
+  if (!has.rangeDeductions) {
+    syncOnce(r);
+    return;
+  }
   if (isExact(r)) return;
   updateRegBounds(r);
   const { valLo, valHi, maskLo, maskHi } = r;
