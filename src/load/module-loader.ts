@@ -26,6 +26,8 @@ export interface LoadModuleOptions {
   /** What "bpfkit" exports: a module that imports nothing else then runs without Node's ES module loader. */
   readonly own?: Readonly<Record<string, unknown>>;
   readonly cache?: PrepareCache;
+  /** Where to note the modules; a map of their own by default. */
+  readonly modules?: Map<string, LoadedModule>;
   /** `import()` of the caller: code that `vm` runs has none. */
   readonly importModule?: (url: string) => Promise<unknown>;
 }
@@ -60,7 +62,7 @@ interface Unit {
 export async function loadModule(path: string, options: LoadModuleOptions): Promise<ModuleResult> {
   const url = path.startsWith("file:") ? path : pathToFileURL(path).href;
   const importModule = options.importModule ?? ((to: string): Promise<unknown> => import(to));
-  const modules = new Map<string, LoadedModule>();
+  const modules = options.modules ?? new Map<string, LoadedModule>();
   if (!isTypeScript(url)) return { exports: (await importModule(url)) as Readonly<Record<string, unknown>>, modules };
 
   const units = new Map<string, Unit>();
