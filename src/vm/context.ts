@@ -10,6 +10,8 @@ export interface RunInput {
   readonly ctx?: Uint8Array;
   /** The packet, Ethernet header first: at least 14 bytes. */
   readonly data?: Uint8Array;
+  /** `ctx` is complete, but for the bounds of the packet; else it has what BPF_PROG_TEST_RUN lets a test set. */
+  readonly exact?: boolean;
   /** How often the program runs, on the same context and packet as it left them. Default 1. */
   readonly repeat?: number;
 }
@@ -150,6 +152,7 @@ function xdp(run: Run, input: RunInput): Prepared {
     const ifindex = view.getUint32(12, true);
     memory.view.setUint32(ctx.base + 12, ifindex === 0 ? LOOPBACK : ifindex, true);
     memory.view.setUint32(ctx.base + 16, view.getUint32(16, true), true);
+    if (input.exact === true) memory.u8.set(from.subarray(12), ctx.base + 12);
   }
   const meta = block.base + XDP_HEADROOM;
   memory.u8.set(data, meta);
@@ -181,7 +184,8 @@ function skb(run: Run, progType: number, input: RunInput): Prepared {
   view.setUint32(ctx.base + 4, packetType(data), true);
   view.setUint32(ctx.base + 40, LOOPBACK, true);
   const from = given(input, "__sk_buff");
-  if (from !== undefined) {
+  if (from !== undefined && input.exact === true) memory.u8.set(from, ctx.base);
+  else if (from !== undefined) {
     const fromView = new DataView(from.buffer);
     for (const [offset, size] of SKB_SETTABLE) memory.u8.set(from.subarray(offset, offset + size), ctx.base + offset);
     if (fromView.getUint32(40, true) === 0) view.setUint32(ctx.base + 40, LOOPBACK, true);

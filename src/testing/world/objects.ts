@@ -40,7 +40,7 @@ export class KernelObjects {
     this.#encoder = new ValueEncoder(btf, {
       text: (text, user) => this.text(text, user ? "user" : "kernel"),
       bytes: (bytes, user) => this.bytes(bytes, user ? "user" : "kernel"),
-      value: (typeId, value, path, user) => this.#pointee(typeId, value, path, user ? "user" : "kernel"),
+      value: (typeId, value, path, user) => this.pointee(typeId, value, path, user ? "user" : "kernel"),
     });
   }
 
@@ -196,7 +196,8 @@ export class KernelObjects {
     };
   }
 
-  #pointee(typeId: number, value: Fields | FieldList, path: string, space: Space): bigint {
+  /** Address of a new `typeId` (or of several in a row) with these values; `path` names them in errors. */
+  pointee(typeId: number, value: Fields | FieldList, path: string, space: Space): bigint {
     if (!Array.isArray(value)) return this.#make(typeId, value as Fields, path, space).address;
     const list = value as FieldList;
     const size = sizeOf(this.btf, typeId);

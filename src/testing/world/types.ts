@@ -79,9 +79,11 @@ export type ContextValue = Fields | Uint8Array;
 
 /** A context and packet as the VM takes them. */
 export interface MadeContext {
-  readonly ctx: Uint8Array | undefined;
+  readonly ctx: Uint8Array;
   /** The packet, from its Ethernet header on. */
-  readonly data: Uint8Array | undefined;
+  readonly data?: Uint8Array;
+  /** The context is complete: the VM puts nothing but the packet's bounds into it. */
+  readonly exact: boolean;
   /** What the kernel keeps beside them, by field: addresses that the context's pointers have. */
   readonly pointers: Readonly<Record<string, bigint>>;
   /** The context afterwards, by field: `ctx` as the run left it. */
