@@ -56,6 +56,49 @@ export interface CommonNames {
   tasks(): Iterable<KernelStruct<"task_struct">>;
   /** Every thread, or those of the process of `task`: `for (const t of bpf.threads())`. Kernel 6.7+. */
   threads(task?: KernelStruct<"task_struct">): Iterable<KernelStruct<"task_struct">>;
+  /** The memory areas of a task, from `address` on: `for (const v of bpf.vmas(bpf.task()))`. Kernel 6.7+. */
+  vmas(task: KernelStruct<"task_struct">, address?: number | bigint): Iterable<KernelStruct<"vm_area_struct">>;
+  /**
+   * Cgroups around `start`, as their `cgroup_subsys_state`: `c.cgroup.kn.id`. Kernel 6.7+.
+   * @param order default "descendants": parents before their children
+   */
+  cgroups(
+    start: KernelStruct<"cgroup" | "cgroup_subsys_state">,
+    order?: CgroupOrder,
+  ): Iterable<KernelStruct<"cgroup_subsys_state">>;
+  /** Tasks of a cgroup. Only in lsm programs and in iterators that may sleep. Kernel 6.7+. */
+  cgroupTasks(
+    cgroup: KernelStruct<"cgroup" | "cgroup_subsys_state">,
+    which?: "threads" | "processes",
+  ): Iterable<KernelStruct<"task_struct">>;
+  /** Numbers of the bits that are set in `words` 64-bit words of kernel memory. Kernel 6.11+. */
+  bits(address: Address | readonly number[], words: number): Iterable<number>;
+  /** Every slab cache. Only in programs that may sleep. Kernel 6.13+. */
+  kmemCaches(): Iterable<KernelStruct<"kmem_cache">>;
+  /** Every DMA buffer. Only in programs that may sleep. Kernel 6.16+. */
+  dmabufs(): Iterable<KernelStruct<"dma_buf">>;
+  /**
+   * Adds to an integer of 32 or 64 bits in memory, atomically; gives the value before:
+   * `bpf.atomicAdd(entry.packets, 1)`. What it gave needs kernel 5.12+.
+   */
+  atomicAdd(place: number, by: number | bigint): number;
+  /** {@link CommonNames.atomicAdd} of the negative. */
+  atomicSub(place: number, by: number | bigint): number;
+  /** `place &= mask`, atomically; gives the value before. Kernel 5.12+. */
+  atomicAnd(place: number, mask: number | bigint): number;
+  /** `place |= mask`, atomically; gives the value before. Kernel 5.12+. */
+  atomicOr(place: number, mask: number | bigint): number;
+  /** `place ^= mask`, atomically; gives the value before. Kernel 5.12+. */
+  atomicXor(place: number, mask: number | bigint): number;
+  /** Stores `value` and gives the value before, in one step. Kernel 5.12+. */
+  atomicExchange(place: number, value: number | bigint): number;
+  /** Stores `value` where `expected` is; gives the value before. Kernel 5.12+. */
+  atomicCompareExchange(place: number, expected: number | bigint, value: number | bigint): number;
+  /**
+   * Memory behind a pointer that a helper or kernel function gave, as a `schema` in place:
+   * `const h = bpf.at(Header, bpf.dynptrData(d, 0, Header.size)); if (h) …`.
+   */
+  at<S extends Schema>(schema: S, pointer: Address | undefined): Body<S> | undefined;
   /**
    * Runs `body` while it holds a spin lock of a map value: `bpf.locked(entry.lock, () => { entry.n += 1; })`. Under the
    * lock nothing may be called. Not in programs that trace. Kernel 5.1+.
@@ -63,6 +106,15 @@ export interface CommonNames {
   locked<T>(lock: KernelManaged, body: () => T): T;
   /** A line in the kernel's trace pipe: `bpf.printk("pid %d", pid)` or a template string. */
   printk(format: string, ...args: readonly (number | bigint | boolean | string | Pointer)[]): void;
+}
+
+/** Order of cgroups: it and those below, parents first or last; it and those above. */
+export type CgroupOrder = "descendants" | "descendants-last" | "ancestors";
+
+/** Short names of program types that write text for who reads them. */
+export interface SeqNames {
+  /** Text for who reads the iterator: `bpf.seqPrint("%d\n", pid)` or a template string. 0, or a negative errno. Kernel 5.9+. */
+  seqPrint(format: string, ...args: readonly (number | bigint | boolean | string | Pointer)[]): number;
 }
 
 /** Short names of program types that may look at stacks. */
@@ -97,9 +149,10 @@ type NamesFor<P extends ProgramType> =
   | HelpersOf[P]
   | Having<P, "getStackid", keyof StackNames>
   | Having<P, "sendSignal", keyof SignalNames>
+  | Having<P, "seqPrintf", keyof SeqNames>
   | Having<P, "getFuncIp", keyof FunctionNames>;
 
-interface AllNames extends CommonNames, StackNames, SignalNames, FunctionNames, HelperFunctions {}
+interface AllNames extends CommonNames, StackNames, SignalNames, SeqNames, FunctionNames, HelperFunctions {}
 type NameTable = { [T in ProgramType]: Record<NamesFor<T>, true> };
 
 /**

@@ -137,17 +137,20 @@ interface Insertable<K extends Schema, V extends Schema> {
   insert(key: Input<K>, value: Input<V>): boolean;
 }
 
-/** `hash`, `lruHash` and their per-CPU forms. */
-export type HashMap<K extends Schema, V extends Schema> = Keyed<K, V> &
+/** `percpuHash` and `lruPercpuHash`. */
+export type PerCpuHashMap<K extends Schema, V extends Schema> = Keyed<K, V> &
   Deletable<K> &
   Insertable<K, V> &
-  Timed<K, V> &
   CountingOf<K, V>;
 
-/** `arrayMap` and `percpuArray`: keys from 0 to `maxEntries - 1`, all present from the start. */
-export type ArrayMap<V extends Schema> = Keyed<IntSchema<number>, V> &
-  Timed<IntSchema<number>, V> &
-  CountingOf<IntSchema<number>, V>;
+/** `hash` and `lruHash`. */
+export type HashMap<K extends Schema, V extends Schema> = PerCpuHashMap<K, V> & Timed<K, V>;
+
+/** `percpuArray`: keys from 0 to `maxEntries - 1`, all present from the start. */
+export type PerCpuArrayMap<V extends Schema> = Keyed<IntSchema<number>, V> & CountingOf<IntSchema<number>, V>;
+
+/** `arrayMap`: keys from 0 to `maxEntries - 1`, all present from the start. */
+export type ArrayMap<V extends Schema> = PerCpuArrayMap<V> & Timed<IntSchema<number>, V>;
 
 /** Longest-prefix match; the key is a struct whose first field is the prefix length in bits, a `u32`. Kernel 4.11+. */
 export type LpmTrie<K extends Schema, V extends Schema> = Omit<Keyed<K, V>, "forEach" | typeof Symbol.iterator> &

@@ -14,6 +14,8 @@ import type {
   MapOfMaps,
   MapOptions,
   MapTypeName,
+  PerCpuArrayMap,
+  PerCpuHashMap,
   PerfEventArray,
   ProgArray,
   Queue,
@@ -134,7 +136,7 @@ export function percpuHash<K extends Schema, V extends Schema>(
   key: K,
   value: V,
   options: MapOptions = {},
-): HashMap<K, V> & { readonly type: "percpu_hash" } {
+): PerCpuHashMap<K, V> & { readonly type: "percpu_hash" } {
   return map("percpu_hash", options, { key, value }, { percpuHash }) as ReturnType<typeof percpuHash<K, V>>;
 }
 /** {@link lruHash} with one value per CPU. Kernel 4.10+. */
@@ -142,7 +144,7 @@ export function lruPercpuHash<K extends Schema, V extends Schema>(
   key: K,
   value: V,
   options: MapOptions = {},
-): HashMap<K, V> & { readonly type: "lru_percpu_hash" } {
+): PerCpuHashMap<K, V> & { readonly type: "lru_percpu_hash" } {
   return map("lru_percpu_hash", options, { key, value }, { lruPercpuHash }) as ReturnType<typeof lruPercpuHash<K, V>>;
 }
 /** `length` values with keys 0 to `length - 1`, all zero at first. (An array inside a struct is `array(schema, n)`.) */
@@ -158,7 +160,7 @@ export function percpuArray<V extends Schema>(
   value: V,
   length: number,
   options: Omit<MapOptions, "maxEntries"> = {},
-): ArrayMap<V> & { readonly type: "percpu_array" } {
+): PerCpuArrayMap<V> & { readonly type: "percpu_array" } {
   return map("percpu_array", options, { key: u32, value, entries: length }, { percpuArray }) as ReturnType<
     typeof percpuArray<V>
   >;

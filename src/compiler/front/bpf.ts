@@ -7,11 +7,13 @@ import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
 import { attachTypeOf, btfArg, progTypeName } from "./contexts.ts";
 import { callHelper, helperFor, helperNames } from "./helper-call.ts";
+import { ATOMIC_NAMES, atomic } from "./atomics.ts";
+import { ITERATOR_NAMES, iterator } from "./iterators.ts";
 import { kernelBuiltin, KERNEL_NAMES } from "./kernel-builtins.ts";
 import { kfuncBuiltin, kfuncNames } from "./kfunc-call.ts";
 import { lintSpace } from "./lint.ts";
 import { isMap } from "./module.ts";
-import { printk } from "./printk.ts";
+import { printk, seqPrint } from "./printk.ts";
 import { copyOf, readMemory, stringAt } from "./reads.ts";
 import { hint } from "./report.ts";
 import { Sign } from "./sign.ts";
@@ -19,8 +21,10 @@ import { locked } from "./sync.ts";
 
 import type { PointerSpace } from "./types.ts";
 import { S64, U32, U64, fromSchema, isScalar } from "./types.ts";
-import type { BuiltinVal, ScalarVal, StringVal, Val } from "./value.ts";
+import type { BuiltinVal, PlaceVal, ScalarVal, StringVal, Val } from "./value.ts";
 import { ERROR } from "./value.ts";
+
+const OTHER_NAMES = [...KERNEL_NAMES, ...ITERATOR_NAMES, ...ATOMIC_NAMES];
 
 interface Short {
   readonly args: readonly [min: number, max: number];
@@ -82,12 +86,9 @@ const SHORT: Readonly<Record<string, Short>> = {
   },
   userRead: { args: [2, 2], helper: BPF_FUNC.probe_read_user, run: (fn, args) => read(fn, "user", args) },
   kernelRead: { args: [2, 2], helper: BPF_FUNC.probe_read_kernel, run: (fn, args) => read(fn, "kernel", args) },
+  at: { args: [2, 2], run: (fn, args) => viewAt(fn, args) },
+  seqPrint: { args: [1, 13], helper: BPF_FUNC.seq_printf, run: seqPrint },
   locked: { args: [2, 2], helper: BPF_FUNC.spin_lock, run: locked },
-  tasks: { args: [0, 0], run: (fn, _, node) => tasks(fn, ALL_PROCESSES, undefined, node) },
-  threads: {
-    args: [0, 1],
-    run: (fn, args, node) => tasks(fn, args.length === 0 ? ALL_THREADS : THREADS_OF, args[0], node),
-  },
   printk: { args: [1, 13], helper: BPF_FUNC.trace_printk, run: printk },
   kernelStack: { args: [1, 1], helper: BPF_FUNC.get_stackid, run: (fn, args) => stackId(fn, args, 0) },
   userStack: { args: [1, 1], helper: BPF_FUNC.get_stackid, run: (fn, args) => stackId(fn, args, BPF_F.USER_STACK) },
@@ -115,7 +116,7 @@ export function bpfValue(fn: Fn): BuiltinVal {
   return {
     k: "builtin",
     what: "bpf",
-    members: () => [...Object.keys(SHORT), ...KERNEL_NAMES, ...helperNames()],
+    members: () => [...Object.keys(SHORT), ...OTHER_NAMES, ...helperNames()],
     member: (name, node) => member(fn, name, node),
   };
 }
@@ -140,7 +141,7 @@ function member(fn: Fn, name: string, node: Ast): Val {
       },
     };
   }
-  const kernel = kernelBuiltin(fn, name);
+  const kernel = kernelBuiltin(fn, name) ?? iterator(fn, name) ?? atomic(fn, name);
   if (kernel !== undefined) return kernel;
   const row = helperFor(name);
   if (row !== undefined) {
@@ -158,7 +159,7 @@ function member(fn: Fn, name: string, node: Ast): Val {
   if (kfunc !== undefined) return kfunc;
   return fn.report("BPF3002", node, {
     name,
-    hint: hint(name, [...Object.keys(SHORT), ...KERNEL_NAMES, ...helperNames(), ...kfuncNames()]),
+    hint: hint(name, [...Object.keys(SHORT), ...OTHER_NAMES, ...helperNames(), ...kfuncNames()]),
   });
 }
 
@@ -205,37 +206,6 @@ function task(fn: Fn, node: Ast): Val {
   if (!allowed(fn, id, "task", node)) return ERROR;
   const v = fn.b.helper(id, [], trusted ? { ...PURE, space: "btf" } : PURE);
   return { k: "scalar", type: { k: "ptr", to: struct, space: "kernel", trust: trusted ? "trusted" : "probe" }, v };
-}
-
-/** `BPF_TASK_ITER_*` of kernel/bpf/task_iter.c. */
-const ALL_PROCESSES = 0;
-const ALL_THREADS = 1;
-const THREADS_OF = 2;
-/** `struct bpf_iter_task`. */
-const TASK_ITERATOR = 24;
-
-/** `bpf.tasks()`, `bpf.threads()`: to be iterated. */
-function tasks(fn: Fn, which: number, of: Ast | undefined, node: Ast): Val {
-  const { kernel } = fn.module;
-  if (kernel === undefined) return fn.report("BPF4002", node);
-  const struct = kernel.findStruct("task_struct");
-  if (struct === undefined || kernel.prototype("bpf_iter_task_new") === undefined)
-    return fn.report("BPF3008", node, { name: "bpf_iter_task_new" });
-  let owner: Inst = fn.b.nullPtr();
-  if (of !== undefined) {
-    const v = fn.value(of);
-    if (v.k !== "scalar" || v.type.k !== "ptr")
-      return v.k === "error" ? ERROR : fn.report("BPF2006", of, { expected: "a task", found: describe(v) });
-    owner = v.v;
-  }
-  return {
-    k: "iter",
-    what: "tasks, which are for `for … of`",
-    name: "bpf_iter_task",
-    size: TASK_ITERATOR,
-    args: [owner, which],
-    item: { k: "ptr", to: struct, space: "kernel", trust: "trusted" },
-  };
 }
 
 /** The address in `node`, and whose memory it is in. */
@@ -294,6 +264,25 @@ function read(fn: Fn, space: "user" | "kernel", args: readonly Ast[]): Val {
   lintSpace(fn, at.space, space, addressNode, `use \`bpf.${at.space}Read\``);
   if (isScalar(type) && !(type.k === "int" && type.bigEndian === true)) return readMemory(fn, space, at.v, type);
   return fn.settle(copyOf(fn, space, at.v, type), addressNode);
+}
+
+/** `bpf.at(Header, p)`: memory behind a pointer that the kernel gave, as a struct in place. */
+function viewAt(fn: Fn, args: readonly Ast[]): Val {
+  const schema = fn.expr(args[0]!);
+  if (schema.k !== "handle" || !isSchema(schema.value)) {
+    return schema.k === "error"
+      ? ERROR
+      : fn.report("BPF2006", args[0]!, { expected: "a schema", found: describe(schema) });
+  }
+  const v = fn.value(args[1]!);
+  if (v.k === "error") return ERROR;
+  if (v.k !== "scalar" || v.type.k !== "ptr")
+    return fn.report("BPF2006", args[1]!, {
+      expected: "a pointer that a helper or kernel function gave",
+      found: describe(v),
+    });
+  const inner: PlaceVal = { k: "place", type: fromSchema(schema.value), base: v.v, off: 0, space: "mem" };
+  return v.type.nullable === undefined ? inner : { k: "opt", ptr: v.v, inner, what: v.type.nullable };
 }
 
 function stackId(fn: Fn, args: readonly Ast[], flags: number): Val {

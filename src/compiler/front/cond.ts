@@ -62,7 +62,8 @@ function restrict(fn: Fn, facts: Fn["facts"]): Fn["facts"] {
 }
 
 /** The symbol that an expression names, when a check of it can be remembered. */
-function symbolOf(fn: Fn, e: Expr): Sym | undefined {
+function symbolOf(fn: Fn, node: Ast): Sym | undefined {
+  const e = node as Expr;
   return e.type === "Identifier" ? fn.find(e.name) : undefined;
 }
 
@@ -104,7 +105,13 @@ function comparison(fn: Fn, e: Extract<Expr, { type: "BinaryExpression" }>, yes:
   if (c === undefined) fn.b.jmp(no);
   else if (typeof c === "boolean") fn.b.jmp(c ? yes : no);
   else fn.branch(c.relation, c.a, c.b, c.sign, yes, no);
-  return NONE;
+  const sym = nullable(a) && nullish(b) ? symbolOf(fn, left) : undefined;
+  if (sym === undefined || !equality) return NONE;
+  return relation === "eq" ? { whenTrue: [], whenFalse: [sym] } : { whenTrue: [sym], whenFalse: [] };
+}
+
+function nullable(v: Val): boolean {
+  return v.k === "scalar" && v.type.k === "ptr" && v.type.nullable !== undefined;
 }
 
 function equal(fn: Fn, a: Val, b: Val, node: Ast, yes: Block, no: Block): void {
@@ -122,7 +129,7 @@ function equal(fn: Fn, a: Val, b: Val, node: Ast, yes: Block, no: Block): void {
 }
 
 /** JavaScript's truth of a value. */
-function truth(fn: Fn, val: Val, e: Expr, yes: Block, no: Block): Branch {
+export function truth(fn: Fn, val: Val, e: Ast, yes: Block, no: Block): Branch {
   const { b } = fn;
   const sym = symbolOf(fn, e);
   if (val.k === "opt") {
@@ -144,7 +151,7 @@ function truth(fn: Fn, val: Val, e: Expr, yes: Block, no: Block): Branch {
   switch (v.k) {
     case "scalar":
       b.br("ne", v.v, 0, yes, no);
-      return NONE;
+      return sym !== undefined && nullable(v) ? { whenTrue: [sym], whenFalse: [] } : NONE;
     case "int":
       b.jmp(v.value === 0n ? no : yes);
       return NONE;

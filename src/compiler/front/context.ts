@@ -42,6 +42,8 @@ export interface Lowering {
   expr(fn: Fn, node: Ast): Val;
   cond(fn: Fn, node: Ast, yes: Block, no: Block): Branch;
   truth(fn: Fn, node: Ast): Val;
+  /** Branches on JavaScript's truth of a value. */
+  branch(fn: Fn, val: Val, node: Ast, yes: Block, no: Block): Branch;
   stmt(fn: Fn, node: Stmt): void;
   call(fn: Fn, callee: FunctionVal, args: readonly Val[], node: Ast): Val;
 }

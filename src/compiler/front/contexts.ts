@@ -288,26 +288,67 @@ function contextField(fn: Fn, field: CtxFieldRow, writable: boolean): Val {
             ? "packet-end"
             : field.reg === "PTR_TO_PACKET_META"
               ? "packet-meta"
-              : "btf",
+              : field.reg === "PTR_TO_FLOW_KEYS"
+                ? "mem"
+                : "btf",
     });
     const inner = /^struct (\w+) \*$/.exec(field.type)?.[1];
-    const layout = inner === undefined ? undefined : ctxLayout(inner);
-    if (layout === undefined)
-      return { k: "scalar", type: { k: "ptr", to: undefined, space: "unknown", trust: "probe" }, v };
-    const members: BuiltinVal = {
-      k: "builtin",
-      what: `struct ${inner}`,
-      members: () => layout.fields.map((f) => f.name),
-      member: (name) => {
-        const f = layout.fields.find((x) => x.name === name);
-        return f === undefined
-          ? undefined
-          : { k: "place", type: fieldType(f), base: v, off: f.offset, space: "btf", readonly: `struct ${inner}` };
-      },
-    };
-    return members;
+    if (field.reg === "PTR_TO_BTF_ID") {
+      const to = inner === undefined ? undefined : fn.module.kernel?.findStruct(inner);
+      return { k: "scalar", type: { k: "ptr", to, space: "kernel", trust: "trusted" }, v };
+    }
+    const nullable = field.reg.endsWith("_OR_NULL") ? `the context's ${field.name}` : undefined;
+    if (inner !== undefined && ctxLayout(inner) !== undefined)
+      return uapiPointer(fn, inner, v, {
+        nullable,
+        writable: field.reg === "PTR_TO_FLOW_KEYS",
+        common: field.reg.startsWith("PTR_TO_SOCK_COMMON"),
+      });
+    return { k: "scalar", type: { k: "ptr", to: undefined, space: "unknown", trust: "probe" }, v };
   }
   return { k: "place", type: fieldType(field), base: fn.ctx, off: field.offset, space: "ctx", ...flags };
+}
+
+interface UapiPointer {
+  /** Names it in messages, when it may be null. */
+  readonly nullable: string | undefined;
+  readonly writable?: boolean;
+  /** Possibly a request or time-wait socket, which lacks some fields (bpf_sock_common_is_valid_access). */
+  readonly common: boolean;
+}
+const FULL_SOCKETS_ONLY: ReadonlySet<string> = new Set(["type", "protocol", "mark", "priority"]);
+
+/** A pointer to a struct of the uapi that a program reads through: `struct bpf_sock`. */
+export function uapiPointer(fn: Fn, struct: string, v: Inst, { nullable, writable, common }: UapiPointer): Val {
+  const fields = (ctxLayout(struct)?.fields ?? []).filter((f) => !common || !FULL_SOCKETS_ONLY.has(f.name));
+  const readonly = writable === true ? {} : { readonly: `struct ${struct}` };
+  const value: BuiltinVal = {
+    k: "builtin",
+    what: `struct ${struct}`,
+    pointer: v,
+    members: () => fields.map((f) => f.name),
+    member: (name, node) => {
+      const f = fields.find((x) => x.name === name);
+      if (f !== undefined) return { k: "place", type: fieldType(f), base: v, off: f.offset, space: "btf", ...readonly };
+      return common && FULL_SOCKETS_ONLY.has(name)
+        ? fn.report("BPF3004", node, {
+            value: "a socket that may not be a full one",
+            field: name,
+            hint: "; `bpf.skFullsock(sk)` gives the full one, if it is",
+          })
+        : undefined;
+    },
+  };
+  if (nullable === undefined) return value;
+  const inner: PlaceVal = {
+    k: "place",
+    type: { k: "array", element: U64, length: 0 },
+    base: v,
+    off: 0,
+    space: "btf",
+    ref: true,
+  };
+  return { k: "opt", ptr: v, inner, value, what: nullable };
 }
 
 function fieldType(field: CtxFieldRow): PlaceVal["type"] {

@@ -21,6 +21,7 @@ import { nameOf, unsupported } from "./context.ts";
 import { coverBranch } from "./cover.ts";
 import { globalName } from "./globals.ts";
 import { join } from "./join.ts";
+import { spread, tuple } from "./lists.ts";
 import { Merge } from "./merge.ts";
 import { lacksKernelField } from "./kernel-access.ts";
 import { member, memberOf } from "./member-expr.ts";
@@ -30,7 +31,7 @@ import { irSpace } from "./place.ts";
 import { hint } from "./report.ts";
 import { comparesMemory } from "./same.ts";
 import { boolean, isText } from "./strings.ts";
-import { fromSchema, isScalar, sizeOf } from "./types.ts";
+import { defined, fromSchema, isScalar, sizeOf } from "./types.ts";
 import type { PlaceVal, ScalarVal, Sym, Val } from "./value.ts";
 import { ERROR, NOTHING, UNDEFINED } from "./value.ts";
 
@@ -76,13 +77,9 @@ export function expr(fn: Fn, node: Ast): Val {
     case "ObjectExpression":
       return objectLiteral(fn, e);
     case "ArrayExpression": {
-      const fields = new Map<string, Val>();
-      for (const [i, item] of e.elements.entries()) {
-        if (item === null || item.type === "SpreadElement")
-          return unsupported(fn, item ?? e, "a hole or spread in an array", "write the elements");
-        fields.set(String(i), fn.value(item));
-      }
-      return { k: "record", fields, tuple: true };
+      if (e.elements.includes(null)) return unsupported(fn, e, "a hole in an array", "write the elements");
+      const items = spread(fn, e.elements);
+      return items === undefined ? ERROR : tuple(items);
     }
     default:
       return fn.report("BPF1001", e, {
@@ -155,13 +152,18 @@ export function readSym(fn: Fn, sym: Sym): Val {
   const fact = fn.facts.get(sym);
   const { slot } = sym;
   if (slot === undefined) {
+    if (fact !== undefined && sym.val.k === "scalar") return { ...sym.val, type: defined(sym.val.type) };
     if (fact === undefined || sym.val.k !== "opt") return sym.val;
     return fact === true ? (sym.val.value ?? sym.val.inner) : fact;
   }
   const { b } = fn;
   switch (slot.k) {
     case "scalar":
-      return { k: "scalar", type: slot.type, v: loadSlot(fn, slot.slot, slot.type) };
+      return {
+        k: "scalar",
+        type: fact === undefined ? slot.type : defined(slot.type),
+        v: loadSlot(fn, slot.slot, slot.type),
+      };
     case "ref": {
       const ptr = b.load(b.slotAddr(slot.slot), { size: 8, space: irSpace(slot.inner) });
       const inner: PlaceVal = { ...slot.inner, base: ptr };
@@ -191,8 +193,9 @@ function chain(fn: Fn, e: Expr): Val {
 function call(fn: Fn, e: CallExpression): Val {
   if (e.callee.type === "Super") return unsupported(fn, e, "`super()`", "use functions and structs");
   const callee = fn.expr(e.callee);
-  for (const a of e.arguments)
-    if (a.type === "SpreadElement") return unsupported(fn, a, "a spread argument", "write the arguments");
+  const spreads = e.arguments.find((a) => a.type === "SpreadElement");
+  if (spreads !== undefined && callee.k !== "function" && callee.k !== "error")
+    return unsupported(fn, spreads, "a spread argument here", "write the arguments");
   const args = e.arguments as Expr[];
   switch (callee.k) {
     case "error":
@@ -207,13 +210,11 @@ function call(fn: Fn, e: CallExpression): Val {
     case "handle":
       if (isSchema(callee.value)) return convert(fn, callee.value, args, e);
       break;
-    case "function":
-      return fn.lowering.call(
-        fn,
-        callee,
-        args.map((a) => fn.value(a)),
-        e,
-      );
+    case "function": {
+      const values = spread(fn, args);
+      if (values === undefined) return ERROR;
+      return fn.lowering.call(fn, callee, values, e);
+    }
     case "opt":
       return fn.report("BPF2007", e.callee, { what: callee.what, name: nameOf(e.callee) });
     default:

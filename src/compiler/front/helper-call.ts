@@ -3,9 +3,10 @@ import type { AttachTypeName, HelperArg, HelperName, HelperRow, ProgTypeName } f
 import { BPF_FUNC, helperById, helperProto } from "../../uapi/index.ts";
 import type { ArgMem, Inst } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
+import { unwrap } from "./ast.ts";
 import type { Fn } from "./context.ts";
-import { describe } from "./context.ts";
-import { isContext } from "./contexts.ts";
+import { describe, nameOf } from "./context.ts";
+import { isContext, uapiPointer } from "./contexts.ts";
 import { lintDropped, lintSpace } from "./lint.ts";
 import { isMap } from "./module.ts";
 import { tempOf } from "./memory.ts";
@@ -35,6 +36,13 @@ export function helperFor(name: string): HelperRow | undefined {
 export function helperNames(): Iterable<string> {
   return table().keys();
 }
+
+/** What pointers of these kinds point to, as programs see it. */
+const UAPI_STRUCTS: Readonly<Record<string, string>> = {
+  RET_PTR_TO_SOCKET: "bpf_sock",
+  RET_PTR_TO_SOCK_COMMON: "bpf_sock",
+  RET_PTR_TO_TCP_SOCK: "bpf_tcp_sock",
+};
 
 interface Lowered {
   readonly v: Inst | number;
@@ -96,10 +104,22 @@ export function callHelper(
     const inner: PlaceVal = { k: "place", type: valueType, base: ptr, off: 0, space: "map" };
     return nullable ? { k: "opt", ptr, inner, what: `what bpf_${row.name} gives` } : inner;
   }
+  const uapi = UAPI_STRUCTS[type];
+  if (uapi !== undefined)
+    return uapiPointer(fn, uapi, ptr, {
+      nullable: nullable ? `what bpf_${row.name} gives` : undefined,
+      common: type === "RET_PTR_TO_SOCK_COMMON",
+    });
   const struct = proto.ret.btf === undefined ? undefined : fn.module.kernel?.findStruct(proto.ret.btf);
   return {
     k: "scalar",
-    type: { k: "ptr", to: struct, space: "kernel", trust: type === "RET_PTR_TO_BTF_ID" ? "trusted" : "probe" },
+    type: {
+      k: "ptr",
+      to: struct,
+      space: "kernel",
+      trust: type === "RET_PTR_TO_BTF_ID" ? "trusted" : "probe",
+      ...(nullable ? { nullable: `what bpf_${row.name} gives` } : {}),
+    },
     v: ptr,
   };
 }
@@ -141,6 +161,9 @@ function argument(
     case "ARG_PTR_TO_MEM":
     case "ARG_PTR_TO_RINGBUF_MEM":
     case "ARG_PTR_TO_CONST_STR": {
+      const write = param.flags?.includes("MEM_WRITE") === true || param.flags?.includes("MEM_UNINIT") === true;
+      const array = unwrap(node);
+      if (array.type === "ArrayExpression" && !write) return words(fn, array.elements, index);
       const v = fn.expr(node);
       if (v.k === "js" && (v.value === null || v.value === undefined)) return { v: fn.b.nullPtr() };
       if (v.k === "js" && typeof v.value === "string")
@@ -153,7 +176,6 @@ function argument(
         fn.report("BPF2016", sizeNode ?? node, { index: size, length: sizeOf(place.type) });
         return undefined;
       }
-      const write = param.flags?.includes("MEM_WRITE") === true || param.flags?.includes("MEM_UNINIT") === true;
       return { v: addressOf(fn, place), mem: { arg: index, mode: write ? "inout" : "in", size } };
     }
     default: {
@@ -162,14 +184,39 @@ function argument(
       if (v.k === "scalar" && v.type.k === "ptr" && (said === "user" || said === "kernel"))
         lintSpace(fn, v.type.space, said, node, `use \`bpf.probeRead${v.type.space === "user" ? "User" : "Kernel"}\``);
       if (isContext(fn, v)) return { v: fn.ctx };
+      if (v.k === "builtin" && v.pointer !== undefined) return { v: v.pointer };
+      if (v.k === "scalar" && v.type.k === "ptr" && v.type.nullable !== undefined && needsPointer(param))
+        return void fn.report("BPF2007", node, { what: v.type.nullable, name: nameOf(node) });
       if (v.k === "place" || v.k === "string") {
         const place = placeOf(fn, v, node);
         return place === undefined ? undefined : { v: addressOf(fn, place) };
       }
+      if (needsPointer(param) && (v.k === "int" || (v.k === "scalar" && v.type.k !== "ptr")))
+        return wrong("a pointer that the kernel gave", v);
+      if (v.k === "js" && (v.value === null || v.value === undefined)) return { v: fn.b.nullPtr() };
       const s = fn.scalar(v, node, "a number or pointer");
       return s === undefined ? undefined : { v: s.v };
     }
   }
+}
+
+function needsPointer(param: HelperArg): boolean {
+  return param.type.startsWith("ARG_PTR") && param.flags?.includes("PTR_MAYBE_NULL") !== true;
+}
+
+/** `[a, b]` where a helper reads memory: 64 bits each, the address of text. */
+function words(fn: Fn, elements: readonly (Ast | null)[], arg: number): Lowered | undefined {
+  if (elements.length === 0) return { v: fn.b.nullPtr() };
+  const array = fn.temp({ k: "array", element: U64, length: elements.length }, "values");
+  for (const [i, node] of elements.entries()) {
+    if (node === null) return undefined;
+    const v = fn.value(node);
+    const place = isText(v) ? textPlace(fn, v, node) : undefined;
+    const word = place === undefined ? (isText(v) ? undefined : fn.int(v, node)) : addressOf(fn, place);
+    if (word === undefined) return undefined;
+    fn.b.store(array.base, word, { size: 8, off: array.off + i * 8 });
+  }
+  return { v: addressOf(fn, array), mem: { arg, mode: "in", size: elements.length * 8 } };
 }
 
 /** Memory to hand to a helper. */

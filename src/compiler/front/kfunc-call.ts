@@ -4,7 +4,7 @@ import { kfuncByName, kfuncs } from "../../uapi/index.ts";
 import type { Inst } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
 import type { Fn } from "./context.ts";
-import { describe } from "./context.ts";
+import { describe, nameOf } from "./context.ts";
 import { isContext, progTypeName } from "./contexts.ts";
 import { isMap } from "./module.ts";
 import { addressOf } from "./place.ts";
@@ -93,6 +93,7 @@ function callKfunc(fn: Fn, row: KfuncRow, args: readonly Ast[], node: Ast): Val 
     ...(pointer ? { space: type.to?.k === "kstruct" ? "btf" : "mem", nullable } : {}),
   });
   if (!isScalar(type)) return NOTHING;
+  if (type.k === "ptr" && nullable) return { k: "scalar", type: { ...type, nullable: `what ${row.name} gives` }, v };
   if (type.k === "bool") return { k: "scalar", type, v: fn.b.and(v, 0xff) };
   // Upper bits of a narrow result mean nothing.
   if ((type.k === "int" || type.k === "enum") && type.bits !== 64) {
@@ -105,6 +106,7 @@ function pass(fn: Fn, row: KfuncRow, name: string, pointer: boolean, node: Ast):
   const v = fn.expr(node);
   if (v.k === "error") return undefined;
   if (isContext(fn, v)) return fn.ctx;
+  if (v.k === "builtin" && v.pointer !== undefined) return v.pointer;
   if (v.k === "handle" && isMap(v.value)) return fn.b.map(fn.module.mapName(v.value, v.name));
   if (pointer) {
     if (v.k === "js" && (v.value === null || v.value === undefined)) return fn.b.nullPtr();
@@ -117,6 +119,8 @@ function pass(fn: Fn, row: KfuncRow, name: string, pointer: boolean, node: Ast):
     if (v.k === "place" && !isScalar(v.type) && v.indices === undefined) return addressOf(fn, v);
   }
   const s = fn.settle(v, node);
+  if (s.k === "scalar" && s.type.k === "ptr" && s.type.nullable !== undefined && !/__(nullable|opt)$/.test(name))
+    return void fn.report("BPF2007", node, { what: s.type.nullable, name: nameOf(node) });
   if (s.k === "scalar" || s.k === "int" || (s.k === "js" && typeof s.value === "boolean")) return fn.scalar(s, node)?.v;
   if (s.k === "opt") fn.report("BPF2007", node, { what: s.what, name: "the value" });
   else

@@ -3,7 +3,7 @@ import type { DoWhileStatement, ForOfStatement, ForStatement, VariableDeclaratio
 import type { MapHandle } from "../../probe/map-types.ts";
 import type { Schema } from "../../probe/schema-types.ts";
 import { BPF_FUNC } from "../../uapi/index.ts";
-import type { Block, Inst, Slot } from "../ir/ir.ts";
+import type { Block, Inst, Size, Slot } from "../ir/ir.ts";
 import type { Ast, Expr } from "./ast.ts";
 import { assignedNames, isAbsent, unwrap, walk } from "./ast.ts";
 import { declarePattern } from "./assign.ts";
@@ -227,7 +227,7 @@ function overIterator(
   // A program that may sleep has to hold the read lock itself (KF_RCU_PROTECTED).
   const { sleepable, type } = fn.program.handle;
   const lock = (name: string): void => {
-    if (sleepable || type === "syscall") b.kfunc(name, [], { clobbers: "mem", type: "void" });
+    if (it.rcu && (sleepable || type === "syscall")) b.kfunc(name, [], { clobbers: "mem", type: "void" });
   };
   lock("bpf_rcu_read_lock");
   b.kfunc(`${it.name}_new`, [b.slotAddr(state), ...it.args], { clobbers: "mem", mem });
@@ -248,7 +248,13 @@ function overIterator(
     body: () =>
       inScope(fn, () => {
         const v = b.load(b.slotAddr(item), { size: 8, space: "btf" });
-        loopVariable(fn, left, { k: "scalar", type: it.item, v });
+        loopVariable(
+          fn,
+          left,
+          it.value === undefined
+            ? { k: "scalar", type: it.item, v }
+            : { k: "scalar", type: it.value, v: b.load(v, { size: sizeOf(it.value) as Size }) },
+        );
         fn.lowering.stmt(fn, node.body);
       }),
     step: undefined,

@@ -5,11 +5,12 @@ import type { Inst } from "../ir/ir.ts";
 import type { Ast, FunctionNode, Stmt } from "./ast.ts";
 import { assignedNames, isFunction, walk } from "./ast.ts";
 import { declare, declarePattern } from "./assign.ts";
-import { cond } from "./cond.ts";
+import { cond, truth } from "./cond.ts";
 import type { Fn, Lowering, ReturnTarget } from "./context.ts";
 import { describe } from "./context.ts";
 import { coverFunction } from "./cover.ts";
 import { expr, toBoolean } from "./expr.ts";
+import { tuple } from "./lists.ts";
 import { Merge } from "./merge.ts";
 import { Scope } from "./scope.ts";
 import { statements, stmt } from "./stmt.ts";
@@ -17,7 +18,7 @@ import { callSubprogram } from "./subprogram.ts";
 import type { FunctionVal, Val } from "./value.ts";
 import { NOTHING, UNDEFINED } from "./value.ts";
 
-export const LOWERING: Lowering = { expr, cond, truth: toBoolean, stmt, call };
+export const LOWERING: Lowering = { expr, cond, truth: toBoolean, branch: truth, stmt, call };
 
 /** Compiles the body of `node`; control is at its end afterwards unless `fn.ended`. */
 export function lowerBody(fn: Fn, node: FunctionNode): void {
@@ -41,7 +42,7 @@ export function bindParams(fn: Fn, node: FunctionNode, args: readonly Val[]): vo
       const mutable = assigned.has(p.name);
       declare(fn, p, mutable ? fn.settle(given, p) : given, mutable, false);
     } else if (p.type === "RestElement") {
-      fn.report("BPF1001", p, { what: "a rest parameter", instead: "name the parameters" });
+      declarePattern(fn, p.argument, tuple(args.slice(i)), false);
     } else {
       declarePattern(fn, p, given, false);
     }
@@ -67,7 +68,7 @@ function call(fn: Fn, callee: FunctionVal, args: readonly Val[], node: Ast): Val
   }
   const required = callee.node.params.filter((p) => p.type !== "AssignmentPattern" && p.type !== "RestElement").length;
   if (
-    args.length > callee.node.params.length ||
+    (args.length > callee.node.params.length && callee.node.params.at(-1)?.type !== "RestElement") ||
     (args.length < required && !optionalParams(callee.node, args.length))
   ) {
     return fn.report("BPF1010", node, {

@@ -5,7 +5,7 @@ import { BPF_FUNC } from "../../uapi/index.ts";
 import type { Inst } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
 import type { Fn } from "./context.ts";
-import { describe } from "./context.ts";
+import { describe, nameOf } from "./context.ts";
 import { drain, emit, reservation } from "./buffers.ts";
 import { increment } from "./histogram.ts";
 import { forEachEntry } from "./loops.ts";
@@ -14,7 +14,7 @@ import { BPF_NOEXIST, FIXED, addTo, input, keyOf, lookupPlace, mapPointer, truth
 import { tempOf } from "./memory.ts";
 import { addressOf } from "./place.ts";
 import { SIGNED } from "./sign.ts";
-import { startTimer } from "./sync.ts";
+import { misplacedIn, startTimer } from "./sync.ts";
 import { U8, fromSchema, isScalar, sizeOf } from "./types.ts";
 import type { BuiltinVal, OptVal, PlaceVal, Val } from "./value.ts";
 import { ERROR, NOTHING } from "./value.ts";
@@ -44,6 +44,8 @@ function methodOf(fn: Fn, map: MapUse, method: string): Val | undefined {
         const expected = `${arity}${optional > 0 ? ` to ${arity + optional}` : ""} argument${arity + optional === 1 ? "" : "s"}`;
         return fn.report("BPF1010", node, { name: `${seen}.${method}`, expected, got: String(args.length) });
       }
+      const misplaced = misplacedIn(handle);
+      if (misplaced !== undefined) return fn.report("BPF3014", node, { map: `the map ${seen}`, ...misplaced });
       return run(args, node);
     },
   });
@@ -394,7 +396,12 @@ function storage(fn: Fn, map: MapUse, method: string, make: Make): Val | undefin
   if (helpers === undefined) return undefined;
   const ownerOf = (node: Ast): Inst | undefined => {
     const v = fn.value(node);
-    if (v.k === "scalar" && v.type.k === "ptr") return v.v;
+    if (v.k === "builtin" && v.pointer !== undefined) return v.pointer;
+    if (v.k === "opt") return void fn.report("BPF2007", node, { what: v.what, name: nameOf(node) });
+    if (v.k === "scalar" && v.type.k === "ptr") {
+      if (v.type.nullable === undefined) return v.v;
+      return void fn.report("BPF2007", node, { what: v.type.nullable, name: nameOf(node) });
+    }
     if (v.k !== "error") fn.report("BPF2006", node, { expected: "a kernel object", found: describe(v) });
     return undefined;
   };

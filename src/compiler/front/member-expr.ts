@@ -1,18 +1,22 @@
 /** `object.name`, `object[i]`. */
 import type { Identifier, MemberExpression } from "acorn";
 import { isSchema } from "../../probe/schema.ts";
+import type { Block } from "../ir/ir.ts";
 import type { Ast, Expr } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { describe, describeHandle, nameOf, unsupported } from "./context.ts";
 import { globalName } from "./globals.ts";
 import { kernelMember } from "./kernel-access.ts";
+import { join } from "./join.ts";
+import { listMember } from "./lists.ts";
 import { mapMember } from "./maps.ts";
 import { elementOf, memberOfPlace } from "./members.ts";
+import { Merge } from "./merge.ts";
 import { isGlobal, isMap, isProgram } from "./module.ts";
 import { constInt } from "./ops.ts";
 import { hint } from "./report.ts";
 import { isText, textMember } from "./strings.ts";
-import { fromSchema } from "./types.ts";
+import { defined, fromSchema } from "./types.ts";
 import type { PlaceVal, Val } from "./value.ts";
 import { ERROR, UNDEFINED } from "./value.ts";
 
@@ -45,6 +49,7 @@ export function memberOf(fn: Fn, object: Val, name: string, e: MemberExpression,
       const v = object.fields.get(name);
       return (
         v ??
+        (object.tuple ? listMember(fn, object, name, e) : undefined) ??
         (optional
           ? UNDEFINED
           : fn.report("BPF3004", e.property, {
@@ -77,6 +82,17 @@ export function memberOf(fn: Fn, object: Val, name: string, e: MemberExpression,
         const method = textMember(fn, object, name);
         if (method !== undefined) return method;
         return fn.report("BPF3004", e.property, { value: "text", field: name, hint: hint(name, ["startsWith"]) });
+      }
+      if (object.k === "scalar" && object.type.k === "ptr" && object.type.nullable !== undefined) {
+        const { nullable } = object.type;
+        if (!optional) return fn.report("BPF2007", e.object, { what: nullable, name: nameOf(e.object) });
+        const there = { ...object, type: defined(object.type) };
+        return whenThere(
+          fn,
+          (yes, no) => fn.b.br("ne", object.v, 0, yes, no),
+          () => memberOf(fn, there, name, e, false),
+          e,
+        );
       }
       const kernel = kernelMember(fn, object, name, e.property);
       if (kernel !== undefined) return kernel;
@@ -126,6 +142,11 @@ function handleMember(fn: Fn, value: object, owner: string, name: string, e: Mem
   }
   if (isProgram(value))
     return fn.report("BPF3004", e.property, { value: `the program ${owner}`, field: name, hint: "" });
+  const list =
+    Array.isArray(value) || value instanceof Set
+      ? listMember(fn, { k: "handle", value, name: owner }, name, e)
+      : undefined;
+  if (list !== undefined) return list;
   // A schema's own facts (`Event.size`, `State.OPEN`), a member of a configuration object, of an imported module.
   if (!(name in value)) {
     return fn.report("BPF3004", e.property, {
@@ -192,6 +213,16 @@ function chained(node: Ast): boolean {
 
 /** `v?.x` where `v` may be undefined: a scalar field becomes a value that may be undefined. */
 function optionalMember(fn: Fn, object: Extract<Val, { k: "opt" }>, name: string, e: MemberExpression): Val {
+  const kernel = object.value === undefined && object.inner.type.k === "ptr";
+  if (object.value !== undefined || kernel) {
+    const { value } = object;
+    return whenThere(
+      fn,
+      (yes, no) => fn.branchDefined(object, yes, no),
+      () => memberOf(fn, value ?? fn.settle(object.inner, e.object), name, e, false),
+      e,
+    );
+  }
   const inner = memberOf(fn, object.inner, name, e, false);
   if (inner.k === "place")
     return {
@@ -203,6 +234,23 @@ function optionalMember(fn: Fn, object: Extract<Val, { k: "opt" }>, name: string
     };
   if (inner.k === "error") return ERROR;
   return fn.report("BPF2007", e.object, { what: object.what, name: nameOf(e.object) });
+}
+
+/** What `get` gives where something is there, else undefined. */
+function whenThere(fn: Fn, branch: (yes: Block, no: Block) => void, get: () => Val, e: MemberExpression): Val {
+  const merge = new Merge(fn, nameOf(e));
+  const yes = fn.b.block("defined");
+  const no = fn.b.block("undefined");
+  branch(yes, no);
+  return join(
+    fn,
+    merge,
+    [
+      { block: yes, value: get, node: e },
+      { block: no, value: () => UNDEFINED, node: e },
+    ],
+    e,
+  );
 }
 
 function indexed(fn: Fn, e: MemberExpression, object: Val, index: Expr): Val {

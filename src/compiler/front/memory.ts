@@ -77,7 +77,7 @@ export function storeInto(fn: Fn, dest: PlaceVal, node: Ast, fill: Fill): void {
     if (argument === undefined) return zero(fn, dest);
     return storeInto(fn, dest, argument, { ...fill, partial: true });
   }
-  if (type.k === "array" && e.type === "ArrayExpression")
+  if (type.k === "array" && e.type === "ArrayExpression" && !e.elements.some((x) => x?.type === "SpreadElement"))
     return storeArray(fn, dest as PlaceVal & { type: ArrayType }, e, fill);
   storeValue(fn, dest, fn.expr(e), e, fill.clean);
 }
@@ -235,8 +235,6 @@ function storeArray(fn: Fn, dest: PlaceVal & { type: ArrayType }, e: ArrayExpres
   e.elements.forEach((item, i) => {
     const at = within(dest, i * size, element);
     if (item === null) zero(fn, at);
-    else if (item.type === "SpreadElement")
-      fn.report("BPF1001", item, { what: "a spread in an array", instead: "write the elements" });
     else storeInto(fn, at, item, fill);
   });
   for (let i = e.elements.length; i < length; i++) zero(fn, within(dest, i * size, element));
@@ -271,8 +269,9 @@ function storeRecord(
     return;
   }
   if (dest.type.k === "array" && tuple) {
-    const { element } = dest.type;
-    for (let i = 0; i < dest.type.length; i++) {
+    const { element, length } = dest.type;
+    if (fields.size > length) return void fn.report("BPF2016", node, { index: fields.size - 1, length });
+    for (let i = 0; i < length; i++) {
       const v = fields.get(String(i));
       const at = within(dest, i * sizeOf(element), element);
       if (v === undefined) zero(fn, at);

@@ -94,7 +94,7 @@ export class Merge {
     if (type.k === "ptr")
       return {
         k: "scalar",
-        type,
+        type: { ...type, nullable: type.nullable ?? this.#what },
         v: b.load(b.slotAddr(this.#value), { size: 8, ...(type.space === "kernel" ? { space: "btf" as const } : {}) }),
       };
     const wide: ScalarType = type.k === "int" ? { k: "int", bits: 64, sign: type.sign } : type;

@@ -98,6 +98,7 @@ export const MESSAGES = {
     text: "{what} cannot be used in {progType} programs",
     help: "the kernel refuses it in programs that trace",
   },
+  BPF3014: { text: "{map} cannot hold {what}: maps of its type have none", help: "use {instead}" },
   BPF4001: { text: "no type named {name} in this kernel's BTF{hint}" },
   BPF4002: {
     text: "kernel types need BTF, and none was given",

@@ -11,10 +11,17 @@ import { signOf } from "./ops.ts";
 import { addressOf } from "./place.ts";
 import { isText, textPlace } from "./strings.ts";
 import { eachText } from "./texts.ts";
+import { S64 } from "./types.ts";
 import type { Val } from "./value.ts";
 import { ERROR, NOTHING } from "./value.ts";
 
-export function printk(fn: Fn, args: readonly Ast[], node: Ast): Val {
+interface Line {
+  readonly format: string;
+  readonly values: readonly Inst[];
+}
+
+/** A format and its values from `("%d", x)` or from a template string; undefined when reported. */
+function line(fn: Fn, name: string, args: readonly Ast[], node: Ast): Line | undefined {
   const first = unwrap(args[0]!);
   let format = "";
   const values: Inst[] = [];
@@ -30,52 +37,90 @@ export function printk(fn: Fn, args: readonly Ast[], node: Ast): Val {
         continue;
       }
       const value = argument(fn, v, e);
-      if (value === undefined) return ERROR;
+      if (value === undefined) return undefined;
       format += value.spec;
       values.push(value.v);
     }
   } else {
     const f = fn.value(first);
-    if (f.k !== "js" || typeof f.value !== "string")
-      return f.k === "error" ? ERROR : fn.report("BPF2006", first, { expected: "a format string", found: describe(f) });
+    if (f.k !== "js" || typeof f.value !== "string") {
+      if (f.k !== "error") fn.report("BPF2006", first, { expected: "a format string", found: describe(f) });
+      return undefined;
+    }
     format = f.value;
   }
   for (const arg of args.slice(1)) {
     const value = argument(fn, fn.value(arg), arg);
-    if (value === undefined) return ERROR;
+    if (value === undefined) return undefined;
     values.push(value.v);
   }
   const specs = format.replaceAll("%%", "").match(/%/g)?.length ?? 0;
-  if (specs !== values.length)
-    return fn.report("BPF1010", node, {
-      name: "bpf.printk",
-      expected: `${specs} values for its format`,
-      got: String(values.length),
-    });
-  const text = format.endsWith("\n") ? format : `${format}\n`;
-  const size = encodeUtf8(text).length + 1;
-  const at = fn.b.mapValue(".rodata", fn.module.sections.string(text));
-  if (values.length <= 3) {
-    fn.b.helper(BPF_FUNC.trace_printk, [at, size, ...values], {
+  if (specs === values.length) return { format, values };
+  fn.report("BPF1010", node, { name, expected: `${specs} values for its format`, got: String(values.length) });
+  return undefined;
+}
+
+/** The format in memory, with its NUL. */
+function formatArgument(fn: Fn, format: string): { at: Inst; size: number } {
+  return { at: fn.b.mapValue(".rodata", fn.module.sections.string(format)), size: encodeUtf8(format).length + 1 };
+}
+
+/** The values as 64-bit words in memory. */
+function valuesArgument(fn: Fn, values: readonly Inst[]): { at: Inst; size: number } {
+  if (values.length === 0) return { at: fn.b.nullPtr(), size: 0 };
+  const array = fn.temp(
+    { k: "array", element: { k: "int", bits: 64, sign: signOf({ k: "bool" }) }, length: values.length },
+    "printk",
+  );
+  values.forEach((v, i) => fn.b.store(array.base, v, { size: 8, off: array.off + i * 8 }));
+  return { at: addressOf(fn, array), size: values.length * 8 };
+}
+
+export function printk(fn: Fn, args: readonly Ast[], node: Ast): Val {
+  const l = line(fn, "bpf.printk", args, node);
+  if (l === undefined) return ERROR;
+  const { at, size } = formatArgument(fn, l.format.endsWith("\n") ? l.format : `${l.format}\n`);
+  if (l.values.length <= 3) {
+    fn.b.helper(BPF_FUNC.trace_printk, [at, size, ...l.values], {
       clobbers: "none",
       mem: [{ arg: 0, mode: "in", size }],
     });
     return NOTHING;
   }
-  const array = fn.temp(
-    { k: "array", element: { k: "int", bits: 64, sign: signOf({ k: "bool" }) }, length: values.length },
-    "printk",
-  );
-  values.forEach((v, i) => fn.b.store(array.base, v, { size: 8, off: i * 8 }));
-  const bytes = values.length * 8;
-  fn.b.helper(BPF_FUNC.trace_vprintk, [at, size, array.base, bytes], {
+  const data = valuesArgument(fn, l.values);
+  fn.b.helper(BPF_FUNC.trace_vprintk, [at, size, data.at, data.size], {
     clobbers: "none",
     mem: [
       { arg: 0, mode: "in", size },
-      { arg: 2, mode: "in", size: bytes },
+      { arg: 2, mode: "in", size: data.size },
     ],
   });
   return NOTHING;
+}
+
+/** `bpf.seqPrint("%d\n", x)` in an iterator: text for who reads it. */
+export function seqPrint(fn: Fn, args: readonly Ast[], node: Ast): Val {
+  const l = line(fn, "bpf.seqPrint", args, node);
+  if (l === undefined) return ERROR;
+  const { how } = fn.program.handle.attach;
+  const meta = fn.module.kernel?.findStruct("bpf_iter_meta");
+  if (how !== "iter" || meta === undefined)
+    return fn.report("BPF3003", node, { name: "seqPrint", progType: fn.program.handle.type, where: "iter programs" });
+  // The first field of every iterator's context is its `struct bpf_iter_meta`, whose first field is the file.
+  const type = { k: "ptr", to: meta, space: "kernel", trust: "trusted" } as const;
+  const v = fn.b.load(fn.ctx, { size: 8, off: 0, invariant: true, space: "btf" });
+  const seq = fn.scalar(fn.module.kernelField(fn, { k: "scalar", type, v }, "seq", node) ?? ERROR, node);
+  if (seq === undefined) return ERROR;
+  const format = formatArgument(fn, l.format);
+  const data = valuesArgument(fn, l.values);
+  const r = fn.b.helper(BPF_FUNC.seq_printf, [seq.v, format.at, format.size, data.at, data.size], {
+    clobbers: "none",
+    mem: [
+      { arg: 1, mode: "in", size: format.size },
+      ...(data.size === 0 ? [] : [{ arg: 3, mode: "in" as const, size: data.size }]),
+    ],
+  });
+  return { k: "scalar", type: S64, v: r };
 }
 
 function textAddress(fn: Fn, text: string): Inst {

@@ -259,7 +259,8 @@ function branchTwo(fn: Fn, test: Expr, consequent: () => void, alternate: (() =>
 /** Facts of a way that runs straight into a join: only those that need no load. */
 function factsOnly(_fn: Fn, before: Facts, syms: readonly Sym[]): Facts {
   const facts = new Map(before);
-  for (const sym of syms) if (!facts.has(sym) && sym.slot !== undefined) facts.set(sym, true);
+  for (const sym of syms)
+    if (!facts.has(sym) && (sym.slot !== undefined || sym.val.k === "scalar")) facts.set(sym, true);
   return facts;
 }
 

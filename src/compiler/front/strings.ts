@@ -220,6 +220,33 @@ export function branchPlaces(fn: Fn, x: PlaceVal, y: PlaceVal, yes: Block, no: B
   b.jmp(head);
 }
 
+/** Branches on whether the text in `x` begins with the text in `prefix`: byte by byte up to the NUL of the latter. */
+function branchPrefix(fn: Fn, x: PlaceVal, prefix: PlaceVal, yes: Block, no: Block): void {
+  const { b } = fn;
+  const room = (p: PlaceVal): number => (p.type.k === "char" ? p.type.length : 0);
+  const i = b.func.slot(8, 8, "at");
+  b.start(i);
+  b.store(b.slotAddr(i), 0, { size: 8 });
+  const whole = addressOf(fn, x);
+  const start = addressOf(fn, prefix);
+  const [head, body, compare, more] = ["prefix.loop", "prefix.byte", "prefix.compare", "prefix.more"].map((name) =>
+    b.block(name),
+  ) as [Block, Block, Block, Block];
+  b.jmp(head);
+  b.at(head);
+  const at = b.load(b.slotAddr(i), { size: 8 });
+  // Longer than the text can be: only its NUL may come.
+  b.br("ult", at, Math.min(room(x), room(prefix)), body, room(prefix) > room(x) ? no : yes);
+  b.at(body);
+  const byte = b.load(b.add(start, at), { size: 1 });
+  b.br("eq", byte, 0, yes, compare);
+  b.at(compare);
+  b.br("eq", b.load(b.add(whole, at), { size: 1 }), byte, more, no);
+  b.at(more);
+  b.store(b.slotAddr(i), b.add(at, 1), { size: 8 });
+  b.jmp(head);
+}
+
 /** Beyond this many bytes the verifier would follow too many lengths. */
 const MAX_SUFFIX_TEXT = 256;
 
@@ -276,10 +303,16 @@ export function textMember(fn: Fn, text: Val, name: string): BuiltinVal | undefi
     what: `the method ${name}`,
     call: (args, node) => {
       const prefix = args[0] === undefined ? undefined : fn.value(args[0]);
+      if (name === "startsWith" && prefix !== undefined && prefix.k !== "js" && isText(prefix)) {
+        const whole = textPlace(fn, text, node);
+        const start = textPlace(fn, prefix, args[0]!);
+        if (whole === undefined || start === undefined) return ERROR;
+        return boolean(fn, (yes, no) => branchPrefix(fn, whole, start, yes, no));
+      }
       if (prefix === undefined || prefix.k !== "js" || typeof prefix.value !== "string") {
         if (prefix?.k === "error") return ERROR;
         return fn.report("BPF2006", args[0] ?? node, {
-          expected: "a string literal",
+          expected: name === "startsWith" ? "a string" : "a string literal",
           found: prefix === undefined ? "nothing" : describe(prefix),
         });
       }

@@ -1,6 +1,7 @@
 /** Spin locks and timers: what lies in map values and only the kernel writes. */
-import type { StructSchema } from "../../probe/schema-types.ts";
-import { spinLock, timer } from "../../probe/schema.ts";
+import type { MapHandle } from "../../probe/map-types.ts";
+import type { Schema, StructSchema } from "../../probe/schema-types.ts";
+import { isManaged, spinLock, timer } from "../../probe/schema.ts";
 import { BPF_FUNC } from "../../uapi/index.ts";
 import { FuncBuilder } from "../ir/builder.ts";
 import type { Ast } from "./ast.ts";
@@ -22,6 +23,38 @@ const TRACING: ReadonlySet<string> = new Set([
   "raw_tracepoint",
   "raw_tracepoint_writable",
 ]);
+/** Maps that may hold what only the kernel writes (map_check_btf in kernel/bpf/syscall.c). */
+const HOLDERS: Readonly<
+  Record<string, { readonly what: string; readonly types: ReadonlySet<string>; readonly instead: string }>
+> = {
+  bpf_spin_lock: {
+    what: "a spin lock",
+    types: new Set(["hash", "array", "cgroup_storage", "sk_storage", "inode_storage", "task_storage", "cgrp_storage"]),
+    instead: "a hash, an arrayMap or a storage",
+  },
+  bpf_timer: {
+    what: "a timer",
+    types: new Set(["hash", "lru_hash", "array"]),
+    instead: "a hash, an lruHash or an arrayMap",
+  },
+};
+
+/** What the values of a map hold that maps of its type cannot hold. */
+export function misplacedIn(map: MapHandle): { readonly what: string; readonly instead: string } | undefined {
+  const find = (s: Schema): { readonly what: string; readonly instead: string } | undefined => {
+    if (s.kind === "array") return find(s.element);
+    if (s.kind !== "struct" && s.kind !== "union") return undefined;
+    const row = s.name === undefined || !isManaged(s) ? undefined : HOLDERS[s.name];
+    if (row !== undefined) return row.types.has(map.type) ? undefined : row;
+    for (const f of s.fields) {
+      const found = find(f.schema);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  return map.value === undefined ? undefined : find(map.value);
+}
+
 const CLOCK_MONOTONIC = 1;
 
 /** A lock or timer in memory; undefined when reported. */

@@ -61,6 +61,8 @@ export interface PointerType {
   readonly to: Type | undefined;
   readonly space: PointerSpace;
   readonly trust: Trust;
+  /** What may be null, for messages; undefined when it is none. */
+  readonly nullable?: string;
 }
 /** One of a few texts known at compile time (a TypeScript union of string literals): its number in a register. */
 export interface LiteralType {
@@ -90,6 +92,13 @@ export function intType(bits: Width, signed: boolean): IntType {
 
 export function isScalar(t: Type): t is ScalarType {
   return t.k === "int" || t.k === "bool" || t.k === "enum" || t.k === "ptr" || t.k === "literal";
+}
+
+/** A pointer that is known not to be null; other types as they are. */
+export function defined<T extends Type>(t: T): T {
+  if (t.k !== "ptr" || t.nullable === undefined) return t;
+  const { nullable: _, ...rest } = t;
+  return rest as T;
 }
 
 /** Size in memory, in bytes. */
@@ -199,8 +208,12 @@ export function commonType(x: ScalarType, y: ScalarType): ScalarType | undefined
   if (x.k === "bool" && y.k === "bool") return BOOL;
   if (x.k === "literal" && y.k === "literal") return x.texts.merge(y.texts) ? x : undefined;
   if (x.k === "ptr" && y.k === "ptr") {
+    const nullable = x.nullable ?? y.nullable;
+    const may = nullable === undefined ? {} : { nullable };
     const same = x.to?.k === "kstruct" && y.to?.k === "kstruct" && x.to.id === y.to.id;
-    return same ? { ...x, trust: x.trust === y.trust ? x.trust : "probe" } : { ...x, to: undefined, trust: "probe" };
+    return same
+      ? { ...x, ...may, trust: x.trust === y.trust ? x.trust : "probe" }
+      : { ...x, ...may, to: undefined, trust: "probe" };
   }
   const number = (t: ScalarType): t is Extract<ScalarType, { k: "int" | "enum" }> => t.k === "int" || t.k === "enum";
   if (number(x) && number(y)) {

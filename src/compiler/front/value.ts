@@ -131,6 +131,8 @@ export interface BuiltinVal {
   /** Names that `member` knows, for hints. */
   readonly members?: () => readonly string[];
   readonly call?: (args: readonly Ast[], node: Ast) => Val;
+  /** The address of what it stands for, where helpers take one. */
+  readonly pointer?: Inst;
 }
 /** `range(…)`. */
 export interface RangeVal {
@@ -149,6 +151,10 @@ export interface IterVal {
   readonly size: number;
   readonly args: readonly (Inst | number)[];
   readonly item: PointerType;
+  /** What it gives is the integer of this type behind the pointer. */
+  readonly value: ScalarType | undefined;
+  /** It needs the RCU read lock. */
+  readonly rcu: boolean;
 }
 export interface VoidVal {
   readonly k: "void";

@@ -1,4 +1,5 @@
 /** Locks, timers, iterators, samples from user space, reservations in functions of their own: on the running kernel. */
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Collection } from "../../../src/load/index.ts";
 import { assert, suite } from "../../harness.ts";
@@ -191,4 +192,66 @@ export const p = syscallProg((_ctx, bpf) => {
   assert.is(c.prog("p").testRun({}).returnValue, 5);
   assert.ok(c.variable<number>("seen").value > 1);
   c.close();
+});
+
+test("memory areas, cgroups, bits and slab caches are iterated", () => {
+  using c = load(
+    `import { global, syscallProg, tpBtf, u32 } from "bpfkit";
+export const areas = global(u32, 0);
+export const mapped = global(u32, 0);
+export const groups = global(u32, 0);
+export const up = global(u32, 0);
+export const caches = global(u32, 0);
+export const bits = global(u32, 0);
+export const p = syscallProg((ctx, bpf) => {
+  const me = bpf.task();
+  for (const v of bpf.vmas(me)) {
+    if (v.vm_end <= v.vm_start) return 1;
+    areas.value++;
+    if (v.vm_file) mapped.value++;
+  }
+  const root = bpf.cgroupFromId(1);
+  if (!root) return 2;
+  for (const c of bpf.cgroups(root)) if (c.cgroup.level >= 0) groups.value++;
+  for (const c of bpf.cgroups(root, "ancestors")) if (c.cgroup.level === 0) up.value++;
+  bpf.cgroupRelease(root);
+  for (const s of bpf.kmemCaches()) if (s.size > 0) caches.value++;
+  for (const bit of bpf.bits(me.cpus_mask.bits, 1)) bits.value |= 1 << bit;
+  return 0;
+});`,
+    "6.13",
+  );
+  assert.is(c.prog("p").testRun({ ctx: new Uint8Array(8) }).returnValue, 0);
+  const value = (name: string): number => c.variable<number>(name).value;
+  const maps = readFileSync("/proc/self/maps", "utf8").split("\n").length - 1;
+  // [vsyscall] is listed and is none; the process maps more while it runs.
+  assert.ok(Math.abs(value("areas") - maps) < 20, `${value("areas")} areas of ${maps}`);
+  assert.ok(value("mapped") > 0 && value("mapped") < value("areas"));
+  assert.ok(value("groups") >= 1);
+  assert.is(value("up"), 1);
+  const allowed = /Cpus_allowed:\s*(?:[0-9a-f]+,)*([0-9a-f]+)/.exec(readFileSync("/proc/thread-self/status", "utf8"));
+  assert.is(value("bits"), Number.parseInt(allowed?.[1] ?? "", 16) >>> 0);
+  assert.ok(value("caches") > 20);
+});
+
+test("kernel objects that may be missing are checked, chained, and given back", () => {
+  using c = load(
+    `import { global, syscallProg, u32 } from "bpfkit";
+export const found = global(u32, 0);
+export const missing = global(u32, 0);
+export const p = syscallProg((ctx, bpf) => {
+  const t = bpf.taskFromPid(bpf.tid());
+  if (!t) return 1;
+  found.value = t.pid;
+  bpf.taskRelease(t);
+  const none = bpf.taskFromPid(0x7fff_ffff);
+  missing.value = none?.real_parent?.pid ?? 77;
+  if (none !== null && none !== undefined) bpf.taskRelease(none);
+  return 0;
+});`,
+    "6.2",
+  );
+  assert.is(c.prog("p").testRun({ ctx: new Uint8Array(8) }).returnValue, 0);
+  assert.ok(c.variable<number>("found").value > 0);
+  assert.is(c.variable<number>("missing").value, 77);
 });

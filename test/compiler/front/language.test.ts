@@ -108,3 +108,113 @@ export const p = xdp((ctx) => {
 });`,
   globals: { out: { a: 2, b: "x" } },
 });
+
+runs("rest parameters, spread, and lists known at compile time", {
+  text: `import { array, global, u32, u64, xdp } from "bpfkit";
+const sum = (first: number, ...more: number[]) => {
+  let total = first;
+  for (const x of more) total += x;
+  return total + more.length * 1000;
+};
+const pair = [3, 4] as const;
+const ports = [22, 80];
+const allowed = new Set([22, 443]);
+const names = ["bash", "sh", "kworker"];
+export const out = global(u64, 0);
+export const arr = global(array(u32, 4), []);
+export const bits = global(u64, 0);
+export const p = xdp((ctx, bpf) => {
+  const zero = ctx.rx_queue_index;
+  out.value = sum(...pair) + sum(1, 2, zero);
+  arr.value = [...pair, zero + 9];
+  if (ports.includes(zero + 22)) bits.value |= 1;
+  if (!ports.includes(zero + 23)) bits.value |= 2;
+  if (allowed.has(zero + 443)) bits.value |= 4;
+  if (ports.indexOf(zero + 80) === 1) bits.value |= 8;
+  if (ports.indexOf(zero + 81) === -1) bits.value |= 16;
+  if (ports.some((x) => x === zero + 80)) bits.value |= 32;
+  if (ports.every((x) => x > zero + 20)) bits.value |= 64;
+  const doubled = ports.map((x, i) => x * 2 + i + zero);
+  if (doubled[1] === 161) bits.value |= 128;
+  if (names.includes(bpf.comm())) bits.value |= 256;
+  ports.forEach((x) => {
+    out.value += x;
+  });
+  if (allowed.size === 2) bits.value |= 512;
+  return 2;
+});`,
+  // This process is none of those.
+  globals: { out: 1007n + 2003n + 102n, bits: 767n, arr: [3, 4, 9, 0] },
+});
+
+runs("text is compared with a prefix that is set at load", {
+  text: `import { char, config, global, struct, u32, u64, xdp } from "bpfkit";
+const S = struct({ name: char(8), long: char(32) });
+export const s = global(S, { name: "kworker", long: "kworker/0:1" });
+export const prefix = config(char(16), "kwork");
+export const whole = config(char(16), "kworker/0:1");
+export const other = config(char(16), "kworkers");
+export const none = config(char(4), "");
+export const bits = global(u32, 0);
+export const p = xdp(() => {
+  const { name, long } = s.value;
+  if (name.startsWith(prefix.value)) bits.value |= 1;
+  if (long.startsWith(prefix.value)) bits.value |= 2;
+  if (long.startsWith(whole.value)) bits.value |= 4;
+  if (!name.startsWith(whole.value)) bits.value |= 8;
+  if (!name.startsWith(other.value)) bits.value |= 16;
+  if (name.startsWith(none.value)) bits.value |= 32;
+  if (long === whole.value) bits.value |= 64;
+  return 2;
+});`,
+  globals: { bits: 127 },
+});
+
+runs("atomic operations give the value before", {
+  text: `import { array, global, hash, s32, s64, struct, u32, u64, xdp } from "bpfkit";
+const V = struct({ a: u64, b: s32, arr: array(u32, 4) });
+export const m = hash(u32, V);
+export const c = hash(u32, u64);
+export const g = global(u32, 5);
+export const out = global(array(s64, 10), []);
+export const p = xdp((ctx, bpf) => {
+  const zero = ctx.rx_queue_index;
+  m.set(1, { a: 10, b: -5, arr: [1, 2, 3, 4] });
+  c.set(1, 100);
+  const v = m.get(1);
+  const r = c.ref(1);
+  if (!v || !r) return 0;
+  bpf.atomicAdd(v.a, 5);
+  out.value[0] = bpf.atomicAdd(v.b, 3);
+  out.value[1] = bpf.atomicExchange(g.value, 77);
+  out.value[2] = bpf.atomicCompareExchange(r.value, 100, 200);
+  out.value[3] = bpf.atomicSub(v.arr[zero + 2], 1);
+  out.value[4] = bpf.atomicOr(v.a, 0x100);
+  out.value[5] = v.a;
+  out.value[6] = r.value;
+  out.value[7] = v.arr[2] + v.b;
+  out.value[8] = bpf.atomicAdd(v.arr[zero + 9], 1);
+  out.value[9] = bpf.atomicCompareExchange(r.value, 1, 2);
+  return 2;
+});`,
+  globals: { g: 77, out: [-5n, 5n, 100n, 3n, 15n, 271n, 200n, 0n, 0n, 200n] },
+  kernel: "5.12",
+});
+
+runs("memory behind a pointer that a kernel function gave is a struct in place", {
+  text: `import { be16, dynptr, global, packed, u32, u64, xdp } from "bpfkit";
+const H = packed({ a: u32, b: be16 });
+export const out = global(u64, 0);
+export const p = xdp((ctx, bpf) => {
+  const d = dynptr();
+  if (bpf.dynptrFromXdp(ctx, 0, d) !== 0) return 1;
+  const buffer = H();
+  const h = bpf.at(H, bpf.dynptrSlice(d, 0, buffer, H.size));
+  const beyond = bpf.at(H, bpf.dynptrSlice(d, 60, buffer, H.size));
+  if (!h || beyond) return 1;
+  out.value = h.a + h.b + 5;
+  return 2;
+});`,
+  globals: { out: 5n },
+  kernel: "6.4",
+});
