@@ -90,7 +90,7 @@ for (const file of cli.outputFiles) {
     format: "cjs",
     platform: "node",
     target: "node20.19",
-    define: { "import.meta.url": "bpfkitUrl", "import.meta.dirname": "bpfkitDirectory" },
+    define: { "import.meta": "bpfkitMeta" },
     // Dynamic imports of chunks become `require`, which the launcher answers.
     supported: { "dynamic-import": false },
     minifyWhitespace: true,
@@ -98,9 +98,7 @@ for (const file of cli.outputFiles) {
     legalComments: "none",
   });
   const output = Object.keys(outputs).find((o) => chunkName(o) === name);
-  packOf(output).push(
-    `${JSON.stringify(name)}: function (exports, require, module, bpfkitUrl, bpfkitDirectory) {${code}\n}`,
-  );
+  packOf(output).push(`${JSON.stringify(name)}: function (exports, require, module, bpfkitMeta) {${code}\n}`);
 }
 const hash = createHash("sha256");
 mkdirSync(join(out, "cli"), { recursive: true });

@@ -204,6 +204,14 @@ export class Btf {
     return word;
   }
 
+  /** Name of value `index` of the enum (32-bit) `id`, without decoding the others; undefined when it has fewer. */
+  enumeratorName(id: number, index: number): string | undefined {
+    const btf = this.owner(id);
+    const word = btf.#wordOf(id);
+    if (btf.kindOf(id) !== BTF_KIND.ENUM || index >= (btf.words[word + 1]! & 0xffff)) return undefined;
+    return btf.stringAt(btf.words[word + KIND_WORDS[BTF_KIND.ENUM]! + index * ELEMENT_WORDS[BTF_KIND.ENUM]!]!);
+  }
+
   /** Name of type `id`; "" when it has none. */
   nameOf(id: number): string {
     if (id === 0) return "";

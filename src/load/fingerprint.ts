@@ -3,12 +3,10 @@ import * as probe from "../probe/index.ts";
 
 const MAX_DEPTH = 12;
 
-let names: Map<unknown, string> | undefined;
-
-/** Name of what bpfkit itself exports (`u32`, …): most schemas are made of these, and walking them takes 1 ms, cold. */
+/** Name of a schema that bpfkit itself exports (`u32`, …): most schemas are made of these, and walking them takes 1 ms, cold. */
 function ownName(value: unknown): string | undefined {
-  names ??= new Map(Object.entries(probe).map(([name, own]) => [own, `@${name}`]));
-  return names.get(value);
+  const { name } = value as { readonly name?: unknown };
+  return typeof name === "string" && (probe as Readonly<Record<string, unknown>>)[name] === value ? name : undefined;
 }
 
 /** Undefined when the value cannot be told from another one (class instances, proxies, very deep objects): do not cache. */
@@ -34,7 +32,7 @@ export function fingerprint(value: unknown): string | undefined {
     }
     if (v === null) return "null";
     const name = ownName(v);
-    if (name !== undefined) return name;
+    if (name !== undefined) return `@${name}`;
     const object = v as object;
     const before = seen.get(object);
     if (before !== undefined) return `#${before}`;

@@ -3,7 +3,6 @@
  * out its module-level values to the compiler, and imports it. Positions stay those of the `.ts` file.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire, isBuiltin } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { compileFunction } from "node:vm";
@@ -38,6 +37,9 @@ export interface ModuleResult {
   /** Every TypeScript module that was loaded, by URL: for `nodeCaptureHost`. */
   readonly modules: ReadonlyMap<string, LoadedModule>;
 }
+
+/** Most files never need it, and loading it costs 0.3 ms. */
+const nodeModule = () => process.getBuiltinModule("node:module");
 
 const HOOK = Symbol.for("bpfkit.module");
 type Thunk = (name: string) => { readonly value: unknown } | undefined;
@@ -229,7 +231,7 @@ function runScript(
 
 function resolve(specifier: string, importer: string, options: LoadModuleOptions): string {
   if (specifier === "bpfkit" || specifier.startsWith("bpfkit/")) return options.resolveOwn(specifier);
-  if (isBuiltin(specifier)) return specifier.startsWith("node:") ? specifier : `node:${specifier}`;
+  if (nodeModule().isBuiltin(specifier)) return specifier.startsWith("node:") ? specifier : `node:${specifier}`;
   if (/^[a-z][a-z0-9+.-]+:/i.test(specifier)) return specifier;
   if (/^\.{0,2}\//.test(specifier)) return new URL(specifier, importer).href;
   return resolvePackage(specifier, importer);
@@ -252,7 +254,7 @@ function resolvePackage(specifier: string, importer: string): string {
     break;
   }
   try {
-    const found = createRequire(importer).resolve(specifier);
+    const found = nodeModule().createRequire(importer).resolve(specifier);
     return pathToFileURL(found).href;
   } catch (error) {
     const hint = specifier.startsWith("#") ? "" : `: install it with \`npm install ${name ?? specifier}\``;

@@ -32,6 +32,7 @@ export function program<P extends ProgramType, C>(
     );
   }
   checkOptions(declarer(declaredBy), "program", options);
+  const site = callSite(declaredBy);
   return seal({
     kind: "program" as const,
     type,
@@ -40,7 +41,9 @@ export function program<P extends ProgramType, C>(
     sleepable: options.sleepable ?? false,
     name: options.name,
     fn,
-    site: callSite(declaredBy),
+    get site() {
+      return site();
+    },
   });
 }
 

@@ -48,15 +48,18 @@ function declare(
   checkOptions(declarer(declaredBy), "global", options);
   if (!isSchema(schema))
     throw new ArgumentError(`${declarer(declaredBy)}(schema)`, `expected a schema such as u32, got ${String(schema)}`);
-  const handle = Object.assign(Object.create(outside) as object, {
+  const site = callSite(declaredBy);
+  return seal({
+    __proto__: outside,
     kind: "global",
     section,
     schema,
     initial,
     name: options.name,
-    site: callSite(declaredBy),
+    get site() {
+      return site();
+    },
   });
-  return seal(handle);
 }
 
 /**

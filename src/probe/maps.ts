@@ -104,7 +104,9 @@ function map(type: MapTypeName, options: MapOptions, extra: Extra, declaredBy: D
       `expected a whole number up to 4294967295, got ${String(maxEntries)}`,
     );
   }
-  const handle = Object.assign(Object.create(outside) as object, {
+  const site = callSite(declaredBy);
+  return seal({
+    __proto__: outside,
     kind: "map",
     type,
     key: extra.key,
@@ -118,9 +120,10 @@ function map(type: MapTypeName, options: MapOptions, extra: Extra, declaredBy: D
     pinned: options.pinned ?? false,
     name: options.name,
     histogram: extra.histogram,
-    site: callSite(declaredBy),
+    get site() {
+      return site();
+    },
   });
-  return seal(handle);
 }
 
 /** A hash table. @example import { hash, u32, u64 } from "bpfkit"; export const bytesByPid = hash(u32, u64, { maxEntries: 1024 }); */

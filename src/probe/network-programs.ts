@@ -350,12 +350,15 @@ export function structOps(
         { structOps },
       );
   }
+  const site = callSite({ structOps });
   return seal({
     kind: "struct-ops" as const,
     struct,
     values: Object.freeze(values),
     programs: Object.freeze(programs),
     name: options.name,
-    site: callSite({ structOps }),
+    get site() {
+      return site();
+    },
   });
 }

@@ -8,9 +8,7 @@
  * negative errno, read in the statement after the call (later it is gone).
  */
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { NotSupportedError } from "../core/errors.ts";
 
 /** A handle of libuv's poll on a file descriptor. It is closed exactly once. */
@@ -120,7 +118,7 @@ function loadNative(): Native {
     }
   }
   try {
-    const koffi: unknown = createRequire(import.meta.url)("koffi");
+    const koffi: unknown = process.getBuiltinModule("node:module").createRequire(import.meta.url)("koffi");
     if (isNative(koffi)) return koffi;
     throw new Error("it is not version 3");
   } catch (cause) {
@@ -140,7 +138,7 @@ function prebuiltFile(): string | undefined {
   const libc = process.arch === "x64" ? "x86_64" : process.arch === "arm64" ? "aarch64" : process.arch;
   if (existsSync(`/lib/ld-musl-${libc}.so.1`)) return undefined;
   const inside = `@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`;
-  for (let dir = dirname(fileURLToPath(import.meta.url)); ; dir = dirname(dir)) {
+  for (let dir = import.meta.dirname; ; dir = dirname(dir)) {
     for (const modules of ["node_modules/koffi/node_modules", "node_modules"]) {
       const file = join(dir, modules, inside);
       if (existsSync(file)) return file;

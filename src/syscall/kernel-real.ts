@@ -1,7 +1,8 @@
 /** The running kernel, through libc. */
-import { readFileSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { hostEndian } from "../core/bytes.ts";
 import { NotSupportedError } from "../core/errors.ts";
+import { ERRNO } from "../uapi/errno.ts";
 import { type SyscallName, syscallNumber } from "../uapi/syscalls.ts";
 import { type Ffi, type PollHandle, ffi } from "./ffi.ts";
 import type { Kernel } from "./kernel.ts";
@@ -121,6 +122,8 @@ class RealKernel implements Kernel {
     }
   }
   readDir(path: string): readonly string[] | number {
+    // An exception takes Node 0.1 ms, cold.
+    if (!existsSync(path)) return -ERRNO.ENOENT;
     try {
       return readdirSync(path);
     } catch (error) {

@@ -59,10 +59,8 @@ export const runCommand: Command = {
     const found = cache?.lookup(module.exports, module.modules, realKernel());
     const { compiled, keep } =
       found === undefined ? (await import("../compile-file.ts")).compileFile(module, cache) : { compiled: found };
-    const end = new AbortController();
     const json = args.flags.has("json");
     using app = startCompiled(compiled, {
-      signal: end.signal,
       json,
       args: args.rest ?? [],
       config,
@@ -78,6 +76,8 @@ export const runCommand: Command = {
     if (args.flags.has("verbose")) describe(app);
     keep?.();
     host.saveCache();
+    const end = new AbortController();
+    app.endWith(end.signal);
     return await untilDone(app, module, compiled, { end, duration, command: args.rest, host });
   },
 };

@@ -1,5 +1,6 @@
 /** Kernel types as the BTF that the caller gives describes them, looked up when asked for. */
 import type { Btf } from "../../btf/index.ts";
+import { BPF_FUNC, type HelperName } from "../../uapi/helpers.ts";
 import { SIGNED, UNSIGNED } from "./sign.ts";
 import type { EnumType, KernelStructType, PointerType, Trust, Type, Width } from "./types.ts";
 import { BOOL, VOID, intType } from "./types.ts";
@@ -242,10 +243,15 @@ export class KernelTypes {
   }
 
   /** Whether the kernel has helper `bpf_NAME`. The enumeration is among the first types; the functions are at the end (3 ms, cold). */
-  hasHelper(name: string): boolean {
-    const ids = this.btf.findByName("bpf_func_id", "enum");
-    if (ids === undefined) return this.prototype(`bpf_${name}`) !== undefined;
-    return ids.values.some((v) => v.name === `BPF_FUNC_${name}`);
+  hasHelper(name: HelperName): boolean {
+    const { btf } = this;
+    const ids = btf.findId("bpf_func_id", "enum");
+    if (ids === 0) return this.prototype(`bpf_${name}`) !== undefined;
+    const value = `BPF_FUNC_${name}`;
+    // A whole list is in order from 0; decoding its 213 names takes 0.7 ms, cold.
+    if (btf.enumeratorName(ids, BPF_FUNC[name]) === value) return true;
+    const list = btf.typeById(ids);
+    return list.kind === "enum" && list.values.some((v) => v.name === value);
   }
 
   /** Prototype of kernel function `name`. */
