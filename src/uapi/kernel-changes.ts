@@ -71,7 +71,7 @@ export const KERNEL_CHANGES = {
   },
   atomicFetchPrecision: {
     since: "7.1",
-    stable: { "6.12": 117 },
+    stable: { "6.1": 192, "6.12": 117 },
     source: "verifier.c backtrack_insn, is_atomic_fetch_insn",
     what: "what an atomic fetch read is followed back as a load is; before, its precision was lost",
   },
@@ -131,6 +131,12 @@ export const KERNEL_CHANGES = {
     source: "verifier.c check_stack_range_initialized",
     what: "memory that a helper only reads keeps its contents; the word \"indirect\" left the messages about it",
   },
+  privateStacks: {
+    since: "6.13",
+    stable: { "6.12": 117 },
+    source: "verifier.c bpf_enable_priv_stack",
+    what: "tracing programs have a stack of their own for each function of 64 bytes or more",
+  },
   fewerMemIds: {
     since: "6.13",
     source: "verifier.c do_check_common",
@@ -168,6 +174,11 @@ export const KERNEL_CHANGES = {
     source: "verifier.c is_state_visited",
     what: "a state is saved after 40 jumps whatever the other rules say",
   },
+  hookReturnRanges: {
+    since: "6.12",
+    source: "bpf_lsm.c bpf_lsm_get_retval_range",
+    what: "what a program of an LSM hook returns has to be in the hook's range",
+  },
   linkHistory: {
     since: "6.12",
     source: "verifier.c collect_linked_regs",
@@ -192,6 +203,11 @@ export const KERNEL_CHANGES = {
     since: "6.10",
     source: "log.c verbose_linfo",
     what: "source lines in the log end with the file's name and the line's number",
+  },
+  stackRounding: {
+    since: "6.9",
+    source: "verifier.c round_up_stack_depth",
+    what: "stacks of functions are rounded up to 16 bytes, and private ones (6.13) not added up; before, to 32, at least 32",
   },
   mayGoto: {
     since: "6.9",
@@ -260,6 +276,12 @@ export const KERNEL_CHANGES = {
     source: "verifier.c BPF_MEMSX, BPF_MOVSX, BPF_SDIV, BSWAP, gotol",
     what: "instructions of -mcpu=v4: sign extension, signed division, unconditional bswap, long jumps",
   },
+  longJumps: {
+    since: "6.6",
+    stable: { "6.1": 192 },
+    source: "core.c, verifier.c BPF_JMP32 | BPF_JA",
+    what: "unconditional jumps with a 32-bit offset (gotol)",
+  },
   scalarIdsCompared: {
     since: "6.5",
     source: "verifier.c check_scalar_ids",
@@ -274,6 +296,11 @@ export const KERNEL_CHANGES = {
     since: "6.4",
     source: "verifier.c push_insn",
     what: "loops may be closed by falling through",
+  },
+  dynptrSlots: {
+    since: "6.3",
+    source: "verifier.c destroy_if_dynptr_stack_slot",
+    what: "overwriting a dynptr ends it and its slices; before, its bytes changed and nothing else",
   },
   typedStates: {
     since: "6.3",

@@ -372,7 +372,7 @@ export function checkCondJmpOp(env: Env, i: number): void {
     src.precise = false;
   }
   if (dst.type === PTR_TO_STACK) flags |= INSN_F_DST_REG_STACK;
-  if (flags !== 0) pushJmpHistory(env, self, flags, null);
+  if (flags !== 0 && env.has.stackHistory) pushJmpHistory(env, self, flags, null);
 
   const isJmp32 = classOf(code) === BPF_JMP32;
   const pred = env.has.rangesCompared
@@ -395,7 +395,7 @@ export function checkCondJmpOp(env: Env, i: number): void {
   const linked: LinkedReg[] = [];
   if (isX && src.type === SCALAR_VALUE && src.id !== 0) collectLinkedRegs(env, self, src.id, linked);
   if (dst.type === SCALAR_VALUE && dst.id !== 0) collectLinkedRegs(env, self, dst.id, linked);
-  if (linked.length > 1) pushJmpHistory(env, self, 0, linked);
+  if (linked.length > 1 && env.has.linkHistory) pushJmpHistory(env, self, 0, linked);
 
   const other = pushStack(env, i + env.off[i]! + 1, i, false);
   const otherRegs = other.frames[other.curframe]!.regs;

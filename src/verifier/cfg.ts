@@ -36,7 +36,7 @@ class CfgWalk {
   }
 
   /** push_insn: true when `w` was pushed and has to be explored first. */
-  push(t: number, w: number, e: number): boolean {
+  push(t: number, w: number, e: number, loopOk: boolean): boolean {
     const { env, state } = this;
     if (e === FALLTHROUGH && state[t]! >= (DISCOVERED | FALLTHROUGH)) return false;
     if (e === BRANCH && state[t]! >= (DISCOVERED | BRANCH)) return false;
@@ -56,7 +56,7 @@ class CfgWalk {
       return true;
     }
     if ((state[w]! & 0xf0) === DISCOVERED) {
-      if (env.bpfCapable) return false;
+      if (env.bpfCapable && (loopOk || env.has.loopsOverCalls)) return false;
       printLineInfo(env, t, `${t}: `);
       printLineInfo(env, w, `${w}: `);
       reject(env, EINVAL, `back-edge from insn ${t} to ${w}\n`);
@@ -68,7 +68,7 @@ class CfgWalk {
   visitCall(t: number, visitCallee: boolean): boolean {
     const { env } = this;
     const next = t + (env.code[t] === LD_IMM64 ? 2 : 1);
-    if (this.push(t, next, FALLTHROUGH)) return true;
+    if (this.push(t, next, FALLTHROUGH, false)) return true;
     const aux = env.aux[next];
     if (aux !== undefined) {
       aux.prunePoint = true;
@@ -81,7 +81,7 @@ class CfgWalk {
     const callee = env.subprogs[containingSubprog(env, w)]!;
     caller.changesPktData ||= callee.changesPktData;
     caller.mightSleep ||= callee.mightSleep;
-    return this.push(t, w, BRANCH);
+    return this.push(t, w, BRANCH, isPseudoFunc(env, t));
   }
 
   /** visit_insn: true when something was pushed. */
@@ -90,14 +90,14 @@ class CfgWalk {
     const code = env.code[t]!;
     if (isPseudoFunc(env, t)) return this.visitCall(t, true);
     const cls = classOf(code);
-    if (cls !== BPF_JMP && cls !== BPF_JMP32) return this.push(t, t + (code === LD_IMM64 ? 2 : 1), FALLTHROUGH);
+    if (cls !== BPF_JMP && cls !== BPF_JMP32) return this.push(t, t + (code === LD_IMM64 ? 2 : 1), FALLTHROUGH, false);
     const aux = env.aux[t]!;
     switch (codeOf(code)) {
       case BPF_EXIT:
         return false;
       case BPF_CALL: {
         if (env.seams.isAsyncCallbackCallingInsn(env, t)) aux.prunePoint = true;
-        if (env.seams.isSyncCallbackCallingInsn(env, t)) {
+        if (env.has.callbackLoops && env.seams.isSyncCallbackCallingInsn(env, t)) {
           aux.callsCallback = true;
           aux.forceCheckpoint = true;
           aux.prunePoint = true;
@@ -117,7 +117,7 @@ class CfgWalk {
       case BPF_JA: {
         if (sourceOf(code) !== BPF_K) throw new VerifierReject(EINVAL);
         const w = t + jumpOffset(env, t) + 1;
-        if (this.push(t, w, FALLTHROUGH)) return true;
+        if (this.push(t, w, FALLTHROUGH, true)) return true;
         env.aux[w]!.prunePoint = true;
         env.aux[w]!.jmpPoint = true;
         return false;
@@ -125,8 +125,8 @@ class CfgWalk {
       default:
         aux.prunePoint = true;
         if (code === (BPF_JMP | BPF_JCOND) && env.src[t] === 0) aux.forceCheckpoint = true;
-        if (this.push(t, t + 1, FALLTHROUGH)) return true;
-        return this.push(t, t + env.off[t]! + 1, BRANCH);
+        if (this.push(t, t + 1, FALLTHROUGH, true)) return true;
+        return this.push(t, t + env.off[t]! + 1, BRANCH, true);
     }
   }
 

@@ -203,6 +203,8 @@ export class Env {
   prevLogPos = 0;
   prevInsnPrintPos = 0;
   prevLinfo: LineInfo | null = null;
+  /** Before 6.7: the frame of a callback that the current call enters when it is done. */
+  pendingCallback: FuncState | null = null;
   /** Text of each insn, made when first printed. */
   readonly insnTexts: string[] = [];
   liveStack!: StackLiveness;

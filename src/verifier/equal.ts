@@ -25,8 +25,11 @@ import {
   baseType,
 } from "./constants.ts";
 import type { Env } from "./env.ts";
+import { sameHead, sameNumber } from "./equal-reg.ts";
 import type { IdMap } from "./id-map.ts";
 import { markDone, regIsRead, slotIsRead } from "./live-marks.ts";
+import { statesEqualLoosely } from "./old/equal.ts";
+import { propagatePrecisionOneByOne } from "./old/precision.ts";
 import { markChain } from "./precision.ts";
 import { RegState, markRegNotInit, markRegUnknownImprecise } from "./reg-state.ts";
 import { rangeWithin, tnumIn } from "./scalar/index.ts";
@@ -57,48 +60,6 @@ function checkScalarIds(oldId: number, curId: number, m: IdMap): boolean {
   const c = curId !== 0 ? curId : ++m.tmpGen;
   if (!checkIds(oldId, c, m)) return false;
   return (oldId & BPF_ADD_CONST) === 0 || checkIds(oldId & ~BPF_ADD_CONST, c & ~BPF_ADD_CONST, m);
-}
-
-/** Type, offset and type-specific fields: what comes before var_off in bpf_reg_state. */
-function sameHead(a: RegState, b: RegState): boolean {
-  return (
-    a.type === b.type &&
-    a.off === b.off &&
-    a.range === b.range &&
-    a.map === b.map &&
-    a.mapUid === b.mapUid &&
-    a.btf === b.btf &&
-    a.btfId === b.btfId &&
-    a.memSize === b.memSize &&
-    a.dynptrId === b.dynptrId &&
-    a.dynptrType === b.dynptrType &&
-    a.dynptrFirstSlot === b.dynptrFirstSlot &&
-    a.iterState === b.iterState &&
-    a.iterDepth === b.iterDepth &&
-    a.irqKfuncClass === b.irqKfuncClass &&
-    a.subprogno === b.subprogno
-  );
-}
-
-function sameNumber(a: RegState, b: RegState): boolean {
-  return (
-    a.valLo === b.valLo &&
-    a.valHi === b.valHi &&
-    a.maskLo === b.maskLo &&
-    a.maskHi === b.maskHi &&
-    a.sminLo === b.sminLo &&
-    a.sminHi === b.sminHi &&
-    a.smaxLo === b.smaxLo &&
-    a.smaxHi === b.smaxHi &&
-    a.uminLo === b.uminLo &&
-    a.uminHi === b.uminHi &&
-    a.umaxLo === b.umaxLo &&
-    a.umaxHi === b.umaxHi &&
-    a.s32Min === b.s32Min &&
-    a.s32Max === b.s32Max &&
-    a.u32Min === b.u32Min &&
-    a.u32Max === b.u32Max
-  );
 }
 
 /** regs_exact */
@@ -251,6 +212,7 @@ function comparedRegs(env: Env, old: VerifierState, i: number, exact: number): n
 
 /** states_equal: `cur` needs no exploration because `old` was explored. */
 export function statesEqual(env: Env, old: VerifierState, cur: VerifierState, exact: number): boolean {
+  if (!env.has.typedStates) return statesEqualLoosely(env, old, cur);
   if (old.curframe !== cur.curframe) return false;
   const m = env.idMap;
   m.reset(env.idGen);
@@ -305,6 +267,10 @@ export function cleanState(env: Env, st: VerifierState): void {
 
 /** propagate_precision: what is precise in `old` is so on the way to `cur`. Returns whether marks were added. */
 export function propagatePrecision(env: Env, old: VerifierState, cur: VerifierState): boolean {
+  if (!env.has.callPrecision) {
+    propagatePrecisionOneByOne(env, old);
+    return false;
+  }
   const level2 = env.log.level2;
   for (let fr = old.curframe; fr >= 0; fr--) {
     const f = old.frames[fr]!;

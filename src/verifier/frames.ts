@@ -4,13 +4,14 @@ import { type Env, reject, verifierBug } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
 import { pushAsyncState, pushStack } from "./explore-state.ts";
 import { FrameMarks, copyRegMarks, markRegRead, markRegWritten } from "./live-marks.ts";
-import { dec64 } from "./log-num.ts";
+import { dec64, hex64 } from "./log-num.ts";
 import { stateText } from "./log-state.ts";
 import { s64 } from "./num.ts";
 import { markChainPrecision } from "./precision.ts";
 import { findPrevEntry, widenImpreciseScalars } from "./prune.ts";
 import { clearAllPktPointers } from "./refs.ts";
-import { type RegState, markRegFramePointer, markRegNotInit, markRegUnknown } from "./reg-state.ts";
+import { RegState, markRegFramePointer, markRegNotInit, markRegUnknown } from "./reg-state.ts";
+import { tnumIn, tnumSetRange } from "./scalar/index.ts";
 import { FuncState, type VerifierState } from "./state.ts";
 import { findSubprog, isGlobalSubprog, isKfuncCall } from "./subprog.ts";
 import type { CalleeStateSetter } from "./types.ts";
@@ -37,6 +38,33 @@ export function clearCallerSavedRegs(env: Env, f: FuncState): void {
   env.scratchedRegs |= 0x3f;
 }
 
+function tooDeep(env: Env, st: VerifierState): never {
+  return reject(env, E2BIG, `the call stack of ${st.curframe + 2} frames is too deep\n`);
+}
+
+/** The call that `env.insnIdx` made is done: goes on in its callback, if it has one to be entered (before 6.7). */
+export function enterPendingCallback(env: Env): void {
+  const callee = env.pendingCallback;
+  if (callee === null) return;
+  env.pendingCallback = null;
+  const st = env.state;
+  // The call's own clobbers were noted in the frame that was current by then.
+  if (callee.marks !== null) for (let i = 0; i < 6; i++) markRegWritten(callee, i);
+  st.frames[st.curframe + 1] = callee;
+  st.curframe++;
+  env.insnIdx = env.subprogs[callee.subprogno]!.start - 1;
+  env.liveStack.resetCallchain();
+  logCall(env, st);
+}
+
+function logCall(env: Env, st: VerifierState): void {
+  if (!env.log.level1 && !env.log.level2) return;
+  env.log.write("caller:\n");
+  env.log.write(stateText(env, st, st.curframe - 1, true));
+  env.log.write("callee:\n");
+  env.log.write(stateText(env, st, st.curframe, true));
+}
+
 /** setup_func_entry: a new innermost frame of `st` for `subprog`, filled by `set`. */
 export function setupFuncEntry(
   env: Env,
@@ -45,8 +73,7 @@ export function setupFuncEntry(
   set: CalleeStateSetter,
   st: VerifierState,
 ): void {
-  if (st.curframe + 1 >= MAX_CALL_FRAMES)
-    reject(env, E2BIG, `the call stack of ${st.curframe + 2} frames is too deep\n`);
+  if (st.curframe + 1 >= MAX_CALL_FRAMES) tooDeep(env, st);
   const caller = st.frames[st.curframe]!;
   const callee = initFuncState(env, callsite, st.curframe + 1, subprog);
   set(env, caller, callee, callsite);
@@ -90,6 +117,7 @@ export function checkFuncCall(env: Env, i: number): void {
   const errno = checkArgs(env, subprog, caller.regs);
   const sub = env.subprogs[subprog]!;
   if (isGlobalSubprog(env, subprog)) {
+    const label = env.has.lazyGlobalFuncs ? ` ('${sub.name}')` : "";
     if (st.activeLocks !== 0) {
       reject(env, EINVAL, "global function calls are not allowed while holding a lock,\nuse static function instead\n");
     }
@@ -111,9 +139,9 @@ export function checkFuncCall(env: Env, i: number): void {
         "global functions that may sleep are not allowed in non-sleepable context,\ni.e., in a RCU/IRQ/preempt-disabled section, or in\na non-sleepable BPF program context\n",
       );
     }
-    if (errno !== 0) reject(env, errno, `Caller passes invalid args into func#${subprog} ('${sub.name}')\n`);
-    if (env.log.level1 || env.log.level2)
-      env.log.write(`Func#${subprog} ('${sub.name}') is global and assumed valid.\n`);
+    if (errno !== 0) reject(env, errno, `Caller passes invalid args into func#${subprog}${label}\n`);
+    const what = env.has.lazyGlobalFuncs ? "assumed valid." : "valid. Skipping.";
+    if (env.log.any) env.log.write(`Func#${subprog}${label} is global and ${what}\n`);
     if (sub.changesPktData) clearAllPktPointers(env);
     sub.called = true;
     clearCallerSavedRegs(env, caller);
@@ -124,12 +152,7 @@ export function checkFuncCall(env: Env, i: number): void {
   clearCallerSavedRegs(env, caller);
   env.insnIdx = sub.start - 1;
   env.liveStack.resetCallchain();
-  if (env.log.level1 || env.log.level2) {
-    env.log.write("caller:\n");
-    env.log.write(stateText(env, st, caller.frameno, true));
-    env.log.write("callee:\n");
-    env.log.write(stateText(env, st, st.curframe, true));
-  }
+  logCall(env, st);
 }
 
 /** push_callback_call: the callback is explored from the current state later; the call itself goes on. */
@@ -147,11 +170,33 @@ export function pushCallbackCall(env: Env, i: number, subprog: number, set: Call
     set(env, caller, callee, i);
     return;
   }
+  if (!env.has.callbackLoops) {
+    if (st.curframe + 1 >= MAX_CALL_FRAMES) tooDeep(env, st);
+    env.pendingCallback = initFuncState(env, i, st.curframe + 1, subprog);
+    set(env, caller, env.pendingCallback, i);
+    return;
+  }
   const cb = pushStack(env, sub.start, i, false);
   setupFuncEntry(env, subprog, i, set, cb);
   cb.callbackUnrollDepth++;
   cb.frames[cb.curframe - 1]!.callbackDepth++;
   caller.callbackDepth = 0;
+}
+
+const wanted = new RegState();
+
+function rangeText(min: number, max: number): string {
+  tnumSetRange(wanted, min, min >> 31, max, max >> 31);
+  return numberText(wanted);
+}
+
+/** tnum_strn as it was: also for a constant. */
+const numberText = (r: RegState): string => `(${hex64(r.valLo, r.valHi)}; ${hex64(r.maskLo, r.maskHi)})`;
+
+/** Is what is known of the number's bits within [min, max]? How return values were checked before 6.8. */
+export function bitsWithin(r: RegState, min: number, max: number): boolean {
+  tnumSetRange(wanted, min, min >> 31, max, max >> 31);
+  return tnumIn(wanted, r);
 }
 
 /** retval_range_within */
@@ -162,6 +207,10 @@ export function retvalWithin(r: RegState, min: number, max: number, is32bit: boo
 
 /** verbose_invalid_scalar, and the rejection. */
 export function rejectScalar(env: Env, r: RegState, min: number, max: number, ctx: string, regName: string): never {
+  if (!env.has.returnRangeTexts) {
+    const known = (r.maskLo & r.maskHi) === -1 ? "unknown scalar value" : `value ${numberText(r)}`;
+    reject(env, EINVAL, `${ctx} the register ${regName} has ${known} should have been in ${rangeText(min, max)}\n`);
+  }
   let text = `${ctx} the register ${regName} has`;
   let unknown = true;
   if (r.sminHi !== -0x8000_0000 || r.sminLo !== 0) {
@@ -188,13 +237,14 @@ export function prepareFuncExit(env: Env): void {
     if (r0.type !== SCALAR_VALUE) reject(env, EACCES, "R0 not a scalar value\n");
     if (callee.marks !== null) markRegRead(env, st.curframe, 0, true);
     markChainPrecision(env, 0);
-    if (!retvalWithin(r0, callee.callbackRetMin, callee.callbackRetMax, false)) {
+    const { callbackRetMin: min, callbackRetMax: max } = callee;
+    if (!(env.has.returnRangeTexts ? retvalWithin(r0, min, max, false) : bitsWithin(r0, min, max))) {
       rejectScalar(env, r0, callee.callbackRetMin, callee.callbackRetMax, "At callback return", "R0");
     }
-    if (!env.aux[callee.callsite]!.callsCallback) {
+    if (env.has.callbackLoops && !env.aux[callee.callsite]!.callsCallback) {
       verifierBug(env, `in callback at ${env.insnIdx}, callsite ${callee.callsite} !calls_callback`);
     }
-    env.insnIdx = callee.callsite;
+    env.insnIdx = callee.callsite + (env.has.callbackLoops ? 0 : 1);
   } else {
     passReg(caller, 0, callee, 0);
     env.insnIdx = callee.callsite + 1;
@@ -207,7 +257,7 @@ export function prepareFuncExit(env: Env): void {
   }
   st.frames.length = st.curframe;
   st.curframe--;
-  if (!callee.inCallbackFn) return;
+  if (!callee.inCallbackFn || !env.has.callbackLoops) return;
   const prev = findPrevEntry(env, st, env.insnIdx);
   if (prev !== null) widenImpreciseScalars(env, prev, st);
 }

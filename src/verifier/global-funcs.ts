@@ -186,6 +186,7 @@ function kernelTypeOf(env: Env, btf: Btf, ptr: number, arg: number): number {
 }
 
 function argTags(env: Env, btf: Btf, funcId: number, arg: number, isGlobal: boolean): number {
+  if (!env.has.funcArgTags) return 0;
   let tags = 0;
   for (let id = 1; id < btf.typeCount; id++) {
     const t = btf.typeById(id);
@@ -217,7 +218,7 @@ function pointerArg(
     return plain(ARG_PTR_TO_CTX);
   }
   const target = skip(btf, ptr);
-  if (target.kind === "struct" && target.name === "bpf_dynptr") {
+  if (env.has.funcArgTags && target.kind === "struct" && target.name === "bpf_dynptr") {
     if (tags !== 0) badTags();
     return plain(ARG_PTR_TO_DYNPTR | MEM_RDONLY);
   }

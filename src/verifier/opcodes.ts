@@ -50,7 +50,8 @@ const isAtomic = (code: number): boolean => (code & 0xe7) === (op.BPF_STX | op.B
 export function isKnownOpcode(has: KernelFeatures, code: number): boolean {
   if (known[code] !== 1) return false;
   if (code === (op.BPF_JMP | op.BPF_JCOND)) return has.mayGoto;
-  if (code === (op.BPF_JMP32 | op.BPF_JA) || code === (op.BPF_ALU64 | op.BPF_END)) return has.isaV4;
+  if (code === (op.BPF_JMP32 | op.BPF_JA)) return has.longJumps;
+  if (code === (op.BPF_ALU64 | op.BPF_END)) return has.isaV4;
   if (isAtomic(code) && (op.sizeOf(code) === op.BPF_B || op.sizeOf(code) === op.BPF_H)) return has.loadAcquire;
   return true;
 }

@@ -39,6 +39,7 @@ import {
   stackAccessFrame,
   stackAccessSpi,
 } from "./history.ts";
+import { markChainInFrame } from "./old/precision.ts";
 import { insnText } from "./log-insn.ts";
 import { stateText } from "./log-state.ts";
 import { type HistEntry, type VerifierState, isSpilledSlot } from "./state.ts";
@@ -353,5 +354,6 @@ export function markChain(env: Env, start: VerifierState, regno: number): boolea
 
 /** mark_chain_precision of register `regno` of the current frame. */
 export function markChainPrecision(env: Env, regno: number): void {
-  markChain(env, env.state, regno);
+  if (env.has.callPrecision) markChain(env, env.state, regno);
+  else markChainInFrame(env, env.state.curframe, regno, -1);
 }

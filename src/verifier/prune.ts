@@ -52,6 +52,7 @@ function iterIsActive(env: Env, cur: VerifierState): boolean {
 
 function infiniteLoop(env: Env, old: VerifierState, cur: VerifierState, idx: number): never {
   printLineInfo(env, idx, "; ");
+  if (!env.has.exactLoopStates) reject(env, EINVAL, `infinite loop detected at insn ${idx}\n`);
   env.log.write(`infinite loop detected at insn ${idx}\n`);
   env.log.write(`cur state:${stateText(env, cur, cur.curframe, true)}`);
   return reject(env, EINVAL, `old state:${stateText(env, old, cur.curframe, true)}`);
@@ -74,6 +75,10 @@ function matchUnfinished(env: Env, old: VerifierState, cur: VerifierState, idx: 
     return HIT_LOOP;
   // 6.18 does not take the visits of a callback for a loop of the CFG.
   if (aux.callsCallback) return statesEqual(env, old, cur, RANGE_WITHIN) ? HIT : SKIP;
+  if (!env.has.exactLoopStates) {
+    if (statesMaybeLooping(old, cur) && statesEqual(env, old, cur, NOT_EXACT)) infiniteLoop(env, old, cur, idx);
+    return MISS;
+  }
   if (
     statesMaybeLooping(old, cur) &&
     statesEqual(env, old, cur, EXACT) &&
@@ -117,7 +122,8 @@ function evict(env: Env, st: VerifierState): void {
 /** is_state_visited: true when an explored state covers the current one; else it may be saved. */
 export function isStateVisited(env: Env, idx: number): boolean {
   const cur = env.state;
-  const force = env.testStateFreq || env.aux[idx]!.forceCheckpoint || cur.jmpHistory.length > 40;
+  const force =
+    env.testStateFreq || env.aux[idx]!.forceCheckpoint || (cur.jmpHistory.length > 40 && env.has.forcedCheckpoints);
   let addNew = force;
   if (env.jmpsProcessed - env.prevJmpsProcessed >= 2 && env.insnProcessed - env.prevInsnProcessed >= 8) addNew = true;
 

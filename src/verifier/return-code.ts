@@ -3,7 +3,7 @@ import { checkPtrOffReg } from "./mem.ts";
 import { SCALAR_VALUE, SRC_OP, EACCES, EINVAL, ENOTSUPP } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
-import { rejectScalar, retvalWithin } from "./frames.ts";
+import { bitsWithin, rejectScalar, retvalWithin } from "./frames.ts";
 import { regTypeStr } from "./log-state.ts";
 import { markChainPrecision } from "./precision.ts";
 import { checkRegArg, isPointerValue } from "./reg-arg.ts";
@@ -70,7 +70,7 @@ function mainRange(env: Env): Range | null {
       return range(0, 1);
     case P.LSM: {
       if (at === A.LSM_CGROUP) return returnsVoid(env) ? range(1, 1) : range(0, 1);
-      const r = env.attach?.retvalRange ?? null;
+      const r = env.has.hookReturnRanges ? (env.attach?.retvalRange ?? null) : null;
       if (r === null || (r[0] === -0x8000_0000 && r[1] === 0x7fff_ffff)) return null;
       return { min: r[0], max: r[1], is32bit: true };
     }
@@ -117,7 +117,7 @@ export function checkReturnCode(env: Env, regno: number, regName: string): void 
   let exitCtx = "At program exit";
   let want: Range | null;
   if (frame.inAsyncCallbackFn) {
-    exitCtx = "At async callback return";
+    exitCtx = env.has.returnRangeTexts ? "At async callback return" : "At async callback";
     want = range(frame.callbackRetMin, frame.callbackRetMax);
   } else if (isSubprog && !frame.inExceptionCallbackFn) {
     if (r.type !== SCALAR_VALUE) {
@@ -129,8 +129,10 @@ export function checkReturnCode(env: Env, regno: number, regName: string): void 
   if (r.type !== SCALAR_VALUE) {
     reject(env, EINVAL, `${exitCtx} the register R${regno} is not a known value (${regTypeStr(r.type)})\n`);
   }
-  markChainPrecision(env, regno);
-  if (retvalWithin(r, want.min, want.max, want.is32bit)) return;
+  if (env.has.returnRangeTexts) {
+    markChainPrecision(env, regno);
+    if (retvalWithin(r, want.min, want.max, want.is32bit)) return;
+  } else if (bitsWithin(r, want.min, want.max)) return;
   try {
     rejectScalar(env, r, want.min, want.max, exitCtx, regName);
   } finally {

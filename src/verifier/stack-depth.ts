@@ -13,7 +13,8 @@ const TRACEPOINT = 5;
 const PERF_EVENT = 7;
 const RAW_TRACEPOINT = 17;
 
-const roundUp = (n: number): number => Math.ceil(n / 16) * 16;
+const roundUp = (env: Env, n: number): number =>
+  env.has.stackRounding ? Math.ceil(n / 16) * 16 : Math.ceil(Math.max(n, 1) / 32) * 32;
 
 function walk(env: Env, root: number, privSupported: boolean): void {
   const subs = env.subprogs;
@@ -37,7 +38,7 @@ function walk(env: Env, root: number, privSupported: boolean): void {
           `tail_calls are not allowed when call stack of previous frames is ${depth} bytes. Too large\n`,
         );
       }
-      const own = roundUp(sub.stackDepth);
+      const own = roundUp(env, sub.stackDepth);
       if (privSupported && sub.privStackMode === UNKNOWN && own >= BPF_PRIV_STACK_MIN_SIZE)
         sub.privStackMode = ADAPTIVE;
       if (sub.privStackMode === ADAPTIVE) {
@@ -87,7 +88,7 @@ function walk(env: Env, root: number, privSupported: boolean): void {
       }
     }
     if (frame === 0) return;
-    if (subs[idx]!.privStackMode !== ADAPTIVE) depth -= roundUp(subs[idx]!.stackDepth);
+    if (subs[idx]!.privStackMode !== ADAPTIVE) depth -= roundUp(env, subs[idx]!.stackDepth);
     frame--;
     i = retInsn[frame]!;
     idx = retProg[frame]!;
@@ -97,6 +98,7 @@ function walk(env: Env, root: number, privSupported: boolean): void {
 /** check_max_stack_depth: at most 512 bytes in a chain of calls (or a function, on a private stack), 8 frames. */
 export function checkMaxStackDepth(env: Env): void {
   let priv = env.subprogs.some((s) => s.hasTailCall) ? NONE : UNKNOWN;
+  if (!env.has.privateStacks) priv = NONE;
   if (priv === UNKNOWN) {
     const t = env.load.progType;
     priv =

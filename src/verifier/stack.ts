@@ -77,10 +77,10 @@ export const isSpilledScalar = (s: StackSlot): boolean => isSpilledSlot(s) && s.
 export const isSpilledScalar64 = (s: StackSlot): boolean =>
   (s.types & 0xf) === STACK_SPILL && s.reg.type === SCALAR_VALUE;
 
-/** The byte becomes MISC unless it is known zero or never written. */
-function miscByte(types: number, i: number): number {
+/** The byte becomes MISC unless it is known zero (`keepZero`) or never written. */
+function miscByte(types: number, i: number, keepZero: boolean): number {
   const t = slotByte(types, i);
-  if (t === STACK_ZERO || t === STACK_INVALID) return types;
+  if ((t === STACK_ZERO && keepZero) || t === STACK_INVALID) return types;
   return withSlotByte(types, i, STACK_MISC);
 }
 
@@ -92,9 +92,10 @@ export function scrubSlot(types: number): number {
 }
 
 /** scrub_special_slot: data written over a spilled register, a dynptr or an iterator destroys it. */
-function scrubSpecial(s: StackSlot): void {
+function scrubSpecial(env: Env, s: StackSlot): void {
   s.reg.type = NOT_INIT;
   const top = slotByte(s.types, 7);
+  if (!env.has.dynptrSlots && top !== STACK_SPILL) return;
   if (top !== STACK_INVALID && top !== STACK_MISC && top !== STACK_ZERO) s.types = scrubSlot(s.types);
 }
 
@@ -117,12 +118,12 @@ export function assignScalarIdBeforeMov(env: Env, r: RegState): void {
   if (r.id === 0 && ((r.maskLo | r.maskHi) !== 0 || !env.has.scalarIds)) r.id = env.newId();
 }
 
-function saveRegister(f: FuncState, spi: number, r: RegState, size: number): void {
+function saveRegister(env: Env, f: FuncState, spi: number, r: RegState, size: number): void {
   const s = f.slotForWrite(spi);
   s.reg.copyFrom(r);
   let types = s.types;
   for (let i = 7; i > 7 - size; i--) types = withSlotByte(types, i, STACK_SPILL);
-  for (let i = 7 - size; i >= 0; i--) types = miscByte(types, i);
+  for (let i = 7 - size; i >= 0; i--) types = miscByte(types, i, env.has.scalarSpills);
   s.types = types;
 }
 
@@ -158,21 +159,30 @@ function writeFixed(env: Env, f: FuncState, off: number, size: number, valueRegn
     }
     if (sanitize) env.aux[insnIdx]!.nospecResult = true;
   }
-  env.seams.destroyIfDynptrStackSlot(env, f, spi);
+  if (env.has.dynptrSlots) env.seams.destroyIfDynptrStackSlot(env, f, spi);
   if ((off & 7) === 0 && size === 8) env.liveStack.markWrite(f.frameno, spi);
   checkFastcallContract(env, f, insnIdx, off);
   env.scratchSlot(spi);
-  if (r !== null && (off & 7) === 0 && r.type === SCALAR_VALUE && env.bpfCapable) {
+  const spillsScalar = env.has.scalarSpills || (r !== null && isBounded(r) && !r.isNull());
+  if (r !== null && (off & 7) === 0 && r.type === SCALAR_VALUE && env.bpfCapable && spillsScalar) {
     const fits = fls64(r.umaxLo, r.umaxHi) <= 8 * size;
-    if (fits) assignScalarIdBeforeMov(env, r);
-    saveRegister(f, spi, r, size);
+    // What precision cannot follow back to r10 has to be precise already.
+    if (!env.has.stackHistory && env.dst[insnIdx] !== 10) markChainPrecision(env, valueRegno);
+    if (fits && env.has.scalarIds) assignScalarIdBeforeMov(env, r);
+    saveRegister(env, f, spi, r, size);
     if (!fits) f.slotForWrite(spi).reg.id = 0;
-  } else if (r === null && (off & 7) === 0 && isStMem(env, insnIdx) && env.bpfCapable) {
+  } else if (
+    r === null &&
+    (off & 7) === 0 &&
+    isStMem(env, insnIdx) &&
+    env.bpfCapable &&
+    (env.has.scalarSpills || env.imm[insnIdx] !== 0)
+  ) {
     const tmp = env.fakeReg[0];
     tmp.copyFrom(EMPTY);
     markRegKnownS32(tmp, env.imm[insnIdx]!);
     tmp.type = SCALAR_VALUE;
-    saveRegister(f, spi, tmp, size);
+    saveRegister(env, f, spi, tmp, size);
   } else if (r !== null && SPILLABLE.has(baseType(r.type))) {
     if (size !== 8) {
       printLineInfo(env, insnIdx, "; ");
@@ -181,10 +191,10 @@ function writeFixed(env: Env, f: FuncState, off: number, size: number, valueRegn
     if (f !== cur && r.type === PTR_TO_STACK) {
       reject(env, EINVAL, "cannot spill pointers to stack into stack frame of the caller\n");
     }
-    saveRegister(f, spi, r, size);
+    saveRegister(env, f, spi, r, size);
   } else {
     const s = f.slotForWrite(spi);
-    scrubSpecial(s);
+    scrubSpecial(env, s);
     let type = STACK_MISC;
     if ((r !== null && r.isNull()) || (r === null && isStMem(env, insnIdx) && env.imm[insnIdx] === 0)) {
       if (valueRegno >= 0) markChainPrecision(env, valueRegno);
@@ -193,8 +203,20 @@ function writeFixed(env: Env, f: FuncState, off: number, size: number, valueRegn
     for (let i = 0; i < size; i++) s.types = withSlotByte(s.types, (slot - i) & 7, type);
     flags = 0;
   }
-  if (flags !== 0) pushJmpHistory(env, env.state, flags, null);
+  if (flags !== 0 && env.has.stackHistory) pushJmpHistory(env, env.state, flags, null);
 }
+
+/** Something is known of the number (register_is_bounded). */
+const isBounded = (r: RegState): boolean =>
+  (r.maskLo & r.maskHi) !== -1 ||
+  (r.sminLo | (r.sminHi ^ -0x8000_0000)) !== 0 ||
+  ((r.smaxLo ^ -1) | (r.smaxHi ^ 0x7fff_ffff)) !== 0 ||
+  (r.uminLo | r.uminHi) !== 0 ||
+  (r.umaxLo & r.umaxHi) !== -1 ||
+  r.s32Min !== -0x8000_0000 ||
+  r.s32Max !== 0x7fff_ffff ||
+  r.u32Min !== 0 ||
+  r.u32Max !== -1;
 
 function writeVarOff(
   env: Env,
@@ -212,7 +234,8 @@ function writeVarOff(
   const writingZero =
     (value !== null && value.isNull()) || (value === null && isStMem(env, insnIdx) && env.imm[insnIdx] === 0);
   let zeroUsed = false;
-  for (let i = minOff; i < maxOff; i++) env.seams.destroyIfDynptrStackSlot(env, f, (-i - 1) >> 3);
+  for (let i = minOff; i < maxOff && env.has.dynptrSlots; i++)
+    env.seams.destroyIfDynptrStackSlot(env, f, (-i - 1) >> 3);
   checkFastcallContract(env, f, insnIdx, minOff);
   for (let i = minOff; i < maxOff; i++) {
     const slot = -i - 1;
@@ -223,12 +246,13 @@ function writeVarOff(
     if (!env.allowPtrLeaks && t !== STACK_MISC && t !== STACK_ZERO) {
       reject(env, EINVAL, `spilled ptr in range of var-offset stack write; insn ${insnIdx}, ptr off: ${i}`);
     }
-    if (writingZero && t === STACK_SPILL && isSpilledScalar(old) && old.reg.isNull()) {
+    if (env.has.scalarSpills && writingZero && t === STACK_SPILL && isSpilledScalar(old) && old.reg.isNull()) {
       zeroUsed = true;
       continue;
     }
     const s = f.slotForWrite(spi);
-    scrubSpecial(s);
+    if (env.has.dynptrSlots) scrubSpecial(env, s);
+    else s.reg.type = NOT_INIT;
     let type = STACK_MISC;
     if (writingZero && slotByte(s.types, slot & 7) === STACK_ZERO) {
       type = STACK_ZERO;
@@ -251,7 +275,7 @@ function markRegStackRead(env: Env, f: FuncState, minOff: number, maxOff: number
     if (slotByte(f.stack[slot >> 3]!.types, slot & 7) !== STACK_ZERO) break;
   }
   const dst = env.regs[dstRegno]!;
-  if (i === maxOff) markRegConstZero(dst, !env.bpfCapable);
+  if (i === maxOff) markRegConstZero(dst, !env.bpfCapable || !env.has.scalarSpills);
   else markRegUnknown(dst, env.bpfCapable);
 }
 
@@ -275,7 +299,7 @@ function readFixed(env: Env, f: FuncState, off: number, size: number, dstRegno: 
       }
       if (dstRegno < 0) return;
       const dst = env.regs[dstRegno]!;
-      if (size <= spillSize && (off & 7) === 0) {
+      if ((env.has.scalarSpills ? size <= spillSize : size === spillSize) && (off & 7) === 0) {
         dst.copyFrom(r);
         if (fls64(r.umaxLo, r.umaxHi) > size * 8) {
           dst.id = 0;
@@ -290,7 +314,8 @@ function readFixed(env: Env, f: FuncState, off: number, size: number, dstRegno: 
           else if (t === STACK_ZERO) zeros++;
           else if (t !== STACK_MISC && !(t === STACK_INVALID && env.allowUninitStack)) badByte(i);
         }
-        if (spills === size && r.isNull()) markRegConstZero(dst, !env.bpfCapable);
+        if (!env.has.scalarSpills) markRegUnknown(dst, env.bpfCapable);
+        else if (spills === size && r.isNull()) markRegConstZero(dst, !env.bpfCapable);
         else {
           if (zeros === size) markRegConstZero(dst, !env.bpfCapable);
           else markRegUnknown(dst, env.bpfCapable);
@@ -307,7 +332,7 @@ function readFixed(env: Env, f: FuncState, off: number, size: number, dstRegno: 
     if (dstRegno >= 0) markRegStackRead(env, f, off, off + size, dstRegno);
     flags = 0;
   }
-  if (flags !== 0) pushJmpHistory(env, env.state, flags, null);
+  if (flags !== 0 && env.has.stackHistory) pushJmpHistory(env, env.state, flags, null);
 }
 
 /** check_stack_access_within_bounds: the access fits the 512 bytes; the frame grows to hold it. */
@@ -344,7 +369,8 @@ export function checkStackBounds(
   if (errno !== 0) {
     if (isConst) reject(env, errno, `invalid${extra} stack R${regno} off=${off} size=${size}\n`);
     const tn = tnumText(r.valLo, r.valHi, r.maskLo, r.maskHi);
-    reject(env, errno, `invalid variable-offset${extra} stack R${regno} var_off=${tn} off=${off} size=${size}\n`);
+    const fixed = env.has.stateFormat ? ` off=${off}` : "";
+    reject(env, errno, `invalid variable-offset${extra} stack R${regno} var_off=${tn}${fixed} size=${size}\n`);
   }
   growStackState(env, f, -minOff);
 }

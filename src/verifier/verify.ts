@@ -96,10 +96,12 @@ function doCheckSubprogs(env: Env): void {
     again = false;
     for (let i = 1; i < env.subprogs.length; i++) {
       const sub = env.subprogs[i]!;
-      if (!isGlobalSubprog(env, i) || !sub.called || sub.verified) continue;
+      const wanted = sub.called || !env.has.lazyGlobalFuncs;
+      if (!isGlobalSubprog(env, i) || !wanted || sub.verified) continue;
       doCheckCommon(env, i);
+      const name = env.has.lazyGlobalFuncs ? ` ('${sub.name}')` : "";
       if (env.log.level1 || env.log.level2)
-        env.log.write(`Func#${i} ('${sub.name}') is safe for any args that match its prototype\n`);
+        env.log.write(`Func#${i}${name} is safe for any args that match its prototype\n`);
       sub.verified = true;
       again = true;
     }

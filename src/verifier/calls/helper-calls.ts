@@ -8,7 +8,7 @@ import * as c from "../constants.ts";
 import { type Env, reject, verifierBug } from "../env.ts";
 import { VerifierReject } from "../errors.ts";
 import { pushStack } from "../explore-state.ts";
-import { clearCallerSavedRegs, prepareFuncExit, pushCallbackCall } from "../frames.ts";
+import { clearCallerSavedRegs, enterPendingCallback, prepareFuncExit, pushCallbackCall } from "../frames.ts";
 import { regTypeStr } from "../log-state.ts";
 import { BPF_RES_SPIN_LOCK, BPF_SPIN_LOCK, BPF_KPTR_PERCPU, type VMap, recordHas } from "../map.ts";
 import { checkMemAccess } from "../mem.ts";
@@ -189,6 +189,10 @@ function updateLoopInline(env: Env, subprogno: number): void {
 
 function loop(env: Env, insnIdx: number, meta: CallMeta): void {
   updateLoopInline(env, meta.subprogno);
+  if (!env.has.callbackLoops) {
+    pushCallbackCall(env, insnIdx, meta.subprogno, cb.setLoopCallback);
+    return;
+  }
   markChainPrecision(env, 1);
   const { frame } = env;
   const r1 = env.regs[1]!;
@@ -453,4 +457,5 @@ export function checkHelperCall(env: Env, insnIdx: number): void {
     else changesData = false;
   }
   if (changesData) clearAllPktPointers(env);
+  enterPendingCallback(env);
 }
