@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   disasm: async () => (await import("./commands/disasm.ts")).disasmCommand,
   asm: async () => (await import("./commands/asm.ts")).asmCommand,
   types: async () => (await import("./commands/types.ts")).typesCommand,
+  sim: async () => (await import("./commands/sim.ts")).simCommand,
   test: async () => (await import("./commands/test.ts")).testCommand,
   verify: async () => (await import("./commands/verify.ts")).verifyCommand,
 };

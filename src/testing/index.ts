@@ -21,4 +21,8 @@ export {
   packagedKernel,
   provideKernel,
 } from "./world/kernel-types.ts";
+export * from "./world/packet/build.ts";
+export { type ParsedLayer, parsePacket } from "./world/packet/parse.ts";
+export { type CapturedPacket, LINKTYPE, readPcap, writePcap } from "./world/packet/pcap.ts";
+export { type PacketChange, describeChanges, describePacket, packetChanges } from "./world/packet/print.ts";
 export type { FieldList, FieldValue, Fields, KernelObject, KernelTypes } from "./world/types.ts";

@@ -4,27 +4,37 @@ import type { ProgSpec } from "../elf/spec.ts";
 import type { Vm } from "../vm/vm.ts";
 import type { TestKernel } from "./kernel.ts";
 import { VmWorldMemory } from "./world-memory.ts";
+import type { ContextEnv } from "./world/contexts/env.ts";
+import { makeContext } from "./world/contexts/make.ts";
 import { KernelObjects } from "./world/objects.ts";
-import type { ContextValue, Fields } from "./world/types.ts";
+import type { ContextValue, Fields, KernelObject, KernelTypes, MadeContext, Space } from "./world/types.ts";
 
-export type RunInput = ContextValue | (Fields & { readonly packet?: Uint8Array });
+/** A context by the names of its fields, or bytes. */
+export type RunInput = ContextValue;
 
+/** A task; whatever else struct task_struct has may be given by its names there. */
 export interface TaskFields {
+  /** Thread id. */
   readonly pid?: number;
+  /** Process id; default that of the thread. */
   readonly tgid?: number;
   readonly uid?: number;
   readonly gid?: number;
+  /** At most 15 bytes. */
   readonly comm?: string;
-  readonly parent?: TaskFields;
-}
-export interface SimTask {
-  readonly pid: number;
+  readonly parent?: TaskFields | KernelObject;
+  /** Instruction addresses, innermost first. */
+  readonly userStack?: readonly bigint[];
+  readonly kernelStack?: readonly bigint[];
+  /** Members of struct task_struct: `{ start_time: 5n, mm: { arg_start: … } }`. */
+  readonly struct?: Fields;
 }
 
-export interface MadeInput {
-  readonly ctx?: Uint8Array;
-  readonly data?: Uint8Array;
-  read(ctx: Uint8Array): Readonly<Record<string, unknown>>;
+export interface SimTask {
+  readonly pid: number;
+  readonly tgid: number;
+  /** Its struct task_struct. @throws NotSupportedError without kernel types */
+  readonly struct: KernelObject;
 }
 
 export class SimWorld {
@@ -32,6 +42,7 @@ export class SimWorld {
   readonly #kernel: TestKernel;
   readonly #memory: VmWorldMemory;
   #objects: KernelObjects | undefined;
+  #task: SimTask | undefined;
 
   constructor(vm: Vm, kernel: TestKernel) {
     this.#vm = vm;
@@ -40,30 +51,108 @@ export class SimWorld {
   }
 
   /** @throws NotSupportedError without kernel types */
+  get #types(): KernelTypes {
+    if (this.#kernel.types !== undefined) return this.#kernel.types;
+    throw new NotSupportedError(
+      "kernel types",
+      `nothing is known of the types of Linux ${this.#kernel.name}: choose a kernel that comes with the package, or give its BTF as \`btf\``,
+    );
+  }
   get objects(): KernelObjects {
-    if (this.#kernel.types === undefined) {
-      throw new NotSupportedError(
-        "kernel types",
-        `nothing is known of the types of Linux ${this.#kernel.name}: choose a kernel that comes with the package, or give its BTF as \`btf\``,
-      );
-    }
-    return (this.#objects ??= new KernelObjects(this.#kernel.types.btf, this.#memory));
+    return (this.#objects ??= new KernelObjects(this.#types.btf, this.#memory));
   }
 
+  memory(contents: Uint8Array | string, space: Space): bigint {
+    const bytes = typeof contents === "string" ? new TextEncoder().encode(`${contents}\0`) : contents;
+    if (!(bytes instanceof Uint8Array))
+      throw new ArgumentError("contents", `expected bytes or text, got ${String(bytes)}`);
+    const at = this.#memory.alloc(bytes.length, space, `${space} memory`);
+    this.#memory.write(at, bytes);
+    return at;
+  }
+
+  /** Makes a task and lets programs run in it. */
   task(fields: TaskFields): SimTask {
-    const pid = fields.pid ?? fields.tgid ?? this.#vm.world.task.pid;
-    this.#vm.world.setTask({
-      pid,
-      tgid: fields.tgid ?? pid,
-      ...(fields.uid === undefined ? {} : { uid: fields.uid }),
-      ...(fields.comm === undefined ? {} : { comm: fields.comm }),
-    });
-    return { pid };
+    const task = new MadeTask(this, fields);
+    const { comm, uid = 0, gid = 0, userStack = [], kernelStack = [] } = fields;
+    this.#vm.world.setTask({ pid: task.pid, tgid: task.tgid, uid, gid, comm: comm ?? "test", userStack, kernelStack });
+    return (this.#task = task);
+  }
+  /** The task that programs run in. */
+  get current(): SimTask {
+    return this.#task ?? this.task({});
   }
 
-  context(prog: ProgSpec, input: RunInput): MadeInput {
-    if (input instanceof Uint8Array) return { data: input, read: () => ({}) };
-    if (Object.keys(input).length > 0) throw new ArgumentError("input", `${prog.name}: not yet`);
-    return { read: () => ({}) };
+  context(prog: ProgSpec, input: RunInput): MadeContext {
+    return makeContext(prog, input, new Env(this, () => this.#types, this.#vm.world.task.pid));
   }
 }
+
+/** Contexts of the uapi need no types: those that do ask for them. */
+class Env implements ContextEnv {
+  readonly pid: number;
+  readonly #world: SimWorld;
+  readonly #types: () => KernelTypes;
+
+  constructor(world: SimWorld, types: () => KernelTypes, pid: number) {
+    this.#world = world;
+    this.#types = types;
+    this.pid = pid;
+  }
+  get kernel(): KernelTypes {
+    return this.#types();
+  }
+  get objects(): KernelObjects {
+    return this.#world.objects;
+  }
+}
+
+const COMM_LENGTH = 15;
+
+class MadeTask implements SimTask {
+  readonly pid: number;
+  readonly tgid: number;
+  readonly #world: SimWorld;
+  readonly #fields: TaskFields;
+  #struct: KernelObject | undefined;
+
+  constructor(world: SimWorld, fields: TaskFields) {
+    const id = (name: "pid" | "tgid" | "uid" | "gid", otherwise: number): number => {
+      const value = fields[name] ?? otherwise;
+      if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff)
+        throw new ArgumentError(`task.${name}`, `expected an integer from 0 to 2^32-1, got ${String(value)}`);
+      return value;
+    };
+    this.#world = world;
+    this.#fields = fields;
+    this.pid = id("pid", fields.tgid ?? 1);
+    this.tgid = id("tgid", this.pid);
+    id("uid", 0);
+    id("gid", 0);
+    const { comm = "" } = fields;
+    if (typeof comm !== "string" || new TextEncoder().encode(comm).length > COMM_LENGTH)
+      throw new ArgumentError("task.comm", `expected at most ${COMM_LENGTH} bytes, got ${JSON.stringify(comm)}`);
+  }
+
+  get struct(): KernelObject {
+    if (this.#struct === undefined) {
+      const { parent, uid = 0, gid = 0, comm = "test", struct = {} } = this.#fields;
+      const above = parent === undefined ? null : isObject(parent) ? parent : new MadeTask(this.#world, parent).struct;
+      const cred = { uid: { val: uid }, euid: { val: uid }, gid: { val: gid }, egid: { val: gid } };
+      this.#struct = this.#world.objects.struct("task_struct", {
+        pid: this.pid,
+        tgid: this.tgid,
+        comm,
+        cred,
+        real_cred: cred,
+        ...(above === null ? {} : { real_parent: above, parent: above }),
+        ...struct,
+      });
+      if (this.pid === this.tgid && struct["group_leader"] === undefined)
+        this.#struct.set({ group_leader: this.#struct });
+    }
+    return this.#struct;
+  }
+}
+
+const isObject = (value: TaskFields | KernelObject): value is KernelObject => "address" in value && "get" in value;

@@ -84,7 +84,11 @@ export function simulate(module: object, options: SimulateOptions = {}): Simulat
       ...(options.seed === undefined ? {} : { seed: options.seed }),
       ...(options.now === undefined ? {} : { now: options.now }),
     },
-    mocks: vmMocks(options.mocks ?? {}, () => (kernel.types === undefined ? undefined : world.objects)),
+    mocks: {
+      get_current_task: () => world.current.struct.address,
+      get_current_task_btf: () => world.current.struct.address,
+      ...vmMocks(options.mocks ?? {}, () => (kernel.types === undefined ? undefined : world.objects)),
+    },
     ...(options.budget === undefined ? {} : { budget: options.budget }),
   });
   const world = new SimWorld(vm, kernel);

@@ -21,7 +21,7 @@ import { type Coverage, type CoverageTotal, coverageOf } from "./coverage.ts";
 import { FaultError } from "./errors.ts";
 import type { RunInput, SimTask, SimWorld, TaskFields } from "./sim-world.ts";
 import { TypedMap, type UpdateMode } from "./typed-map.ts";
-import type { FieldValue, KernelObject } from "./world/types.ts";
+import type { FieldValue, KernelObject, Space } from "./world/types.ts";
 
 type KeyOf<M> = M extends { readonly key: infer K extends Schema } ? Infer<K> : unknown;
 type PerCpu = "percpu_hash" | "percpu_array" | "lru_percpu_hash";
@@ -189,6 +189,10 @@ export class Simulation {
   struct(type: string, fields: FieldValue = {}): KernelObject {
     return this.#world.objects.struct(type, fields);
   }
+  /** Bytes or NUL-terminated text in the memory of the process (or of the kernel): its address, to be given in contexts and structs. */
+  memory(contents: Uint8Array | string, space: Space = "user"): bigint {
+    return this.#world.memory(contents, space);
+  }
   /** Nanoseconds since boot, as `bpf.nsecs()` gives them. It stands still unless the test moves it. */
   get now(): bigint {
     return this.#vm.world.now;
@@ -265,6 +269,24 @@ export class Simulation {
   /** Every entry, in the map's own order; of arrays every index. */
   entries<M extends MapHandle>(map: M | string): [KeyOf<M>, ValueOf<M>][] {
     return this.#map(map).entries() as [KeyOf<M>, ValueOf<M>][];
+  }
+  /**
+   * What is in the maps, by their names: entries of those that have keys, samples of ring buffers and perf event arrays
+   * (which are taken out), buckets of histograms. Maps of programs and maps are left out.
+   */
+  snapshot(): Readonly<Record<string, readonly unknown[]>> {
+    const out: Record<string, readonly unknown[]> = {};
+    for (const name of this.mapNames) {
+      const typed = this.#map(name);
+      if (this.#subject.spec.maps.some((m) => m.name === name && m.variables.length > 0)) continue;
+      const handle = this.#subject.handles.get(name);
+      if (handle?.histogram !== undefined) {
+        const buckets = this.histogram(handle as Histogram<Schema | undefined>) as Bucket[] | Map<unknown, Bucket[]>;
+        out[name] = Array.isArray(buckets) ? buckets : [...buckets].map(([key, list]) => ({ key, buckets: list }));
+      } else if (typed.isBuffer) out[name] = typed.drain();
+      else if (typed.hasEntries) out[name] = typed.entries();
+    }
+    return out;
   }
   /** Samples of a ring buffer or perf event array since the last time, oldest first. */
   drain<V extends Schema>(map: RingBuf<V> | PerfEventArray<V>): Infer<V>[];

@@ -3,7 +3,8 @@ import { BpfkitError } from "../core/errors.ts";
 import type { Schema } from "../probe/schema-types.ts";
 import { errnoName } from "../uapi/errno.ts";
 import { type Decode, type Encode, codecOf } from "../values/codec.ts";
-import { PerfEventArrayMap } from "../vm/maps/objects.ts";
+import { ObjectArrayMap } from "../vm/maps/array.ts";
+import { HashOfMaps, PerfEventArrayMap } from "../vm/maps/objects.ts";
 import { RingBufMap } from "../vm/maps/ringbuf.ts";
 import type { VmMap } from "../vm/maps/map.ts";
 
@@ -46,6 +47,14 @@ export class TypedMap {
     this.#sample = value;
   }
 
+  /** Does it hold samples for user space? */
+  get isBuffer(): boolean {
+    return this.map instanceof RingBufMap || this.map instanceof PerfEventArrayMap;
+  }
+  /** Has it keys and values of the programs' own? */
+  get hasEntries(): boolean {
+    return this.#key.bytes.length > 0 && !(this.map instanceof ObjectArrayMap) && !(this.map instanceof HashOfMaps);
+  }
   get perCpu(): boolean {
     return this.map.isPerCpu;
   }

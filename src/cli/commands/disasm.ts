@@ -1,11 +1,12 @@
 /** `bpfkit disasm`: the instructions of an object or a TypeScript module, with the source lines between them. */
 import { disassemble } from "../../asm/disasm.ts";
 import { BpfkitError } from "../../core/errors.ts";
-import type { CollectionSpec, InsnRef, ProgSpec } from "../../elf/spec.ts";
+import type { CollectionSpec, ProgSpec } from "../../elf/spec.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { toJson } from "../output.ts";
 import { specOfFile } from "../spec-of-file.ts";
+import { symbolsOf } from "../symbols.ts";
 
 export const disasmCommand: Command = {
   spec: {
@@ -51,7 +52,7 @@ function find(spec: CollectionSpec, name: string, path: string): ProgSpec {
 function progText(prog: ProgSpec, source: boolean): string {
   const functions = new Map(prog.funcs.map((f) => [f.insn, f.name]));
   const lines = new Map(source ? prog.lines.map((l) => [l.insn, l]) : []);
-  const symbols = new Map(prog.refs.flatMap((r) => symbolOf(r, functions)));
+  const symbols = symbolsOf(prog);
   let last = "";
   const before = (slot: number): string[] => {
     const out: string[] = [];
@@ -66,20 +67,4 @@ function progText(prog: ProgSpec, source: boolean): string {
     return out;
   };
   return `${prog.name} (${prog.section}), ${prog.insns.length} instructions\n${disassemble(prog.insns, { symbol: (slot) => symbols.get(slot), before })}`;
-}
-
-function symbolOf(ref: InsnRef, functions: ReadonlyMap<number, string>): [number, string][] {
-  switch (ref.kind) {
-    case "map":
-    case "map-value":
-      return [[ref.insn, ref.map]];
-    case "kfunc":
-    case "ksym":
-      return [[ref.insn, ref.name]];
-    case "func":
-    case "subprog": {
-      const name = functions.get(ref.target);
-      return name === undefined ? [] : [[ref.insn, name]];
-    }
-  }
 }
