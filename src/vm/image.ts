@@ -33,6 +33,8 @@ export interface Image {
   readonly kfuncs: ReadonlyMap<number, string>;
   /** First slots of functions that are called or whose address is taken; 0 among them. */
   readonly functions: ReadonlySet<number>;
+  /** Instructions with fields that they must not have, and what is wrong: to run one is a fault. */
+  readonly illegal: ReadonlyMap<number, string>;
 }
 
 /** Registers that a call leaves unusable: r1-r5. */
@@ -59,15 +61,24 @@ export function makeImage(spec: ProgSpec, resolver: Resolver): Image {
     target: new Int32Array(n),
     kfuncs: new Map<number, string>(),
     functions: new Set<number>([0]),
+    illegal: new Map<number, string>(),
   };
   if (n === 0) throw new ArgumentError("spec.insns", `program ${spec.name} has no instructions`);
   const starts = new Uint8Array(n);
   for (let i = 0; i < n; i++) {
     const illegal = checkInsn(insns, i);
-    if (illegal !== undefined) throw illegalInsnError(i, illegal);
-    starts[i] = 1;
     const { opcode, dst, src, off, imm } = insns[i]!;
     const form = FORM_OF[opcode]!;
+    if (illegal !== undefined) {
+      // The kernel looks at the fields of what it reaches only.
+      if (form === FORM.ILLEGAL || form === FORM.LD_IMM64 || illegal.field === "next")
+        throw illegalInsnError(i, illegal);
+      starts[i] = 1;
+      image.illegal.set(i, illegal.message);
+      columns.opcode[i] = 0;
+      continue;
+    }
+    starts[i] = 1;
     if (form === FORM.LD_IMM64) {
       wide(image, i, insns[i + 1]!.imm);
       image.writes[i] = bit(dst);

@@ -436,7 +436,10 @@ export class Interp extends Run {
           known = this.#known;
           continue;
         default:
-          throw this.fault(FAULT.ILLEGAL, `the program runs past its end to instruction ${pc}`);
+          throw this.fault(
+            FAULT.ILLEGAL,
+            image.illegal.get(pc) ?? `the program runs past its end to instruction ${pc}`,
+          );
       }
       known |= writes[this.#pc]!;
     }

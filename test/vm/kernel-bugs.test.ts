@@ -10,6 +10,16 @@ const test = suite("vm kernel bugs");
 const SLEEPABLE = 0x10;
 const TEST_STATE_FREQ = 0x8;
 
+/** Both engines give `right`; so does a kernel that was mended, and one that was not gives `wrong`. */
+function compare(insns: readonly b.Insn[], ctx: Uint8Array, right: number, wrong: number): void {
+  const prog = progSpec("bug", BPF_PROG_TYPE.SYSCALL, insns, { flags: SLEEPABLE | TEST_STATE_FREQ });
+  for (const engine of ["interp", "jit"] as const) assert.is(runProgram(prog, { engine, ctx }).returnValue, right);
+  const fd = mustLoad(prog);
+  const { returnValue } = testRun(fd, prog.type, { ctx });
+  kernel.close(fd);
+  assert.ok([right, wrong].includes(returnValue), `the kernel gives ${returnValue}`);
+}
+
 test("an atomic that fetches a spilled constant: 6.18.44 removes a branch that runs", () => {
   requires({ root: true, kernel: "5.14" });
   // backtrack_insn() does not carry precision from the fetched register to the stack slot (6.12.117 does). The way
@@ -29,16 +39,26 @@ test("an atomic that fetches a spilled constant: 6.18.44 removes a branch that r
     b.mov64Imm(0, 2),
     b.exit(),
   ];
-  const ctx = new Uint8Array(8);
-  const result = (flags: number): number => {
-    const prog = progSpec("fetch", BPF_PROG_TYPE.SYSCALL, insns, { flags: SLEEPABLE | flags });
-    for (const engine of ["interp", "jit"] as const) assert.is(runProgram(prog, { engine, ctx }).returnValue, 1);
-    const fd = mustLoad(prog);
-    const { returnValue } = testRun(fd, prog.type, { ctx });
-    kernel.close(fd);
-    return returnValue;
-  };
-  assert.is(result(0), 1);
-  // A kernel with the fix gives 1, one without 2; nothing else.
-  assert.ok([1, 2].includes(result(TEST_STATE_FREQ)));
+  compare(insns, new Uint8Array(8), 1, 2);
+});
+
+test("a 32-bit cmpxchg that succeeds: 6.18.44 leaves the high half of r0 as it was", () => {
+  requires({ root: true, kernel: "5.14" });
+  // The verifier asks for the zero extension when it sees r0 read whole. Here the first way through the shift has an
+  // r0 from memory, and the way that comes from the atomic is pruned by it before it gets there.
+  const insns = [
+    b.ldxMem("dw", 2, 1, 0),
+    b.ldxMem("dw", 0, 1, 8),
+    b.stxMem("dw", 10, 0, -8),
+    b.mov64Imm(3, 5),
+    b.jmpImm("jeq", 2, 0, 2),
+    b.ldxMem("dw", 0, 1, 8),
+    b.ja(1),
+    b.atomic("cmpxchg", "w", 10, 3, -8, true),
+    b.alu64Imm("rsh", 0, 32),
+    b.exit(),
+  ];
+  const ctx = new Uint8Array(16);
+  ctx[12] = 9;
+  compare(insns, ctx, 0, 9);
 });

@@ -44,9 +44,11 @@ class Maker {
   /** Calls and function addresses whose subprogram is placed at the end. */
   readonly subs: { at: number; kind: "subprog" | "func" | "callback" }[] = [];
   readonly maps: boolean;
-  constructor(r: Random, maps: boolean) {
+  readonly callbacks: boolean;
+  constructor(r: Random, maps: boolean, callbacks: boolean) {
     this.r = r;
     this.maps = maps;
+    this.callbacks = callbacks;
   }
   emit(...insns: readonly Insn[]): void {
     this.insns.push(...insns);
@@ -133,6 +135,8 @@ class Maker {
         // spilled register: a byte written into the slot makes it plain bytes.
         if (fetch && base === 10) this.emit(b.stMem("b", 10, off + BYTES[size] - 1, r.s32() | 1));
         this.emit(b.atomic(op, size, base, this.scalar(), off, fetch));
+        // Nor do they always clear the high half of r0.
+        if (op === "cmpxchg" && size === "w") this.emit(b.mov32Reg(0, 0));
       }
     }
   }
@@ -223,7 +227,7 @@ class Maker {
       if (depth > 0 && kind < 12) this.branch(depth - 1);
       else if (depth > 1 && kind < 16) this.loop();
       else if (depth > 1 && kind < 19) this.call();
-      else if (depth > 1 && kind < 21) this.bpfLoop();
+      else if (depth > 1 && this.callbacks && kind < 21) this.bpfLoop();
       else if (depth > 0 && this.maps && kind < 27) this.map();
       else this.simple();
     }
@@ -254,9 +258,9 @@ class Maker {
 export function randomProgram(
   r: Random,
   size: number,
-  options: { readonly maps?: boolean } = {},
+  options: { readonly maps?: boolean; readonly callbacks?: boolean } = {},
 ): ReturnType<typeof progSpec> {
-  const m = new Maker(r, options.maps ?? true);
+  const m = new Maker(r, options.maps ?? true, options.callbacks ?? true);
   m.emit(b.mov64Reg(6, 1));
   m.refs.push({ kind: "map-value", insn: m.insns.length, map: VALUES.name, offset: 0 });
   m.emit(...b.ldMapValue(7, 0, 0));

@@ -234,6 +234,9 @@ export class InsnEmitter {
     const is64 = op.classOf(code) === op.BPF_ALU64;
     const form = FORM_OF[code]!;
     switch (form) {
+      case FORM.ILLEGAL:
+        out.i32(slot).call(IMPORTS.illegal).op(W.unreachable);
+        break;
       case FORM.MOV_K:
         if (is64) out.i64(imm[slot]!);
         else out.op(W.i64_const).s64(BigInt(imm[slot]! >>> 0));

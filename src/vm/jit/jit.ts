@@ -154,7 +154,9 @@ export class Compiled {
         return result;
       },
       illegal: (slot) => {
-        throw run().at(slot!).fault(FAULT.ILLEGAL, `there is no instruction to run at ${slot}`);
+        throw run()
+          .at(slot!)
+          .fault(FAULT.ILLEGAL, image.illegal.get(slot!) ?? `there is no instruction to run at ${slot}`);
       },
     };
     const module = new WebAssembly.Module(bytes);
