@@ -76,6 +76,17 @@ export class KernelObjects {
     return near === undefined ? "" : `; did you mean ${near}?`;
   }
 
+  /** Those of `fields` that struct `type` has in this kernel: for what is filled in without being asked for. */
+  known(type: string, fields: Fields): Fields {
+    const id = this.typeId(type);
+    return Object.fromEntries(Object.entries(fields).filter(([name]) => findMember(this.btf, id, name) !== undefined));
+  }
+
+  /** Address of the member at `path` of an object; pointers on the way are followed. */
+  addressOf(object: KernelObject, path: string): bigint {
+    return this.place(object.typeId, object.address, path).address;
+  }
+
   /** NUL-terminated text in memory of its own: its address. */
   text(text: string, space: Space = "kernel"): bigint {
     const bytes = encodeUtf8(text);

@@ -1,5 +1,4 @@
 /** struct sk_buff around a packet: what netfilter programs, tracepoints and kfuncs are given. */
-import { findMember } from "../../../btf/layout.ts";
 import { parsePacket } from "../packet/parse.ts";
 import type { Fields, KernelObject } from "../types.ts";
 import type { ContextEnv } from "./env.ts";
@@ -44,13 +43,5 @@ export function makeSkb(env: ContextEnv, packet: Uint8Array, at: SkbAt, fields: 
     protocol: type,
     users: { refs: { counter: 1 } },
   };
-  return objects.struct("sk_buff", { ...knownTo(env, "sk_buff", known), ...fields });
-}
-
-/** Those of `fields` that the struct has in this kernel. */
-export function knownTo(env: ContextEnv, struct: string, fields: Fields): Fields {
-  const id = env.objects.typeId(struct);
-  return Object.fromEntries(
-    Object.entries(fields).filter(([name]) => findMember(env.kernel.btf, id, name) !== undefined),
-  );
+  return objects.struct("sk_buff", { ...objects.known("sk_buff", known), ...fields });
 }
