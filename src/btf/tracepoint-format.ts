@@ -1,7 +1,9 @@
 /** Layouts of trace events: from the text of tracefs, or from the kernel's types for who may not read that (only root may). */
 import { BpfkitError } from "../core/errors.ts";
 import type { Btf } from "./btf.ts";
+import { syscallArgs } from "../uapi/syscall-args.ts";
 import { resolve, sizeOf } from "./layout.ts";
+import type { BtfType } from "./types.ts";
 
 /** One field of a tracepoint's record. Offsets and sizes in bytes. */
 export interface TracepointField {
@@ -55,11 +57,73 @@ export function parseTracepointFormat(text: string, category = ""): TracepointFo
 /** What every record begins with: `common_type`, `common_flags`, `common_preempt_count`, `common_pid`. */
 const COMMON = 8;
 
+/** Arguments of system calls: eight bytes each, behind the number. */
+const FIRST_ARGUMENT = 16;
+
+function syscallEnter(category: string, name: string, call: string): TracepointFormat | undefined {
+  const args = syscallArgs(call);
+  if (args === undefined) return undefined;
+  const number = { name: "__syscall_nr", type: "int", offset: 8, size: 4, signed: true, dynamic: undefined };
+  const rest = args.map((a, i) => ({
+    ...a,
+    offset: FIRST_ARGUMENT + i * 8,
+    size: 8,
+    signed: false,
+    dynamic: undefined,
+  }));
+  return { category, name, id: 0, fields: [number, ...rest], printFmt: "" };
+}
+
+const classes = new WeakMap<Btf, ReadonlyMap<string, readonly string[]>>();
+
+/** Classes of events by the types of their arguments. */
+function classesOf(btf: Btf): ReadonlyMap<string, readonly string[]> {
+  let known = classes.get(btf);
+  if (known === undefined) {
+    const found = new Map<string, string[]>();
+    for (let id = btf.firstId; btf.has(id); id++) {
+      if (btf.kindOf(id) !== BTF_KIND_FUNC) continue;
+      const [, name] = /^__bpf_trace_(\w+)$/.exec(btf.nameOf(id)) ?? [];
+      const key = name === undefined ? undefined : argumentTypes(btf, btf.typeById(id));
+      if (name === undefined || key === undefined || btf.findId(`trace_event_raw_${name}`, "struct") === 0) continue;
+      const list = found.get(key);
+      if (list === undefined) found.set(key, [name]);
+      else list.push(name);
+    }
+    classes.set(btf, (known = found));
+  }
+  return known;
+}
+const BTF_KIND_FUNC = 12;
+
+/** Types of a probe function's arguments behind `void *data`. */
+function argumentTypes(btf: Btf, func: BtfType | undefined): string | undefined {
+  const proto = func?.kind === "func" ? btf.typeById(func.type) : undefined;
+  return proto?.kind === "func_proto"
+    ? proto.params
+        .slice(1)
+        .map((p) => p.type)
+        .join()
+    : undefined;
+}
+
 /**
- * The record of "category:name" as `struct trace_event_raw_NAME` has it, or undefined: events that share
- * a class are not named in BTF, and neither are the arguments of system calls (`syscalls:sys_enter_*`).
+ * The record of "category:name" as `struct trace_event_raw_NAME` has it, else that of the one class of events with the
+ * same arguments; undefined when several have them. What system calls take comes from a table.
  */
 export function tracepointFormatOfBtf(btf: Btf, category: string, name: string): TracepointFormat | undefined {
+  if (category === "syscalls" && name.startsWith("sys_enter_"))
+    return syscallEnter(category, name, name.slice("sys_enter_".length));
+  const direct = recordOfBtf(btf, category, name);
+  if (direct !== undefined) return direct;
+  const key = argumentTypes(btf, btf.findByName(`__traceiter_${name}`, "func"));
+  const [only, ...others] = key === undefined ? [] : (classesOf(btf).get(key) ?? []);
+  if (only === undefined || others.length > 0) return undefined;
+  const record = recordOfBtf(btf, category, only);
+  return record === undefined ? undefined : { ...record, name };
+}
+
+function recordOfBtf(btf: Btf, category: string, name: string): TracepointFormat | undefined {
   // Every exit of a system call has the record of raw_syscalls:sys_exit, but for the number: an int of another name.
   const exits = category === "syscalls" && name.startsWith("sys_exit_");
   const struct = btf.findByName(`trace_event_raw_${exits ? "sys_exit" : name}`, "struct");
