@@ -4,5 +4,7 @@ export * from "./maps/index.ts";
 export type { RunInput } from "./context.ts";
 export { Run, type UninitRule } from "./run.ts";
 export * from "./run-program.ts";
+export { Trace, type TracedInsn } from "./trace.ts";
+export type { TraceOptions } from "./tracing.ts";
 export * from "./vm.ts";
 export * from "./world.ts";

@@ -15,6 +15,9 @@
 import { BpfkitError } from "../core/errors.ts";
 
 export const REGS = 0x100;
+/** Where traced code keeps its place in the path (u32) and the number of executed instructions (u64). */
+export const TRACE_AT = 0x200;
+export const TRACE_COUNT = 0x208;
 export const LOW = 0x1_0000;
 /** Calls that one program may nest, itself included. */
 export const MAX_CALL_FRAMES = 8;

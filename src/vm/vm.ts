@@ -14,6 +14,8 @@ import { KFUNCS } from "./kfuncs.ts";
 import { type Block, FUNC_BASE, READ, VmMemory } from "./memory.ts";
 import { ArrayMap, ArrayOfMaps, HashOfMaps, ProgArrayMap, type VmMap, createVmMap } from "./maps/index.ts";
 import type { Run, UninitRule } from "./run.ts";
+import type { Trace } from "./trace.ts";
+import { type TraceOptions, Tracing } from "./tracing.ts";
 import { World, type WorldOptions } from "./world.ts";
 
 /** Answers a helper or kfunc call: r1-r5 unsigned in, r0 out (0 when nothing is returned). */
@@ -50,6 +52,7 @@ export interface RunResult {
 }
 
 const DEFAULT_BUDGET = 100_000_000;
+const DEFAULT_TRACE = 1 << 16;
 /** Programs that read kernel memory through typed pointers: a bad address reads as zero. */
 const NULL_READS: ReadonlySet<number> = new Set([BPF_PROG_TYPE.TRACING, BPF_PROG_TYPE.LSM, BPF_PROG_TYPE.STRUCT_OPS]);
 
@@ -79,6 +82,7 @@ export class Vm {
   readonly #btf: Btf | undefined;
   readonly #ksyms: Readonly<Record<string, number>>;
   #zeros: Block | undefined;
+  #tracing: Tracing | undefined;
 
   constructor(spec: CollectionSpec, options: VmOptions = {}) {
     if (spec.endian !== "little") throw new ArgumentError("spec.endian", "the VM runs little-endian programs only");
@@ -183,13 +187,38 @@ export class Vm {
   }
 
   /** The program's WebAssembly, compiled when first asked for. */
-  compiled(image: Image): Compiled {
-    let compiled = this.#compiled.get(image);
+  compiled(image: Image, traced = false): Compiled {
+    const known = traced ? this.#tracing!.compiled : this.#compiled;
+    let compiled = known.get(image);
     if (compiled === undefined) {
-      compiled = compileImage(this, image, NULL_READS.has(image.spec.type));
-      this.#compiled.set(image, compiled);
+      compiled = compileImage(
+        this,
+        image,
+        NULL_READS.has(image.spec.type),
+        traced ? this.#tracing!.site(image) : undefined,
+      );
+      known.set(image, compiled);
     }
     return compiled;
+  }
+
+  /**
+   * Runs a program once and tells what it executed, in order. Compiled code does it, whatever the engine: it checks no
+   * more than the engine "jit" does.
+   *
+   * @throws VmFault when the program misbehaves
+   * @throws ArgumentError for a limit that is no power of two from 16 to 2^22
+   */
+  trace(name: string, input: RunInput & TraceOptions = {}): RunResult & { readonly trace: Trace } {
+    const image = this.image(name);
+    const limit = input.limit ?? this.#tracing?.limit ?? DEFAULT_TRACE;
+    if (this.#tracing?.limit !== limit) this.#tracing = new Tracing(this.memory, limit);
+    const tracing = this.#tracing;
+    const run = this.compiled(image, true).start();
+    run.uninit = this.uninit;
+    tracing.reset();
+    const result = this.#execute(run, image, input);
+    return { ...result, executed: tracing.executed, trace: tracing.trace() };
   }
 
   /**
@@ -200,9 +229,12 @@ export class Vm {
    */
   run(name: string, input: RunInput = {}): RunResult {
     const image = this.image(name);
+    return this.#execute(this.engine === "jit" ? this.#jit(image) : this.#interp(image), image, input);
+  }
+
+  #execute(run: JitRun | Interp, image: Image, input: RunInput): RunResult {
     const repeat = input.repeat ?? 1;
     if (!Number.isInteger(repeat) || repeat < 1) throw new ArgumentError("repeat", `expected 1 or more, got ${repeat}`);
-    const run = this.engine === "jit" ? this.#jit(image) : this.#interp(image);
     const prepared = prepare(run, image.spec.type, input);
     try {
       const start = performance.now();

@@ -5,7 +5,8 @@ import { BPF_FUNC, helperById } from "../../uapi/index.ts";
 import type { Image } from "../image.ts";
 import { ArrayMap } from "../maps/array.ts";
 import type { VmMap } from "../maps/map.ts";
-import { FRAMES, FRAME_SIZE, FRAME_STRIDE, LOW, MAP_BASE, REGS } from "../memory.ts";
+import { FRAMES, FRAME_SIZE, FRAME_STRIDE, LOW, MAP_BASE, REGS, TRACE_AT, TRACE_COUNT } from "../memory.ts";
+import { pathEntry } from "../trace.ts";
 import { EMPTY, I32, I64, W, WasmBytes } from "./bytes.ts";
 import { ADDRESS, type Access, FRAME, Facts, accessOf } from "./facts.ts";
 
@@ -123,6 +124,8 @@ export interface EmitContext {
   readonly checks: CheckSite[];
   /** WebAssembly function that looks keys up in this map, when there is one. */
   lookupOf(map: VmMap): number | undefined;
+  /** Where the path that runs takes is written down. */
+  readonly trace: TraceSite | undefined;
   /** Every byte below exists already. */
   readonly top: number;
   /** WebAssembly function of each BPF function, by its first slot. */
@@ -130,6 +133,16 @@ export interface EmitContext {
   readonly nullReads: boolean;
   readonly stackEnd: number;
   mapAt(pointer: number): VmMap | undefined;
+}
+
+export interface TraceSite {
+  /** Number of this program in the trace. */
+  readonly program: number;
+  /** Address of the entries, and how many bytes there are: a power of two. */
+  readonly base: number;
+  readonly bytes: number;
+  /** End of each piece of straight code, by its first slot: filled while code is emitted. */
+  readonly ends: Uint32Array;
 }
 
 export class InsnEmitter {
@@ -170,6 +183,29 @@ export class InsnEmitter {
     out.get(REG[10]!).op(W.i32_wrap_i64).i32(FRAME_SIZE).op(W.i32_sub).set(FP);
     this.#loadFuel();
     out.i32(8 * 1024 * 1024).set(LOOPS_LEFT);
+  }
+
+  /** Notes that code from `slot` on runs, up to the block's end or behind the next call. */
+  traceFrom(slot: number): void {
+    const { image, trace } = this.context;
+    if (trace === undefined || slot >= this.blockEnd) return;
+    let end = slot;
+    let count = 0;
+    while (end < this.blockEnd) {
+      const form = FORM_OF[image.columns.opcode[end]!]!;
+      end += form === FORM.LD_IMM64 ? 2 : 1;
+      count++;
+      if (form === FORM.CALL) break;
+    }
+    trace.ends[slot] = end;
+    const { out } = this;
+    out.i32(0).access(W.i32_load, TRACE_AT).tee(A0).i32(pathEntry(trace.program, slot)).access(W.i32_store, trace.base);
+    out.i32(0).get(A0).i32(4).op(W.i32_add);
+    out
+      .i32(trace.bytes - 1)
+      .op(W.i32_and)
+      .access(W.i32_store, TRACE_AT);
+    out.i32(0).i32(0).access(W.i64_load, TRACE_COUNT).i64(count).op(W.i64_add).access(W.i64_store, TRACE_COUNT);
   }
 
   /** Puts `cost` instructions back. */

@@ -5,7 +5,7 @@ import type { Image } from "../image.ts";
 import { FRAME_SIZE, FRAME_STRIDE, LOW, MAP_BASE, READ, WRITE } from "../memory.ts";
 import { type Callback, Run } from "../run.ts";
 import type { Vm } from "../vm.ts";
-import { type CheckSite, type IMPORTS, STACK_LIMIT } from "./emit.ts";
+import { type CheckSite, type IMPORTS, STACK_LIMIT, type TraceSite } from "./emit.ts";
 import type { Access } from "./facts.ts";
 import { translate } from "./translate.ts";
 
@@ -73,7 +73,7 @@ export class JitRun extends Run {
     if (target === undefined) return false;
     this.tailTarget = undefined;
     const from = this.#compiled;
-    const to = this.vm.compiled(target);
+    const to = this.vm.compiled(target, from.traced);
     to.fuel.value = from.fuel.value;
     this.setReg(1, this.ctx);
     this.image = target;
@@ -106,6 +106,8 @@ export class JitRun extends Run {
 /** A program's WebAssembly. */
 export class Compiled {
   readonly image: Image;
+  /** Its code writes down the path it takes. */
+  readonly traced: boolean;
   readonly fuel = new WebAssembly.Global({ value: "i32", mutable: true }, 0);
   current: JitRun | undefined;
   readonly #vm: Vm;
@@ -113,13 +115,15 @@ export class Compiled {
   readonly #entries = new Map<number, () => void>();
   #top = 0;
 
-  constructor(vm: Vm, image: Image, nullReads: boolean) {
+  constructor(vm: Vm, image: Image, nullReads: boolean, trace?: TraceSite) {
     this.#vm = vm;
     this.image = image;
+    this.traced = trace !== undefined;
     const { memory } = vm;
     const { bytes, checks } = translate({
       image,
       nullReads,
+      trace,
       top: memory.top,
       stackEnd: STACK_LIMIT(memory.stackBase),
       mapAt: (offset) => vm.mapAt(offset),
@@ -196,6 +200,6 @@ export class Compiled {
 }
 
 /** Translates, compiles and links a program. */
-export function compileImage(vm: Vm, image: Image, nullReads: boolean): Compiled {
-  return new Compiled(vm, image, nullReads);
+export function compileImage(vm: Vm, image: Image, nullReads: boolean, trace?: TraceSite): Compiled {
+  return new Compiled(vm, image, nullReads, trace);
 }

@@ -112,6 +112,8 @@ class FunctionEmitter extends InsnEmitter {
     const { blocks } = this.#cfg;
     const block = blocks[at]!;
     const length = block.end - block.start;
+    // A traced path has every block.
+    if (this.context.trace !== undefined) return undefined;
     if (block.loop === 0 || block.next.length !== 2 || length > MAX_UNROLLED / 2) return undefined;
     const { opcode } = this.context.image.columns;
     if (FORM_OF[opcode[block.end - 1]!] === FORM.MAY_GOTO) return undefined;
@@ -164,6 +166,7 @@ class FunctionEmitter extends InsnEmitter {
     const { opcode } = this.context.image.columns;
     this.blockStart = block.start;
     this.blockEnd = block.end;
+    this.traceFrom(block.start);
     let form = 0;
     for (let slot = block.start; slot < block.end; slot++) {
       form = FORM_OF[opcode[slot]!]!;
@@ -171,6 +174,7 @@ class FunctionEmitter extends InsnEmitter {
       this.insn(slot);
       this.facts.step(this.context.image, slot);
       if (form === FORM.LD_IMM64) slot++;
+      else if (form === FORM.CALL) this.traceFrom(slot + 1);
     }
     return form;
   }
