@@ -291,12 +291,12 @@ export class Simplifier {
       case "or":
         if (raw === 0n) return same();
         if (raw === ones) return this.#const(ones);
-        if (a.op === "or" && a.width === width && a.args[1]!.op === "const")
+        if (a.op === "or" && a.width === width && a.args[1]!.op === "const" && this.#once(a))
           i.args = [a.args[0]!, this.#const(a.args[1]!.value | b.value)];
         return i;
       case "xor":
         if (raw === 0n) return same();
-        if (a.op === "xor" && a.width === width && a.args[1]!.op === "const")
+        if (a.op === "xor" && a.width === width && a.args[1]!.op === "const" && this.#once(a))
           i.args = [a.args[0]!, this.#const(a.args[1]!.value ^ b.value)];
         return i;
       default:
@@ -327,8 +327,8 @@ export class Simplifier {
       i.args = i.args.slice();
       return i;
     }
-    // Two shifts in the same direction.
-    if (a.op === i.op && a.width === i.width && a.args[1]!.op === "const") {
+    // Two shifts in the same direction. What else uses the first may be a check, which holds for its register only.
+    if (a.op === i.op && a.width === i.width && a.args[1]!.op === "const" && this.#once(a)) {
       const sum = (a.args[1]!.value & BigInt(i.width - 1)) + count;
       if (sum < BigInt(i.width)) i.args = [a.args[0]!, this.#const(sum)];
       else if (i.op !== "ashr") return this.#const(0n);

@@ -126,3 +126,38 @@ out:
   // Here the second still has the value of the iteration before.
   assert.match(optimized(loop([store("a"), use("a"), use("b"), store("b")].join("\n  "))), /store\.u64 \$b/);
 });
+
+test("what is computed from a checked value is computed from its register", () => {
+  const text = optimized(`func @main(%0: ptr ctx) entry {
+entry:
+  %1 = load.u64 %0 + 0
+  %2 = shl %1, 15
+  br.ult %2, 4, in, out
+in:
+  %3 = mul %2, 8
+  %4 = add.ptr mapval "data" 0, %3 : ptr map-value
+  %5 = load.u64 %4 + 0
+  ret %5
+out:
+  ret 99
+}`);
+  assert.match(text, /shl %2, 3/);
+});
+
+test("slots are told apart when others became values before them", () => {
+  // $a is gone after the first promotion, and $b has its number.
+  const text = optimized(`func @main(%0: ptr ctx) entry {
+  slot $a 16 align 8
+  slot $b 16 align 8
+entry:
+  %1 = add.ptr $a, 8 : ptr stack
+  store.u64 %1 + 0, 7
+  %2 = load.u64 %1 + 0
+  store.u64 $b + 0, %2
+  store.u64 $b + 8, 1
+  %3 = call helper 3(map "m", $b) : int [in 1 16]
+  ret %3
+}`);
+  assert.match(text, /store\.u64 \$b/);
+  assert.not.match(text, /\$a/);
+});
