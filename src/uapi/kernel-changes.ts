@@ -41,7 +41,7 @@ export const KERNEL_CHANGES = {
   },
   packetLoadForks: {
     since: "7.0",
-    stable: { "6.12": 117, "6.18": 44 },
+    stable: { "6.1": 192, "6.12": 117, "6.18": 44 },
     source: "verifier.c check_ld_abs",
     what: "a packet load (ld_abs, ld_ind) in a function has a second path, on which the function returns 0",
   },
@@ -137,6 +137,12 @@ export const KERNEL_CHANGES = {
     source: "verifier.c bpf_enable_priv_stack",
     what: "tracing programs have a stack of their own for each function of 64 bytes or more",
   },
+  packetDataOfCalls: {
+    since: "6.13",
+    stable: { "6.12": 10 },
+    source: "verifier.c changes_pkt_data",
+    what: "calls of global functions, and tail calls, that may move packet data end the checked ranges of packet pointers",
+  },
   fewerMemIds: {
     since: "6.13",
     source: "verifier.c do_check_common",
@@ -189,6 +195,16 @@ export const KERNEL_CHANGES = {
     source: "verifier.c BPF_ADD_CONST",
     what: "scalars that differ by a constant stay linked",
   },
+  helperTexts: {
+    since: "6.10",
+    source: "verifier.c check_helper_call",
+    what: "a helper that exists, but not for this program type, is said to be so; before, it was unknown",
+  },
+  forEachManyMaps: {
+    since: "6.10",
+    source: "verifier.c set_map_elem_callback_state",
+    what: "one call of bpf_for_each_map_elem may be given different maps on different ways",
+  },
   unknownOperands: {
     since: "6.10",
     source: "verifier.c is_safe_to_compute_dst_reg_range",
@@ -208,6 +224,11 @@ export const KERNEL_CHANGES = {
     since: "6.9",
     source: "verifier.c round_up_stack_depth",
     what: "stacks of functions are rounded up to 16 bytes, and private ones (6.13) not added up; before, to 32, at least 32",
+  },
+  staticCallsUnderLock: {
+    since: "6.9",
+    source: "verifier.c do_check",
+    what: "static functions may be called while a lock is held; before, nothing, and an exit of any function needed the unlock",
   },
   mayGoto: {
     since: "6.9",
@@ -234,6 +255,11 @@ export const KERNEL_CHANGES = {
     source: "verifier.c assign_scalar_id_before_mov",
     what: "spills, and 32-bit moves that lose nothing, keep scalars linked; constants have no id",
   },
+  zeroSizeTexts: {
+    since: "6.8",
+    source: "verifier.c check_mem_size_reg",
+    what: "a size that may be 0 where it must not is said to be so; before, the access itself was the error",
+  },
   stackHistory: {
     since: "6.8",
     source: "verifier.c INSN_F_STACK_ACCESS",
@@ -258,6 +284,11 @@ export const KERNEL_CHANGES = {
     since: "6.8",
     source: "log.c print_verifier_state",
     what: "printed states: equal bounds together, hexadecimal for large numbers, names of maps, no zero offsets",
+  },
+  exceptions: {
+    since: "6.7",
+    source: "verifier.c bpf_throw, exception callbacks",
+    what: "bpf_throw, and a callback for it named by a tag of the program",
   },
   callbackLoops: {
     since: "6.7",
@@ -287,6 +318,16 @@ export const KERNEL_CHANGES = {
     source: "verifier.c check_scalar_ids",
     what: "states are compared with their linked scalars",
   },
+  kptrTags: {
+    since: "6.4",
+    source: "btf.c btf_find_kptr",
+    what: "type tags kptr (referenced) and kptr_untrusted; before, kptr_ref and kptr",
+  },
+  kernelTypesGpl: {
+    since: "6.4",
+    source: "verifier.c check_ptr_to_btf_access",
+    what: "kernel structs are read by programs with a GPL compatible licence only",
+  },
   callPrecision: {
     since: "6.4",
     source: "verifier.c __mark_chain_precision, backtrack_state",
@@ -296,6 +337,26 @@ export const KERNEL_CHANGES = {
     since: "6.4",
     source: "verifier.c push_insn",
     what: "loops may be closed by falling through",
+  },
+  fmodRetSets: {
+    since: "6.2",
+    source: "btf.c btf_kfunc_is_modify_return",
+    what: "functions are declared for fmod_ret programs one by one, beside the error injection list",
+  },
+  trustedPointers: {
+    since: "6.2",
+    source: "verifier.c PTR_TRUSTED, MEM_RCU",
+    what: "BTF pointers are trusted, RCU protected or neither; before, all were taken for valid",
+  },
+  funcSymbols: {
+    since: "6.2",
+    source: "verifier.c check_pseudo_btf_id",
+    what: "kernel symbols in ld_imm64 may be functions",
+  },
+  specialFieldRecords: {
+    since: "6.2",
+    source: "btf.c btf_parse_fields",
+    what: "special fields of a value are found together: one bad one makes all of them unknown; before, kptrs alone",
   },
   dynptrSlots: {
     since: "6.3",

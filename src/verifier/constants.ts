@@ -120,6 +120,7 @@ export const BTF_MAX_ITER_DEPTH = 64;
 export const EPERM = 1;
 export const ENOENT = 2;
 export const E2BIG = 7;
+export const EPROTO = 71;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
 export const EACCES = 13;

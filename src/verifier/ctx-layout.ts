@@ -23,6 +23,7 @@ import {
   SCALAR_VALUE,
   baseType,
 } from "./constants.ts";
+import { ctxFieldTooNew } from "./ctx-since.ts";
 import { type Env, reject } from "./env.ts";
 import { regTypeStr } from "./log-state.ts";
 import { findReference } from "./refs.ts";
@@ -552,9 +553,10 @@ export function checkCtxAccess(
   if (rule === undefined) info = env.seams.btfCtxAccess(env, off, size, access);
   else {
     const a = makeAccess(env, off, size, access, isLdsx);
-    info = rule(a)
-      ? { regType: a.regType, ctxFieldSize: a.fieldSize, btf: null, btfId: 0, refObjId: 0, retvalRange: null }
-      : null;
+    info =
+      rule(a) && !ctxFieldTooNew(env, off)
+        ? { regType: a.regType, ctxFieldSize: a.fieldSize, btf: null, btfId: 0, refObjId: 0, retvalRange: null }
+        : null;
   }
   if (info === null) return reject(env, EACCES, `invalid bpf_context access off=${off} size=${size}\n`);
   if (baseType(info.regType) === PTR_TO_BTF_ID) {

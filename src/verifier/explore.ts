@@ -67,7 +67,8 @@ function checkCall(env: Env, i: number, cursor: Cursor): number {
   if (env.state.activeLocks !== 0) {
     const helper = src === 0 && env.imm[i] !== BPF_FUNC_SPIN_UNLOCK;
     const kfunc = src === BPF_PSEUDO_KFUNC_CALL && (env.off[i] !== 0 || !env.seams.kfuncSpinAllowed(env, i));
-    if (helper || kfunc) reject(env, EINVAL, "function calls are not allowed while holding a lock\n");
+    if (helper || kfunc || (src === BPF_PSEUDO_CALL && !env.has.staticCallsUnderLock))
+      reject(env, EINVAL, "function calls are not allowed while holding a lock\n");
   }
   if (src === BPF_PSEUDO_CALL) checkFuncCall(env, i);
   else if (src === BPF_PSEUDO_KFUNC_CALL) {

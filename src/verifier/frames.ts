@@ -142,7 +142,7 @@ export function checkFuncCall(env: Env, i: number): void {
     if (errno !== 0) reject(env, errno, `Caller passes invalid args into func#${subprog}${label}\n`);
     const what = env.has.lazyGlobalFuncs ? "assumed valid." : "valid. Skipping.";
     if (env.log.any) env.log.write(`Func#${subprog}${label} is global and ${what}\n`);
-    if (sub.changesPktData) clearAllPktPointers(env);
+    if (sub.changesPktData && env.has.packetDataOfCalls) clearAllPktPointers(env);
     sub.called = true;
     clearCallerSavedRegs(env, caller);
     markRegUnknown(caller.regs[0]!, env.bpfCapable);

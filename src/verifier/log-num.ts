@@ -1,5 +1,7 @@
 /** 64-bit numbers as the kernel's log prints them, from (lo, hi) words. */
 
+import { has } from "./scalar/rules.ts";
+
 /** "%#llx" */
 export function hex64(lo: number, hi: number): string {
   return hi === 0
@@ -31,6 +33,6 @@ export function snum(lo: number, hi: number): string {
 
 /** tnum_strn */
 export function tnumText(valLo: number, valHi: number, maskLo: number, maskHi: number): string {
-  if ((maskLo | maskHi) === 0) return unum(valLo, valHi);
+  if ((maskLo | maskHi) === 0 && has.stateFormat) return unum(valLo, valHi);
   return `(${hex64(valLo, valHi)}; ${hex64(maskLo, maskHi)})`;
 }

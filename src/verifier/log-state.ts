@@ -37,6 +37,7 @@ import type { Env } from "./env.ts";
 import { regMarksText, slotMarksText } from "./live-marks.ts";
 import { snum, tnumText, unum } from "./log-num.ts";
 import type { RegState } from "./reg-state.ts";
+import { has } from "./scalar/rules.ts";
 import { type FuncState, type VerifierState, slotByte } from "./state.ts";
 
 const TYPE_NAMES: readonly string[] = [
@@ -69,7 +70,7 @@ export function regTypeStr(type: number): string {
   const base = baseType(type);
   let prefix = "";
   if (type & MEM_RDONLY) prefix += "rdonly_";
-  if (type & MEM_RINGBUF) prefix += "ringbuf_";
+  if (type & MEM_RINGBUF) prefix += has.trustedPointers ? "ringbuf_" : "alloc_";
   if (type & MEM_USER) prefix += "user_";
   if (type & MEM_PERCPU) prefix += "percpu_";
   if (type & MEM_RCU) prefix += "rcu_";
@@ -252,6 +253,7 @@ export function printLineInfo(env: Env, idx: number, prefix: string): void {
   if (btf === null) return;
   const line = btf.stringAt(info.lineOff).replace(/^[ \t\n\v\f\r]+/, "");
   const path = btf.stringAt(info.fileNameOff);
-  env.log.write(`${prefix}${line} @ ${path.slice(path.lastIndexOf("/") + 1)}:${info.lineCol >>> 10}\n`);
+  const where = env.has.sourceFileInLog ? ` @ ${path.slice(path.lastIndexOf("/") + 1)}:${info.lineCol >>> 10}` : "";
+  env.log.write(`${prefix}${line}${where}\n`);
   env.prevLinfo = info;
 }

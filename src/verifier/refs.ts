@@ -15,18 +15,20 @@ import {
   REF_TYPE_LOCK,
   REF_TYPE_LOCK_MASK,
   REF_TYPE_PTR,
+  STACK_SPILL,
   baseType,
 } from "./constants.ts";
 import { type Env, reject } from "./env.ts";
 import { VerifierReject } from "./errors.ts";
 import { type RegState, markRegNotInit, markRegUnknown } from "./reg-state.ts";
-import { type RefState, type VerifierState, isSpilledSlot } from "./state.ts";
+import { has } from "./scalar/rules.ts";
+import { type RefState, type VerifierState, isSpilledSlot, slotByte } from "./state.ts";
 
 const BPF_PROG_TYPE_STRUCT_OPS = 27;
 
 /**
  * Calls `test` on every register and spilled register of `st`, and `change` on a writable
- * version of those it says true for (bpf_for_each_reg_in_vstate).
+ * version of those it says true for (bpf_for_each_reg_in_vstate; before 6.8 without registers spilled in part).
  */
 export function changeRegs(st: VerifierState, test: (r: RegState) => boolean, change: (r: RegState) => void): void {
   for (let i = 0; i <= st.curframe; i++) {
@@ -34,7 +36,8 @@ export function changeRegs(st: VerifierState, test: (r: RegState) => boolean, ch
     for (const r of f.regs) if (test(r)) change(r);
     for (let k = 0; k < f.stack.length; k++) {
       const s = f.stack[k]!;
-      if (isSpilledSlot(s) && test(s.reg)) change(f.slotForWrite(k).reg);
+      const spilled = has.scalarSpills ? isSpilledSlot(s) : slotByte(s.types, 0) === STACK_SPILL;
+      if (spilled && test(s.reg)) change(f.slotForWrite(k).reg);
     }
   }
 }
@@ -197,6 +200,7 @@ function checkExitLeak(env: Env, exceptionExit: boolean): void {
   const st = env.state;
   const inside = (region: string, missing: string): never =>
     reject(env, EINVAL, exceptionExit ? `bpf_throw cannot be used inside ${region} region\n` : `${missing} missing\n`);
+  if (st.activeLocks !== 0 && !env.has.staticCallsUnderLock) inside(LOCK, "bpf_spin_unlock is");
   if (exceptionExit || st.curframe === 0) {
     if (st.activeLocks !== 0) inside(LOCK, "bpf_spin_unlock is");
     if (st.activeRcuLock) inside(RCU, "bpf_rcu_read_unlock is");

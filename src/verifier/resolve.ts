@@ -71,7 +71,7 @@ export function makeMap(env: Env, map: LoadMap, index: number): VMap {
     // An arena's values are at its user address.
     valueAddr: map.type === BPF_MAP_TYPE_ARENA ? map.extra : VALUE_BASE + at,
   };
-  env.seams.parseMapRecord(v, env.vmlinuxBtf);
+  env.seams.parseMapRecord(v, env.vmlinuxBtf, env.kernel);
   return v;
 }
 

@@ -232,7 +232,8 @@ function writeVarOff(
   const maxOff = (ptr.smaxLo + off + size) | 0;
   const value = valueRegno >= 0 ? env.regs[valueRegno]! : null;
   const writingZero =
-    (value !== null && value.isNull()) || (value === null && isStMem(env, insnIdx) && env.imm[insnIdx] === 0);
+    (value !== null && value.isNull()) ||
+    (value === null && env.has.scalarSpills && isStMem(env, insnIdx) && env.imm[insnIdx] === 0);
   let zeroUsed = false;
   for (let i = minOff; i < maxOff && env.has.dynptrSlots; i++)
     env.seams.destroyIfDynptrStackSlot(env, f, (-i - 1) >> 3);

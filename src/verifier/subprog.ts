@@ -108,7 +108,7 @@ export function addSubprogsAndKfuncs(env: Env): void {
     if (func) addSubprog(env, i + env.imm[i]! + 1);
     else env.seams.addKfuncCall(env, i);
   }
-  const exCb = findExceptionCallback(env);
+  const exCb = env.has.exceptions ? findExceptionCallback(env) : 0;
   if (exCb !== 0) {
     addSubprog(env, exCb);
     const n = findSubprog(env, exCb);

@@ -116,6 +116,8 @@ function addRewriteStack(env: Env): void {
     let loops = false;
     let mayGoto = false;
     for (let i = sub.start; i < end; i++) {
+      // What no path reaches is gone by then.
+      if (env.aux[i]!.seen === 0) continue;
       if (isHelperCall(env, i) && env.imm[i] === BPF_FUNC_LOOP && env.aux[i]!.loopInline?.fitForInline === true)
         loops = true;
       if (env.code[i] === (BPF_JMP | BPF_JCOND) && env.src[i] === 0 && env.off[i] !== 0) mayGoto = true;

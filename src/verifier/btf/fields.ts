@@ -1,6 +1,7 @@
 /** Special fields of map values and of objects that programs allocate (btf_parse_fields, btf_parse_struct_metas). */
 import type { Btf } from "../../btf/btf.ts";
 import type { BtfDatasec, BtfStruct, BtfType } from "../../btf/types.ts";
+import type { KernelProfile } from "../kernel-profile.ts";
 import * as f from "../map.ts";
 import type { BtfField, BtfRecord, VMap } from "../map.ts";
 import { declTags, skipModifiers, typeById } from "./types.ts";
@@ -55,6 +56,32 @@ const OBJECT_MARKS = new Set([
   "bpf_refcount",
 ]);
 
+/** Release that first had a kind of field in map values. */
+const SINCE: readonly (readonly [type: number, since: string])[] = [
+  [f.BPF_TIMER, "5.15"],
+  [f.BPF_KPTR, "5.19"],
+  [f.BPF_LIST_HEAD, "6.2"],
+  [f.BPF_RB_ROOT, "6.3"],
+  [f.BPF_REFCOUNT, "6.4"],
+  [f.BPF_WORKQUEUE, "6.10"],
+  [f.BPF_UPTR, "6.13"],
+  [f.BPF_RES_SPIN_LOCK, "6.15"],
+  [f.BPF_TASK_WORK, "6.18"],
+];
+const KPTR_TAGS: Readonly<Record<string, number>> = {
+  kptr_untrusted: f.BPF_KPTR_UNREF,
+  kptr: f.BPF_KPTR_REF,
+  percpu_kptr: f.BPF_KPTR_PERCPU,
+  uptr: f.BPF_UPTR,
+};
+const OLD_KPTR_TAGS: Readonly<Record<string, number>> = { kptr: f.BPF_KPTR_UNREF, kptr_ref: f.BPF_KPTR_REF };
+
+function mapFields(kernel: KernelProfile): number {
+  let mask = MAP_FIELDS;
+  for (const [type, since] of SINCE) if (!kernel.atLeast(since)) mask &= ~type;
+  return mask;
+}
+
 interface Found {
   type: number;
   off: number;
@@ -76,10 +103,12 @@ const REPEATABLE = f.BPF_KPTR | f.BPF_UPTR | GRAPH_ROOT;
 class Finder {
   readonly btf: Btf;
   readonly mask: number;
+  readonly tags: Readonly<Record<string, number>>;
   seen = 0;
-  constructor(btf: Btf, mask: number) {
+  constructor(btf: Btf, mask: number, tags = KPTR_TAGS) {
     this.btf = btf;
     this.mask = mask;
+    this.tags = tags;
   }
 
   type(id: number): BtfType {
@@ -145,12 +174,7 @@ class Finder {
     const tag = this.type(t.type);
     if (tag.kind !== "type_tag") return null;
     if (this.type(tag.type).kind === "type_tag") bad();
-    const type = {
-      kptr_untrusted: f.BPF_KPTR_UNREF,
-      kptr: f.BPF_KPTR_REF,
-      percpu_kptr: f.BPF_KPTR_PERCPU,
-      uptr: f.BPF_UPTR,
-    }[tag.name];
+    const type = this.tags[tag.name];
     if (type === undefined) bad();
     if ((type! & this.mask) === 0) return null;
     const target = skipModifiers(this.btf, tag.type);
@@ -188,11 +212,13 @@ function nodeOffset(btf: Btf, structIdx: number, node: string, nodeType: string)
   return m.bitOffset >>> 3;
 }
 
-function toField(btf: Btf, vmlinux: Btf | null, x: Found): BtfField {
+function toField(btf: Btf, vmlinux: Btf | null, x: Found, kernel?: KernelProfile): BtfField {
   const base = { type: x.type, offset: x.off, size: x.size };
   if ((x.type & (f.BPF_KPTR | f.BPF_UPTR)) !== 0) {
     const name = typeById(btf, x.typeId)?.name ?? "";
     const kernelId = vmlinux?.findId(name, "struct") ?? 0;
+    // Before 6.2 there are no objects of the program's own types to point to.
+    if (kernelId === 0 && kernel?.has.specialFieldRecords === false) bad();
     return { ...base, kptr: kernelId !== 0 ? { btf: vmlinux!, btfId: kernelId } : { btf, btfId: x.typeId } };
   }
   if ((x.type & GRAPH_ROOT) !== 0) {
@@ -205,7 +231,13 @@ function toField(btf: Btf, vmlinux: Btf | null, x: Found): BtfField {
   return base;
 }
 
-function build(btf: Btf, vmlinux: Btf | null, found: Found[], valueSize: number): BtfRecord | null {
+function build(
+  btf: Btf,
+  vmlinux: Btf | null,
+  found: Found[],
+  valueSize: number,
+  kernel?: KernelProfile,
+): BtfRecord | null {
   if (found.length === 0) return null;
   if (found.length > BTF_FIELDS_MAX) bad();
   let nextOff = 0;
@@ -215,7 +247,7 @@ function build(btf: Btf, vmlinux: Btf | null, found: Found[], valueSize: number)
     if (x.off + x.size > valueSize || x.off < nextOff) bad();
     nextOff = x.off + x.size;
     mask |= x.type;
-    fields.push(toField(btf, vmlinux, x));
+    fields.push(toField(btf, vmlinux, x, kernel));
   }
   // The kernel keeps -EINVAL for an offset that there is not, and prints it.
   const offOf = (type: number): number => fields.find((x) => x.type === type)?.offset ?? -22;
@@ -234,15 +266,24 @@ function build(btf: Btf, vmlinux: Btf | null, found: Found[], valueSize: number)
   return rec;
 }
 
-function parseFields(btf: Btf, vmlinux: Btf | null, t: BtfType, mask: number, valueSize: number): BtfRecord | null {
+function parseFields(
+  btf: Btf,
+  vmlinux: Btf | null,
+  t: BtfType,
+  mask: number,
+  valueSize: number,
+  kernel?: KernelProfile,
+): BtfRecord | null {
   try {
-    const finder = new Finder(btf, mask);
-    if (t.kind === "struct") return build(btf, vmlinux, finder.struct(t, 0), valueSize);
-    if (t.kind === "datasec") return build(btf, vmlinux, finder.datasec(t), valueSize);
+    const finder = new Finder(btf, mask, kernel?.has.kptrTags === false ? OLD_KPTR_TAGS : KPTR_TAGS);
+    if (t.kind === "struct") return build(btf, vmlinux, finder.struct(t, 0), valueSize, kernel);
+    if (t.kind === "datasec") return build(btf, vmlinux, finder.datasec(t), valueSize, kernel);
     return null;
   } catch (e) {
     if (!(e instanceof BadFields)) throw e;
-    return null;
+    const kptrs = mask & f.BPF_KPTR;
+    if (kernel === undefined || kernel.has.specialFieldRecords || kptrs === 0) return null;
+    return parseFields(btf, vmlinux, t, mask & ~kptrs, valueSize, kernel);
   }
 }
 
@@ -287,11 +328,12 @@ function linkRoots(btf: Btf, vmlinux: Btf | null, rec: BtfRecord): void {
 }
 
 /** Sets map.record from its value type's BTF, and its inner map's. Kptrs point to types of `vmlinux` where those exist there. */
-export function parseMapRecord(map: VMap, vmlinux: Btf | null): void {
+export function parseMapRecord(map: VMap, vmlinux: Btf | null, kernel: KernelProfile): void {
   map.record = null;
-  if (map.inner !== null) parseMapRecord(map.inner, vmlinux);
+  if (map.inner !== null) parseMapRecord(map.inner, vmlinux, kernel);
   if (map.btf === null || map.btfValueTypeId === 0) return;
-  const rec = parseFields(map.btf, vmlinux, skipModifiers(map.btf, map.btfValueTypeId), MAP_FIELDS, map.valueSize);
+  const value = skipModifiers(map.btf, map.btfValueTypeId);
+  const rec = parseFields(map.btf, vmlinux, value, mapFields(kernel), map.valueSize, kernel);
   if (rec !== null) linkRoots(map.btf, vmlinux, rec);
   map.record = rec;
 }

@@ -74,14 +74,15 @@ const isSyscall = (name: string): boolean => /^__(x64|ia32|arm64|s390x?|riscv)_(
 
 /** CONFIG_FUNCTION_ERROR_INJECTION brings this function. */
 const inErrorInjectionList = (btf: Btf, name: string): boolean =>
-  (isSyscall(name) || ERROR_INJECTION.has(name)) && btf.findByName("within_error_injection_list", "func") !== undefined;
+  (isSyscall(name) || ERROR_INJECTION.has(name) || FMOD_RET.has(name)) &&
+  btf.findByName("within_error_injection_list", "func") !== undefined;
 
-/** May a fmod_ret program attach to the function of the kernel `btf`? */
-export const isModifiable = (btf: Btf, name: string): boolean =>
-  name.startsWith("security_") || FMOD_RET.has(name) || inErrorInjectionList(btf, name);
+/** May a fmod_ret program attach to the function of the kernel `btf`? `declared`: the kernel has functions declared for it. */
+export const isModifiable = (btf: Btf, name: string, declared: boolean): boolean =>
+  name.startsWith("security_") || (declared && FMOD_RET.has(name)) || inErrorInjectionList(btf, name);
 /** May a sleepable fentry, fexit or fmod_ret program attach to the function? */
-export const isSleepableFunc = (btf: Btf, name: string): boolean =>
-  name === "bpf_fentry_test1" || (!NON_SLEEPABLE.has(name) && inErrorInjectionList(btf, name));
+export const isSleepableFunc = (btf: Btf, name: string, declared: boolean): boolean =>
+  (declared && name === "bpf_fentry_test1") || (!NON_SLEEPABLE.has(name) && inErrorInjectionList(btf, name));
 
 /** Functions that no tracing program may attach to (btf_id_deny). */
 export const DENIED: ReadonlySet<string> = new Set([

@@ -46,7 +46,7 @@ function canBeSleepable(env: Env): boolean {
 }
 
 /** Arguments that a struct_ops' stub function marks: STRUCT__MEMBER(…__nullable, …__ref). */
-function stubArgs(btf: Btf, struct: string, member: string, proto: BtfFuncProto): CtxArgAux[] {
+function stubArgs(btf: Btf, struct: string, member: string, proto: BtfFuncProto, trusted: boolean): CtxArgAux[] {
   const stub = protoOf(btf, btf.findId(`${struct}__${member}`, "func"));
   if (stub === undefined || stub.params.length !== proto.params.length) return [];
   const args: CtxArgAux[] = [];
@@ -58,7 +58,7 @@ function stubArgs(btf: Btf, struct: string, member: string, proto: BtfFuncProto)
     const refcounted = hasSuffix(marked, "__ref");
     if (t.kind === "ptr" && (nullable || refcounted)) {
       const btfId = skipModifiers(btf, t.type).id;
-      const regType = c.PTR_TO_BTF_ID | c.PTR_TRUSTED | (nullable ? c.PTR_MAYBE_NULL : 0);
+      const regType = c.PTR_TO_BTF_ID | (trusted ? c.PTR_TRUSTED : 0) | (nullable ? c.PTR_MAYBE_NULL : 0);
       args.push({ offset, regType, btf, btfId, refcounted, refObjId: 0 });
     }
     offset += Math.ceil((resolveSize(btf, param.type)?.size ?? 8) / 8) * 8;
@@ -89,7 +89,7 @@ function checkStructOps(env: Env): void {
   if (supported !== undefined && !supported.has(member.name)) unsupported(c.ENOTSUPP);
   if (t.name === "bpf_dummy_ops" && env.sleepable && member.name !== "test_sleepable") unsupported(c.EINVAL);
   facts.structOps = t.name;
-  facts.ctxArgs = stubArgs(btf, t.name, member.name, proto);
+  facts.ctxArgs = stubArgs(btf, t.name, member.name, proto, env.has.trustedPointers);
   setTarget(env, btf, id, proto, member.name);
 }
 
@@ -118,7 +118,7 @@ function iterator(env: Env, btf: Btf, id: number): void {
     if (regType === undefined || p.kind !== "ptr") return;
     factsOf(env).ctxArgs.push({
       offset: 8 * i,
-      regType,
+      regType: env.has.trustedPointers ? regType : regType & ~c.PTR_TRUSTED,
       btf,
       btfId: skipModifiers(btf, p.type).id,
       refcounted: false,
@@ -129,7 +129,8 @@ function iterator(env: Env, btf: Btf, id: number): void {
 }
 
 function checkSleepable(env: Env, btf: Btf, name: string): void {
-  const ok = env.load.progType === P.LSM ? SLEEPABLE_LSM_HOOKS.has(name) : isSleepableFunc(btf, name);
+  const ok =
+    env.load.progType === P.LSM ? SLEEPABLE_LSM_HOOKS.has(name) : isSleepableFunc(btf, name, env.has.fmodRetSets);
   if (!ok) reject(env, c.EINVAL, `${name} is not sleepable\n`);
 }
 
@@ -157,7 +158,8 @@ function functionTarget(env: Env, btf: Btf, id: number): void {
     );
   }
   if (env.sleepable) checkSleepable(env, btf, name);
-  else if (at === A.MODIFY_RETURN && !isModifiable(btf, name)) reject(env, c.EINVAL, `${name}() is not modifiable\n`);
+  else if (at === A.MODIFY_RETURN && !isModifiable(btf, name, env.has.fmodRetSets))
+    reject(env, c.EINVAL, `${name}() is not modifiable\n`);
   if (env.load.progType === P.LSM) {
     lsmHook(env, btf, id, proto, name);
     return;
@@ -216,7 +218,10 @@ export function checkAttachBtfId(env: Env): void {
     if (!env.sleepable) reject(env, c.EINVAL, "Syscall programs can only be sleepable\n");
     return;
   }
-  if (env.sleepable && !canBeSleepable(env)) {
+  if (env.sleepable && !env.has.trustedPointers) {
+    if (type !== P.TRACING && type !== P.LSM && type !== P.KPROBE)
+      reject(env, c.EINVAL, "Only fentry/fexit/fmod_ret, lsm, and kprobe/uprobe programs can be sleepable\n");
+  } else if (env.sleepable && !canBeSleepable(env)) {
     reject(env, c.EINVAL, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n");
   }
   if (type === P.STRUCT_OPS) {

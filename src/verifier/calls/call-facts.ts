@@ -1,6 +1,6 @@
 /** Facts about calls that the passes before and between the main loop ask for. */
 import { BPF_PSEUDO_KFUNC_CALL } from "../../asm/opcode.ts";
-import { BPF_FUNC } from "../../uapi/helpers.ts";
+import { BPF_FUNC, helperById } from "../../uapi/helpers.ts";
 import type { Env } from "../env.ts";
 import * as a from "./arg-types.ts";
 import {
@@ -70,7 +70,9 @@ export function callMightSleep(env: Env, i: number): boolean {
 }
 
 /** The helper's name in the log; null when there is no such helper. */
-export function helperName(_env: Env, id: number): string | null {
+export function helperName(env: Env, id: number): string | null {
+  const row = id > 0 ? helperById(id) : undefined;
+  if (row !== undefined && !env.kernel.atLeast(row.since)) return null;
   const name = funcIdName(id);
   return name === "unknown" ? null : name;
 }

@@ -36,7 +36,9 @@ function inAsyncCallback(callee: FuncState, min: number, max: number): void {
 }
 
 export const setMapElemCallback: CalleeStateSetter = (env, caller, callee, insnIdx) => {
-  const map = env.aux[insnIdx]!.mapPtrState?.map ?? null;
+  const state = env.aux[insnIdx]!.mapPtrState;
+  if (state?.poison === true && !env.has.forEachManyMaps) reject(env, c.EINVAL, "tail_call abusing map_ptr\n");
+  const map = state?.map ?? null;
   if (map === null || !FOR_EACH.has(map.type)) reject(env, c.ENOTSUPP, "callback function not allowed for map\n");
   const argMap = caller.regs[1]!.map;
   passReg(callee, 1, caller, 1);

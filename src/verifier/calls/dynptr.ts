@@ -102,8 +102,10 @@ function markStackSlotsDynptr(env: Env, r: RegState, argType: number, insnIdx: n
   const f = frameOf(env, r);
   const spi = dynptrSpi(env, r);
   if (spi < 0) throw new VerifierReject(-spi);
-  destroyIfDynptrStackSlot(env, f, spi);
-  destroyIfDynptrStackSlot(env, f, spi - 1);
+  if (env.has.dynptrSlots) {
+    destroyIfDynptrStackSlot(env, f, spi);
+    destroyIfDynptrStackSlot(env, f, spi - 1);
+  }
   const type = argToDynptrType(argType);
   const s1 = f.slotForWrite(spi);
   const s2 = f.slotForWrite(spi - 1);
@@ -145,6 +147,12 @@ export function unmarkStackSlotsDynptr(env: Env, r: RegState): void {
 function validUninit(env: Env, r: RegState): boolean {
   if (r.type === c.CONST_PTR_TO_DYNPTR) return false;
   const spi = dynptrSpi(env, r);
+  if (!env.has.dynptrSlots && spi >= 0) {
+    const { stack } = frameOf(env, r);
+    for (let i = 0; i < 8; i++)
+      if (slotByte(stack[spi]!.types, i) === c.STACK_DYNPTR || slotByte(stack[spi - 1]!.types, i) === c.STACK_DYNPTR)
+        return false;
+  }
   return spi >= 0 || spi === -c.ERANGE;
 }
 

@@ -96,9 +96,13 @@ function isAcquire(id: number, map: VMap | null): boolean {
 
 function findProto(env: Env, id: number): HelperFn {
   const fn = helperFn(env, id);
-  if (fn === undefined) return reject(env, c.EINVAL, `invalid func ${nameAndId(id)}\n`);
+  if (fn === undefined) return reject(env, c.EINVAL, `invalid func unknown#${id}\n`);
   if (fn === null || !helperExistsHere(env, fn))
-    return reject(env, c.EINVAL, `program of this type cannot use helper ${nameAndId(id)}\n`);
+    return reject(
+      env,
+      c.EINVAL,
+      `${env.has.helperTexts ? "program of this type cannot use helper" : "unknown func"} ${nameAndId(id)}\n`,
+    );
   if (!factsOf(env).gpl && fn.gpl)
     reject(env, c.EINVAL, "cannot call GPL-restricted function from non-GPL compatible program\n");
   if (!helperAllowedHere(env, fn)) reject(env, c.EINVAL, "helper call is not allowed in probe\n");
@@ -452,7 +456,7 @@ export function checkHelperCall(env: Env, insnIdx: number): void {
   checkMapFuncCompatibility(env, meta.map, id);
   if (id === F.get_func_ip) checkGetFuncIp(env);
   if (id === F.tail_call) {
-    if (!env.has.tailCallForks) changesData = fn.row.changesPacket === true;
+    if (!env.has.tailCallForks) changesData = env.has.packetDataOfCalls && fn.row.changesPacket === true;
     else if (env.state.curframe !== 0) tailCallInCallee(env);
     else changesData = false;
   }

@@ -4,7 +4,7 @@ import type { Btf } from "../../btf/btf.ts";
 import type { BtfFuncProto } from "../../btf/types.ts";
 import { type KfuncFlag, kfuncByName } from "../../uapi/kfuncs.ts";
 import { protoOf, typeById } from "../btf/types.ts";
-import { E2BIG, EINVAL } from "../constants.ts";
+import { E2BIG, EINVAL, EPROTO } from "../constants.ts";
 import { type Env, reject } from "../env.ts";
 import { factsOf } from "./facts.ts";
 
@@ -73,6 +73,10 @@ export function addKfuncCall(env: Env, insnIdx: number): void {
   if (offset < 0) {
     env.log.write("negative offset disallowed for kernel module function call\n");
     reject(env, EINVAL, "failed to find BTF for kernel function\n");
+  }
+  if (offset > 0 && env.load.moduleBtfs.size === 0) {
+    env.log.write("kfunc offset > 0 without fd_array is invalid\n");
+    reject(env, EPROTO, "failed to find BTF for kernel function\n");
   }
   const btf = btfOfCall(env, offset);
   if (btf === null) return reject(env, EINVAL, "failed to find BTF for kernel function\n");

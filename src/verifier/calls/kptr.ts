@@ -145,7 +145,10 @@ export function processKptrFunc(env: Env, regno: number, meta: CallMeta): void {
   }
   if (!r.isConst())
     reject(env, c.EINVAL, `R${regno} doesn't have constant offset. kptr has to be at the constant offset\n`);
-  if (!recordHas(rec, BPF_KPTR)) reject(env, c.EINVAL, `R${regno} has no valid kptr\n`);
+  if (!recordHas(rec, BPF_KPTR)) {
+    const what = env.has.specialFieldRecords ? `R${regno}` : `map '${r.map?.name ?? ""}'`;
+    reject(env, c.EINVAL, `${what} has no valid kptr\n`);
+  }
   const off = r.off + r.valLo;
   const field = recordFind(rec, off, BPF_KPTR);
   if (field === null) reject(env, c.EACCES, `off=${off} doesn't point to kptr\n`);

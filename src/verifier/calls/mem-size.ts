@@ -21,7 +21,9 @@ export function checkMemSizeReg(
   meta.msizeMaxLo = r.umaxLo;
   meta.msizeMaxHi = r.umaxHi;
   if (r.sminHi < 0) reject(env, c.EACCES, `R${regno} min value is negative, either use unsigned or 'var &= const'\n`);
-  if ((r.uminLo | r.uminHi) === 0 && !zeroSizeAllowed) {
+  if ((r.uminLo | r.uminHi) === 0 && !env.has.zeroSizeTexts)
+    checkHelperMemAccess(env, regno - 1, 0, access, zeroSizeAllowed, r.isConst() ? meta : null);
+  else if ((r.uminLo | r.uminHi) === 0 && !zeroSizeAllowed) {
     reject(
       env,
       c.EACCES,

@@ -1,5 +1,7 @@
 /** Prototypes of helpers as the verifier asks for them: numbers instead of the tables' names (bpf_func_proto). */
 import { helperAllowed, helperProto } from "../../uapi/helper-access.ts";
+import type { AttachTypeName } from "../../uapi/attach-types.ts";
+import { HELPER_WIDENINGS } from "../../uapi/helper-widenings.ts";
 import { BPF_FUNC, helperById } from "../../uapi/helpers.ts";
 import type { ProgTypeName } from "../../uapi/prog-types.ts";
 import type { ArgType, HelperRow, RetType, TypeFlag } from "../../uapi/helper-types.ts";
@@ -57,13 +59,23 @@ const HAS_FUNC_IP: ReadonlySet<ProgTypeName> = new Set([
   "SYSCALL",
 ]);
 
+/** Has this kernel the helper, but not yet for this kind of program? */
+function comesLater(env: Env, row: HelperRow, prog: ProgTypeName, attach: AttachTypeName | undefined): boolean {
+  return HELPER_WIDENINGS.some(
+    (w) =>
+      w.helper === row.name &&
+      !env.kernel.atLeast(w.since) &&
+      !w.before.some((b) => b === prog || b === `${prog}/${attach ?? ""}`),
+  );
+}
+
 function compile(env: Env, row: HelperRow): HelperFn | null {
   const facts = factsOf(env);
   const allowed =
     row.id === BPF_FUNC.get_func_ip
       ? HAS_FUNC_IP.has(facts.progTypeName)
       : helperAllowed(row, facts.progTypeName, facts.attachTypeName);
-  if (!allowed) return null;
+  if (!allowed || comesLater(env, row, facts.progTypeName, facts.attachTypeName)) return null;
   const proto = helperProto(row, facts.progTypeName, facts.attachTypeName);
   const checked = proto.args.slice(0, CHECKED_ARGS[row.id] ?? 5);
   const args = [0, 0, 0, 0, 0];
@@ -91,7 +103,7 @@ function compile(env: Env, row: HelperRow): HelperFn | null {
 /** get_helper_proto: null when this program may not call helper `id`; undefined when there is no such id. */
 export function helperFn(env: Env, id: number): HelperFn | null | undefined {
   const row = id > 0 ? helperById(id) : undefined;
-  if (row === undefined) return id === 0 ? null : undefined;
+  if (row === undefined || !env.kernel.atLeast(row.since)) return id === 0 ? null : undefined;
   const { protos } = factsOf(env);
   let fn = protos[id];
   if (fn === undefined) {

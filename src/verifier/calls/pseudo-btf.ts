@@ -34,6 +34,8 @@ export function checkPseudoBtfId(env: Env, insnIdx: number): void {
   const t = typeById(btf, id);
   if (t === undefined) return reject(env, c.ENOENT, `ldimm64 insn specifies invalid btf_id ${id}.\n`);
   const aux = env.aux[insnIdx]!;
+  if (t.kind !== "var" && !env.has.funcSymbols)
+    return reject(env, c.EINVAL, `pseudo btf_id ${id} in ldimm64 isn't KIND_VAR.\n`);
   if (t.kind === "func") {
     aux.btfVar = { type: c.PTR_TO_MEM | c.MEM_RDONLY, btf: null, btfId: 0, memSize: 0 };
     return;

@@ -57,6 +57,18 @@ const COMPATIBLE: readonly (readonly number[] | undefined)[] = (() => {
   return t;
 })();
 
+/** What took which types before 6.2: no trust, no RCU, maps' keys and values not from memory of other kinds. */
+const BEFORE_TRUST: ReadonlyMap<number, readonly number[]> = new Map([
+  [a.ARG_PTR_TO_MAP_KEY, MEM_TYPES.slice(0, 5)],
+  [a.ARG_PTR_TO_MAP_VALUE, MEM_TYPES.slice(0, 5)],
+  [a.ARG_PTR_TO_MEM, MEM_TYPES.slice(0, 8)],
+  [a.ARG_PTR_TO_BTF_ID_SOCK_COMMON, [...SOCK_TYPES, BTF]],
+  [a.ARG_PTR_TO_BTF_ID, [BTF]],
+  [a.ARG_PTR_TO_SPIN_LOCK, [c.PTR_TO_MAP_VALUE]],
+  [a.ARG_PTR_TO_PERCPU_BTF_ID, [BTF | c.MEM_PERCPU]],
+  [a.ARG_KPTR_XCHG_DEST, [c.PTR_TO_MAP_VALUE]],
+]);
+
 const FUNC_SK_RELEASE = 86;
 const FUNC_SPIN_LOCK = 93;
 const FUNC_SPIN_UNLOCK = 94;
@@ -72,7 +84,7 @@ export interface ArgBtf {
 export function checkRegType(env: Env, regno: number, argType: number, wanted: ArgBtf | null, meta: CallMeta): void {
   const r = env.regs[regno]!;
   const base = c.baseType(argType);
-  const compatible = COMPATIBLE[base];
+  const compatible = (env.has.trustedPointers ? undefined : BEFORE_TRUST.get(base)) ?? COMPATIBLE[base];
   if (compatible === undefined) return verifierBug(env, `unsupported arg type ${argType}`);
   let type = r.type;
   if (argType & c.MEM_RDONLY) type &= ~c.MEM_RDONLY;

@@ -75,6 +75,7 @@ function nestedTrusted(r: RegState, field: Field, suffix: string): boolean {
 /** Flags of a pointer found by walking `r`. */
 function walkedFlags(env: Env, r: RegState, field: Field): number {
   let { flag } = field;
+  if (!env.has.trustedPointers) return (flag | (r.type & c.PTR_UNTRUSTED)) & ~c.MEM_RCU;
   if (r.type & c.PTR_UNTRUSTED) return c.PTR_UNTRUSTED;
   if (!isTrustedReg(r) && (r.type & c.MEM_RCU) === 0) return flag & ~CLEARED;
   if (nestedTrusted(r, field, "__safe_trusted")) return flag | c.PTR_TRUSTED;
@@ -119,7 +120,7 @@ export function checkPtrToBtfAccess(
   const name = btfTypeName(btf, r.btfId);
   if (!env.allowPtrLeaks)
     reject(env, c.EPERM, `'struct ${name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n`);
-  if (!factsOf(env).gpl && isKernelBtf(env, btf))
+  if (env.has.kernelTypesGpl && !factsOf(env).gpl && isKernelBtf(env, btf))
     reject(env, c.EINVAL, `Cannot access kernel 'struct ${name}' from non-GPL compatible program\n`);
   if (off < 0) reject(env, c.EACCES, `R${regno} is ptr_${name} invalid negative access: off=${off}\n`);
   if (!r.isConst() || (r.valLo | r.valHi) !== 0) {

@@ -182,7 +182,7 @@ function argAccess(env: Env, a: Access): boolean {
     return true;
   }
   a.regType = c.PTR_TO_BTF_ID;
-  if (argsTrusted(env)) a.regType |= c.PTR_TRUSTED;
+  if (env.has.trustedPointers && argsTrusted(env)) a.regType |= c.PTR_TRUSTED;
   if (param !== undefined && hasSuffix(param, "__nullable")) a.regType |= c.PTR_MAYBE_NULL;
   const mayBeErr = trustOfRawTp(env, btf, arg, a);
   let id = t.type;
@@ -213,7 +213,7 @@ function netfilterAccess(env: Env, a: Access): boolean {
   if (a.off >= 16 || a.size !== 8 || env.vmlinuxBtf === null) return false;
   a.btf = env.vmlinuxBtf;
   a.btfId = structId(a.btf, a.off === 0 ? "nf_hook_state" : "sk_buff");
-  a.regType = c.PTR_TO_BTF_ID | c.PTR_TRUSTED;
+  a.regType = c.PTR_TO_BTF_ID | (env.has.trustedPointers ? c.PTR_TRUSTED : 0);
   return a.btfId !== 0;
 }
 
