@@ -221,11 +221,10 @@ function etherType(data: Uint8Array): number {
   return (raw ? 0x0001 : 0x0004) << 8;
 }
 
-/** For us, broadcast, multicast, for somebody else: as the loopback device (address 0) tells. */
+/** For us, multicast, for somebody else: as the loopback device tells, whose address is 0 and which has no broadcast. */
 function packetType(data: Uint8Array): number {
   const destination = data.subarray(0, 6);
   if (destination.every((b) => b === 0)) return 0;
-  if (destination.every((b) => b === 0xff)) return 1;
   return (destination[0]! & 1) === 1 ? 2 : 3;
 }
 
