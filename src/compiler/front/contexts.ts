@@ -1,4 +1,5 @@
 /** `ctx`, typed by what the program is attached to. */
+import { BpfkitError } from "../../core/errors.ts";
 import type { AnyProgram } from "../../probe/program-types.ts";
 import { PT_REGS, ctxAccess, ctxLayout, ctxOf } from "../../uapi/index.ts";
 import type { AttachTypeName, CtxFieldRow, ProgTypeName } from "../../uapi/index.ts";
@@ -12,7 +13,7 @@ import { packetOf } from "./packet.ts";
 import { stringAt } from "./reads.ts";
 import { hint } from "./report.ts";
 import { SIGNED, UNSIGNED } from "./sign.ts";
-import type { TracepointField } from "./targets.ts";
+import type { TracepointField, TracepointFormat } from "./targets.ts";
 import type { Type } from "./types.ts";
 import { U64, intType, isScalar, sizeOf } from "./types.ts";
 import type { BuiltinVal, PlaceVal, Val } from "./value.ts";
@@ -104,22 +105,26 @@ function fixed(values: Readonly<Record<string, Val>>): Members {
 // Trace events
 
 function tracepoint(fn: Fn, category: string, name: string): Members {
-  const format = fn.module.options.tracepointFormat?.(`${category}:${name}`);
+  let format: TracepointFormat | undefined;
+  let instead = "run as root on the kernel that has it, so that its format can be read from tracefs";
+  try {
+    format = fn.module.options.tracepointFormat?.(`${category}:${name}`);
+  } catch (error) {
+    if (!(error instanceof BpfkitError)) throw error;
+    instead = error.message;
+  }
   if (format === undefined) {
     return {
       names: () => [],
-      get: (_, node) =>
-        fn.report("BPF3005", node, {
-          name: `${category}:${name}`,
-          instead: "run as root on the kernel that has it, so that its format can be read from tracefs",
-        }),
+      get: (_, node) => fn.report("BPF3005", node, { name: `${category}:${name}`, instead }),
     };
   }
+  const { fields } = format;
   const user = category === "syscalls";
   return {
-    names: () => format.fields.map((f) => f.name).filter((n) => !n.startsWith("common_")),
+    names: () => fields.map((f) => f.name).filter((n) => !n.startsWith("common_")),
     get: (member, node) => {
-      const field = format.fields.find((f) => f.name === member);
+      const field = fields.find((f) => f.name === member);
       return field === undefined ? undefined : eventField(fn, field, user, node);
     },
   };
