@@ -83,26 +83,83 @@ const all = (...sources) => sources.reduce((into, source) => closure(entryOf(sou
 const run = all("src/cli/main.ts", "src/cli/commands/run.ts", "src/cli/print-app.ts");
 const compile = all("src/cli/compile-file.ts", "src/compiler/capture/prepare.ts", "src/cli/report.ts");
 const packs = { run: [], compile: [], more: [] };
-const packOf = (output) => (run.has(output) ? packs.run : compile.has(output) ? packs.compile : packs.more);
-for (const file of cli.outputFiles) {
-  const name = chunkName(file.path);
-  const { code } = await transform(file.text, {
-    format: "cjs",
-    platform: "node",
-    target: "node20.19",
-    define: { "import.meta": "bpfkitMeta" },
-    // Dynamic imports of chunks become `require`, which the launcher answers.
-    supported: { "dynamic-import": false },
-    minifyWhitespace: true,
-    minifyIdentifiers: true,
-    legalComments: "none",
+const packOf = (output) => (run.has(output) ? "run" : compile.has(output) ? "compile" : "more");
+for (const output of Object.keys(outputs)) packs[packOf(output)].push(output);
+const texts = new Map(cli.outputFiles.map((file) => [chunkName(file.path), file.text]));
+const toScript = {
+  format: "cjs",
+  platform: "node",
+  target: "node20.19",
+  define: { "import.meta": "bpfkitMeta" },
+  // Dynamic imports of chunks become `require`, which the launcher answers.
+  supported: { "dynamic-import": false },
+  minifyWhitespace: true,
+  minifyIdentifiers: true,
+  legalComments: "none",
+};
+const asFunction = (code) => `function (exports, require, module, bpfkitMeta) {${code}\n}`;
+
+/**
+ * The chunks of a pack in one scope. As modules that import each other, each of their 400 exports would be two getters
+ * that are defined at every start, and each use of one a call. What other packs use of a chunk is in an object under the
+ * chunk's name, as it is once the pack has run.
+ */
+async function merged(pack) {
+  const own = new Map(packs[pack].map((output) => [chunkName(output), outputs[output]]));
+  const used = new Set([...own.keys()].filter((name) => own.get(name).entryPoint !== undefined));
+  for (const [output, { imports }] of Object.entries(outputs)) {
+    if (packOf(output) === pack) for (const input of Object.keys(outputs[output].inputs)) requireConstants(input);
+    else for (const { path } of imports) if (own.has(chunkName(path))) used.add(chunkName(path));
+  }
+  const entry = [...used].map((name, i) => {
+    const { exports } = own.get(name);
+    const imports = exports.map((e) => `${e} as ${e}_${i}`).join(", ");
+    const members = exports.map((e) => `${e}: ${e}_${i}`).join(", ");
+    return `import { ${imports} } from "./${name}.js"; const x${i} = { ${members} }; export { x${i} as "${name}" };`;
   });
-  const output = Object.keys(outputs).find((o) => chunkName(o) === name);
-  packOf(output).push(`${JSON.stringify(name)}: function (exports, require, module, bpfkitMeta) {${code}\n}`);
+  const result = await build({
+    ...common,
+    ...toScript,
+    minifySyntax: true,
+    stdin: { contents: entry.join("\n"), resolveDir: out },
+    write: false,
+    plugins: [
+      {
+        name: "chunks",
+        setup({ onResolve, onLoad }) {
+          onResolve({ filter: /^\.\/[\w-]+\.js$/ }, ({ path, kind }) =>
+            kind === "import-statement" && own.has(chunkName(path))
+              ? { path, namespace: "chunk" }
+              : { path, external: true },
+          );
+          onLoad({ filter: /./, namespace: "chunk" }, ({ path }) => ({
+            contents: texts.get(chunkName(path)),
+            resolveDir: out,
+          }));
+        },
+      },
+    ],
+  });
+  return `"*": ${asFunction(result.outputFiles[0].text)}`;
 }
+/** What other packs see of a module is a copy: it must not be assigned again. */
+function requireConstants(input) {
+  if (input.startsWith("src/") && /^export (let|var) /m.test(readFileSync(join(root, input), "utf8")))
+    throw new Error(`${input} exports a variable, which a start of bpfkit run cannot share between packs`);
+}
+const scripts = {
+  run: [await merged("run")],
+  compile: [await merged("compile")],
+  more: await Promise.all(
+    packs.more.map(async (output) => {
+      const { code } = await transform(texts.get(chunkName(output)), toScript);
+      return `${JSON.stringify(chunkName(output))}: ${asFunction(code)}`;
+    }),
+  ),
+};
 const hash = createHash("sha256");
 mkdirSync(join(out, "cli"), { recursive: true });
-for (const [name, chunks] of Object.entries(packs)) {
+for (const [name, chunks] of Object.entries(scripts)) {
   const text = `({\n${chunks.join(",\n")}\n})`;
   hash.update(text);
   writeFileSync(join(out, "cli", `${name}.pack`), text);

@@ -3,6 +3,7 @@
  * script whose value is an object of module functions by name: `run.pack` has what every
  * start of `bpfkit run` needs, `compile.pack` what compiling adds, `more.pack` the other
  * commands. (In one pack for both, the code of the other commands would cost 2-3 ms a start.)
+ * The first two are one module each, called `*`, that exports the exports of several.
  *
  * The cache lies beside the packs, so whoever could tamper with it could already change
  * the packs themselves. V8 compares only the source's length, so a cache file is named
@@ -48,7 +49,10 @@ const partial = process.env["BPFKIT_PARTIAL_CODE_CACHE"] !== undefined;
 
 /** Packs that ran without a (whole) cache, to be cached once start-up is over. */
 const fresh = new Map<string, Script>();
-const packs: Pack[] = [];
+/** How many of the packs are open. */
+let opened = 0;
+/** Modules that have not run. */
+const waiting = new Map<string, ModuleFunction>();
 const loaded = new Map<string, { exports: object }>();
 
 const cacheFile = (pack: string, state = ""): string =>
@@ -64,26 +68,37 @@ function readPack(name: string): Pack {
     ...(cachedData === undefined ? {} : { cachedData }),
   });
   if (whole === undefined || script.cachedDataRejected === true) fresh.set(name, script);
-  const pack = script.runInThisContext() as Pack;
-  packs.push(pack);
-  return pack;
+  return script.runInThisContext() as Pack;
 }
 
-function find(id: string): ModuleFunction {
-  for (let i = 0; i < BPFKIT_PACKS.length; i++) {
-    const found = (packs[i] ?? readPack(BPFKIT_PACKS[i] as string))[id];
-    if (found !== undefined) return found;
-  }
-  throw new Error(`${directory} is damaged: ${id} is missing. Reinstall bpfkit`);
-}
-
+/** The exports of module `id`; packs are opened until one has it. */
 function load(id: string): object {
-  const known = loaded.get(id);
-  if (known !== undefined) return known.exports;
-  const module = { exports: {} };
-  loaded.set(id, module);
-  find(id)(module.exports, requireFrom, module, meta);
-  return module.exports;
+  for (;;) {
+    const known = loaded.get(id);
+    if (known !== undefined) return known.exports;
+    const run = waiting.get(id);
+    if (run !== undefined) {
+      const module = { exports: {} };
+      loaded.set(id, module);
+      run(module.exports, requireFrom, module, meta);
+      return module.exports;
+    }
+    const next = BPFKIT_PACKS[opened++];
+    if (next === undefined) throw new Error(`${directory} is damaged: ${id} is missing. Reinstall bpfkit`);
+    openPack(next);
+  }
+}
+
+function openPack(name: string): void {
+  for (const [id, run] of Object.entries(readPack(name))) {
+    if (id !== "*") {
+      waiting.set(id, run);
+      continue;
+    }
+    const module = { exports: {} };
+    run(module.exports, requireFrom, module, meta);
+    for (const [own, exports] of Object.entries(module.exports)) loaded.set(own, { exports: exports as object });
+  }
 }
 
 function requireFrom(id: string): unknown {
