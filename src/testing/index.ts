@@ -25,4 +25,7 @@ export * from "./world/packet/build.ts";
 export { type ParsedLayer, parsePacket } from "./world/packet/parse.ts";
 export { type CapturedPacket, LINKTYPE, readPcap, writePcap } from "./world/packet/pcap.ts";
 export { type PacketChange, describeChanges, describePacket, packetChanges } from "./world/packet/print.ts";
+export type { FileSpec } from "./world/files.ts";
+export type { DeviceSpec, MadeSocket, RouteSpec, SocketSpec } from "./world/net.ts";
+export type { CgroupSpec, TaskSpec } from "./world/tasks.ts";
 export type { FieldList, FieldValue, Fields, KernelObject, KernelTypes } from "./world/types.ts";

@@ -7,27 +7,19 @@ import { VmWorldMemory } from "./world-memory.ts";
 import type { ContextEnv } from "./world/contexts/env.ts";
 import { makeContext } from "./world/contexts/make.ts";
 import { KernelObjects } from "./world/objects.ts";
-import type { ContextValue, Fields, KernelObject, KernelTypes, MadeContext, Space } from "./world/types.ts";
+import { type CgroupSpec, type TaskSpec, makeTask } from "./world/tasks.ts";
+import type { ContextValue, KernelObject, KernelTypes, MadeContext, Space } from "./world/types.ts";
+import { isKernelObject } from "./world/values.ts";
+import { KernelWorld } from "./world/world.ts";
 
 /** A context by the names of its fields, or bytes. */
 export type RunInput = ContextValue;
 
-/** A task; whatever else struct task_struct has may be given by its names there. */
-export interface TaskFields {
-  /** Thread id. */
-  readonly pid?: number;
-  /** Process id; default that of the thread. */
-  readonly tgid?: number;
-  readonly uid?: number;
-  readonly gid?: number;
-  /** At most 15 bytes. */
-  readonly comm?: string;
-  readonly parent?: TaskFields | KernelObject;
+/** A task, and what its stacks hold. */
+export interface TaskFields extends TaskSpec {
   /** Instruction addresses, innermost first. */
   readonly userStack?: readonly bigint[];
   readonly kernelStack?: readonly bigint[];
-  /** Members of struct task_struct: `{ start_time: 5n, mm: { arg_start: … } }`. */
-  readonly struct?: Fields;
 }
 
 export interface SimTask {
@@ -42,6 +34,7 @@ export class SimWorld {
   readonly #kernel: TestKernel;
   readonly #memory: VmWorldMemory;
   #objects: KernelObjects | undefined;
+  #kernelWorld: KernelWorld | undefined;
   #task: SimTask | undefined;
 
   constructor(vm: Vm, kernel: TestKernel) {
@@ -62,6 +55,13 @@ export class SimWorld {
     return (this.#objects ??= new KernelObjects(this.#types.btf, this.#memory));
   }
 
+  /** Sockets, files, devices and routes, and the current task. @throws NotSupportedError without kernel types */
+  get kernel(): KernelWorld {
+    const world = (this.#kernelWorld ??= new KernelWorld(this.objects));
+    world.current = this.current.struct;
+    return world;
+  }
+
   memory(contents: Uint8Array | string, space: Space): bigint {
     const bytes = typeof contents === "string" ? new TextEncoder().encode(`${contents}\0`) : contents;
     if (!(bytes instanceof Uint8Array))
@@ -75,7 +75,16 @@ export class SimWorld {
   task(fields: TaskFields): SimTask {
     const task = new MadeTask(this, fields);
     const { comm, uid = 0, gid = 0, userStack = [], kernelStack = [] } = fields;
-    this.#vm.world.setTask({ pid: task.pid, tgid: task.tgid, uid, gid, comm: comm ?? "test", userStack, kernelStack });
+    this.#vm.world.setTask({
+      pid: task.pid,
+      tgid: task.tgid,
+      uid,
+      gid,
+      comm: comm ?? "test",
+      userStack,
+      kernelStack,
+      ...(fields.cgroup === undefined ? {} : { cgroupId: idOf(fields.cgroup) }),
+    });
     return (this.#task = task);
   }
   /** The task that programs run in. */
@@ -135,24 +144,9 @@ class MadeTask implements SimTask {
   }
 
   get struct(): KernelObject {
-    if (this.#struct === undefined) {
-      const { parent, uid = 0, gid = 0, comm = "test", struct = {} } = this.#fields;
-      const above = parent === undefined ? null : isObject(parent) ? parent : new MadeTask(this.#world, parent).struct;
-      const cred = { uid: { val: uid }, euid: { val: uid }, gid: { val: gid }, egid: { val: gid } };
-      this.#struct = this.#world.objects.struct("task_struct", {
-        pid: this.pid,
-        tgid: this.tgid,
-        comm,
-        cred,
-        real_cred: cred,
-        ...(above === null ? {} : { real_parent: above, parent: above }),
-        ...struct,
-      });
-      if (this.pid === this.tgid && struct["group_leader"] === undefined)
-        this.#struct.set({ group_leader: this.#struct });
-    }
-    return this.#struct;
+    return (this.#struct ??= makeTask(this.#world.objects, { ...this.#fields, pid: this.pid, tgid: this.tgid }));
   }
 }
 
-const isObject = (value: TaskFields | KernelObject): value is KernelObject => "address" in value && "get" in value;
+const idOf = (cgroup: CgroupSpec | KernelObject): bigint =>
+  BigInt(isKernelObject(cgroup) ? (cgroup.get("kn.id") as bigint | number) : cgroup.id);

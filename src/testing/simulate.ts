@@ -11,6 +11,7 @@ import { type TestKernel, testKernel } from "./kernel.ts";
 import { type Mocks, vmMocks } from "./mocks.ts";
 import { SimWorld } from "./sim-world.ts";
 import { Simulation } from "./simulation.ts";
+import { worldHelpers } from "./world/helpers.ts";
 import type { KernelTypes } from "./world/types.ts";
 
 export interface SimulateOptions {
@@ -85,8 +86,7 @@ export function simulate(module: object, options: SimulateOptions = {}): Simulat
       ...(options.now === undefined ? {} : { now: options.now }),
     },
     mocks: {
-      get_current_task: () => world.current.struct.address,
-      get_current_task_btf: () => world.current.struct.address,
+      ...(kernel.types === undefined ? {} : worldHelpers(() => world.kernel)),
       ...vmMocks(options.mocks ?? {}, () => (kernel.types === undefined ? undefined : world.objects)),
     },
     ...(options.budget === undefined ? {} : { budget: options.budget }),

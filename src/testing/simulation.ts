@@ -21,6 +21,8 @@ import { type Coverage, type CoverageTotal, coverageOf } from "./coverage.ts";
 import { FaultError } from "./errors.ts";
 import type { RunInput, SimTask, SimWorld, TaskFields } from "./sim-world.ts";
 import { TypedMap, type UpdateMode } from "./typed-map.ts";
+import type { FileSpec } from "./world/files.ts";
+import type { DeviceSpec, MadeSocket, RouteSpec, SocketSpec } from "./world/net.ts";
 import type { FieldValue, KernelObject, Space } from "./world/types.ts";
 
 type KeyOf<M> = M extends { readonly key: infer K extends Schema } ? Infer<K> : unknown;
@@ -188,6 +190,22 @@ export class Simulation {
    */
   struct(type: string, fields: FieldValue = {}): KernelObject {
     return this.#world.objects.struct(type, fields);
+  }
+  /** A `struct file` with inode and path, to be given in contexts: `sim.file("/etc/passwd")`. */
+  file(spec: FileSpec | string): KernelObject {
+    return this.#world.kernel.file(spec);
+  }
+  /** A socket that the look-up helpers find; its `address` is what `ctx.sk` takes: `sim.socket({ local: "10.0.0.1", localPort: 80 })`. */
+  socket(spec: SocketSpec): MadeSocket {
+    return this.#world.kernel.socket(spec);
+  }
+  /** A network device: `sim.device({ ifindex: 2, name: "eth0" })`. */
+  device(spec: DeviceSpec): KernelObject {
+    return this.#world.kernel.device(spec);
+  }
+  /** A route that `bpf.fibLookup` follows: `sim.route({ to: "0.0.0.0/0", ifindex: 2, via: "10.0.0.254", dmac: "02:00:00:00:00:fe" })`. */
+  route(spec: RouteSpec): void {
+    this.#world.kernel.route(spec);
   }
   /** Bytes or NUL-terminated text in the memory of the process (or of the kernel): its address, to be given in contexts and structs. */
   memory(contents: Uint8Array | string, space: Space = "user"): bigint {
