@@ -24,8 +24,10 @@ const ENUMERATOR =
  */
 export const FUNCTION_GROUPS: readonly RegExp[] = [
   /^(vfs_|do_|ksys_|kernel_|filp_|fput|path_|security_|cap_|tcp_|udp_|udpv6_|inet_|inet6_|inet_csk|ip_|ip6_|icmp_|skb_|__skb|sock_|__sock|sk_|kfree_skb|consume_skb|napi_|netif_|dev_|__dev_|__netif|__tcp|__udp|__ip|mutex_|__mutex|down_|up_|schedule|__schedule|try_to_wake_up|wake_up_|finish_task|oom_|out_of_memory|blk_|__blk|submit_bio|bio_|kmem_|kmalloc|__kmalloc|kfree|exit_|mm_|handle_mm|signal|send_sig|group_send|prepare_|commit_creds|begin_new|bprm|exec|kthread|proc_|cgroup_|mem_cgroup|try_charge|page_|folio_|filemap_|mark_|add_to_page|account_page|migrate_|alloc_pages|__alloc|free_|shrink_|balance_|numa)/,
-  /^(ext4_|xfs_|btrfs_|nfs_|fuse_|ovl_|f2fs_|generic_|iomap_|__x64|nf_|nft_|ipt_|neigh_|arp_|fib_|rt_|ipv6_|ipv4_|icmpv6_|ndisc_|igmp_|raw_|packet_|unix_|netlink_|rtnl|rtnetlink|genl|tun_|veth|loopback|br_|bridge|vlan_|sch_|qdisc|tc_|tcf_|cls_|act_|xdp_|bpf)/,
+  /^(d_path|dput|iget|iput|inode_permission|lookup_|link_path|user_path|getname|fget|file_update|file_modified|pipe_|eventfd|futex|do_futex|hrtimer_(start|cancel|interrupt)|timerfd|signalfd|inotify|fanotify)/,
+  /^(ext4_file|xfs_file|btrfs_file|nfs_file|generic_file|neigh_|arp_|fib_|ipv4_|icmpv6_|ndisc_|unix_|packet_|rtnl|nf_hook|nf_conntrack|br_handle|br_forward|tun_|veth|loopback)/,
   /^(d_|dput|iget|iput|inode_|dentry_|lookup_|link_path|user_path|getname|fget|fd_|file_|pipe_|poll|ep_|eventfd|epoll|signalfd|timerfd|inotify|fanotify|fsnotify|io_|aio_|futex|hrtimer|timer_|work|queue_|__queue|process_|run_|irq_|handle_irq|softirq|tasklet|__do_softirq|raise_)/,
+  /^(ext4_|xfs_|btrfs_|nfs_|fuse_|ovl_|f2fs_|generic_|iomap_|__x64|nf_|nft_|ipt_|neigh_|arp_|fib_|rt_|ipv6_|ipv4_|icmpv6_|ndisc_|igmp_|raw_|packet_|unix_|netlink_|rtnl|rtnetlink|genl|tun_|veth|loopback|br_|bridge|vlan_|sch_|qdisc|tc_|tcf_|cls_|act_|xdp_|bpf)/,
 ];
 
 /** Ids of the types to keep; `groups` of `FUNCTION_GROUPS` are among them. */
