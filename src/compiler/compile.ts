@@ -307,6 +307,10 @@ function dataSections(object: string, module: ModuleContext, btf: LocalBtf): Map
   });
 }
 
+function entryType(btf: LocalBtf, { attach }: AnyProgram, name: string): number {
+  return attach.how === "freplace" ? btf.replacement(name, attach.args, attach.returns) : btf.program(name);
+}
+
 function progSpec(
   module: ModuleContext,
   btf: LocalBtf,
@@ -319,7 +323,7 @@ function progSpec(
   const funcs: FuncInfo[] = code.funcs.map((f, i) => ({
     insn: f.insn,
     name: f.name,
-    typeId: i === 0 ? btf.program(f.name) : btf.subprogram(f.name, module.paramNames.get(f.name) ?? []),
+    typeId: i === 0 ? entryType(btf, handle, f.name) : btf.subprogram(f.name, module.paramNames.get(f.name) ?? []),
   }));
   const refs: InsnRef[] = code.refs.map((r) => {
     switch (r.kind) {

@@ -337,16 +337,15 @@ export function structOps(
   checkOptions("structOps", "program", options);
   const values: Record<string, number | bigint | string> = {};
   const programs: Record<string, AnyProgram> = {};
-  const none: Attach = { how: "none" };
   for (const [member, value] of Object.entries(members)) {
     if (typeof value !== "function") values[member] = value;
     else
       programs[member] = program<ProgramType, never>(
         "struct_ops",
         `struct_ops/${member}`,
-        none,
+        { how: "struct_ops", struct, member },
         value,
-        { name: member },
+        {},
         { structOps },
       );
   }

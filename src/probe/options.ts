@@ -34,7 +34,8 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   lsm: SLEEPABLE,
   iter: SLEEPABLE,
   // Every program of this type may sleep: the constructor says so itself.
-  syscallProg: SLEEPABLE,
+  syscallProg: [...SLEEPABLE, "context"],
+  freplace: [...PROGRAM, "args", "returns"],
   xdp: [...PROGRAM, "frags", "at"],
   tc: [...PROGRAM, "at"],
   skReuseport: [...PROGRAM, "migrate"],

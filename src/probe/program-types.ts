@@ -1,5 +1,6 @@
 /** Program handles: what the compiler and the loader read of a declared program. */
 import type { Handle } from "./handle.ts";
+import type { Schema, StructSchema } from "./schema-types.ts";
 
 /** Program types by their kernel names, `BPF_PROG_TYPE_*` in lower case. */
 export type ProgramType =
@@ -77,7 +78,15 @@ export type Attach =
   | PerfEventAttach
   | { readonly how: "iter"; readonly target: string }
   | { readonly how: "lsm"; readonly hook: string }
-  | { readonly how: "freplace"; readonly function: string }
+  | {
+      readonly how: "freplace";
+      readonly function: string;
+      /** The arguments of the replaced function: a struct is a pointer to one, a string the context of that C name. */
+      readonly args: Readonly<Record<string, Schema | string>>;
+      readonly returns: Schema | undefined;
+    }
+  /** A function member of a kernel struct: see structOps. */
+  | { readonly how: "struct_ops"; readonly struct: string; readonly member: string }
   | {
       readonly how: "netfilter";
       readonly family: "ipv4" | "ipv6";
@@ -87,8 +96,8 @@ export type Attach =
     }
   /** By hand, to an interface, cgroup, socket, … named at load. */
   | { readonly how: "target" }
-  /** Never attached: run by PROG_TEST_RUN or a tail call. */
-  | { readonly how: "none" };
+  /** Never attached: run by PROG_TEST_RUN or a tail call. `context` is what user space hands a syscall program. */
+  | { readonly how: "none"; readonly context?: StructSchema };
 
 export type NetfilterHook = "prerouting" | "input" | "forward" | "output" | "postrouting";
 

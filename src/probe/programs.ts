@@ -1,7 +1,16 @@
 /** Program declarations for tracing. All inert: they give a handle and attach nothing. */
 import { ArgumentError } from "../core/errors.ts";
 import type { Bpf } from "./bpf.ts";
-import type { PerfEventContext, RawTracepointContext } from "./contexts.ts";
+import type {
+  PerfEventContext,
+  RawTracepointContext,
+  SkBuffContext,
+  SkMsgContext,
+  SockAddrContext,
+  SockContext,
+  SockOpsContext,
+  XdpContext,
+} from "./contexts.ts";
 import { oneOf, program, type ProgramOptions, type SleepableOptions, word } from "./declare.ts";
 import type {
   FunctionContext,
@@ -16,6 +25,8 @@ import type {
   TracepointName,
 } from "./kernel-types.ts";
 import type { Attach, BinaryPlace, ProgramHandle, Verdict } from "./program-types.ts";
+import type { Body, Schema, StructSchema } from "./schema-types.ts";
+import { isSchema } from "./schema.ts";
 
 /**
  * Runs at a kernel tracepoint; `ctx` has its arguments by name. Kernel 4.7+.
@@ -385,20 +396,99 @@ export function iter<const N extends IterName>(
   );
 }
 
-/** Replaces a global function of a loaded program, named at load. Kernel 5.6+. */
-export function freplace(
+/** What a replaced function takes: integers and booleans, a struct for a pointer to one, or the C name of a context. */
+export type ReplacedArgs = Readonly<Record<string, Schema | ContextName>>;
+/** Contexts that a replaced function may take. */
+export type ContextName = keyof ContextOf;
+interface ContextOf {
+  xdp_md: XdpContext;
+  __sk_buff: SkBuffContext;
+  bpf_sock: SockContext;
+  bpf_sock_addr: SockAddrContext;
+  bpf_sock_ops: SockOpsContext;
+  sk_msg_md: SkMsgContext;
+}
+type ArgOf<T> = T extends keyof ContextOf
+  ? ContextOf[T]
+  : T extends StructSchema
+    ? Body<T> | undefined
+    : T extends Schema
+      ? Body<T>
+      : never;
+
+/** The type of the programs that have functions with such arguments. */
+type ProgramWith<A extends ReplacedArgs> = "xdp_md" extends A[keyof A]
+  ? "xdp"
+  : "__sk_buff" extends A[keyof A]
+    ? "sched_cls"
+    : "bpf_sock_addr" extends A[keyof A]
+      ? "cgroup_sock_addr"
+      : "bpf_sock_ops" extends A[keyof A]
+        ? "sock_ops"
+        : "sk_msg_md" extends A[keyof A]
+          ? "sk_msg"
+          : "bpf_sock" extends A[keyof A]
+            ? "cgroup_sock"
+            : "ext";
+
+/** Options of {@link freplace}. */
+export interface ReplaceOptions<A extends ReplacedArgs> extends ProgramOptions {
+  /** The function's arguments, in order; default: none. */
+  readonly args?: A;
+  /** What it returns; default `s32`, C's int. */
+  readonly returns?: Schema;
+}
+/**
+ * Replaces a global function of a loaded program, named at load; `ctx` has its arguments by name. Kernel 5.6+.
+ * @example
+ * import { freplace, u32 } from "bpfkit";
+ * export const allow = freplace("is_allowed", (ctx) => (ctx.port === 22 ? 1 : 0), { args: { skb: "__sk_buff", port: u32 } });
+ */
+export function freplace<const A extends ReplacedArgs = Readonly<Record<string, never>>>(
   target: string,
-  fn: (ctx: Loose, bpf: Bpf<"ext">) => Verdict,
-  options: ProgramOptions = {},
-): ProgramHandle<"ext", Loose> {
+  fn: (ctx: { readonly [K in keyof A]: ArgOf<A[K]> }, bpf: Bpf<ProgramWith<A>>) => Verdict,
+  options: ReplaceOptions<A> = {},
+): ProgramHandle<"ext", { readonly [K in keyof A]: ArgOf<A[K]> }> {
   word("freplace(target)", target);
-  return program("ext", `freplace/${target}`, { how: "freplace", function: target }, fn, options, { freplace });
+  const args = options.args ?? {};
+  const names = Object.keys(args);
+  if (names.length > 5)
+    throw new ArgumentError(
+      "freplace(args)",
+      `expected at most 5 arguments, as a BPF function has, got ${names.length}`,
+    );
+  for (const [name, arg] of Object.entries<Schema | string>(args)) {
+    if (typeof arg !== "string" && !isSchema(arg))
+      throw new ArgumentError(`freplace(args.${name})`, "expected a schema, or the C name of a context such as xdp_md");
+  }
+  const attach = {
+    how: "freplace",
+    function: target,
+    args: Object.freeze({ ...args }),
+    returns: options.returns,
+  } as const;
+  return program("ext", `freplace/${target}`, attach, fn, options, { freplace });
 }
 
-/** Runs when user space says so (BPF_PROG_RUN) and may call bpf(2) itself. Kernel 5.14+. */
-export function syscallProg(
-  fn: (ctx: Loose, bpf: Bpf<"syscall">) => Verdict,
-  options: ProgramOptions = {},
-): ProgramHandle<"syscall", Loose> {
-  return program("syscall", "syscall", { how: "none" }, fn, { ...options, sleepable: true }, { syscallProg });
+/** Options of {@link syscallProg}. */
+export interface SyscallOptions<C extends StructSchema> extends ProgramOptions {
+  /** What user space hands over and gets back (`testRun({ ctx })`): `ctx` has its fields, which may be written. */
+  readonly context?: C;
+}
+/**
+ * Runs when user space says so (BPF_PROG_RUN) and may call bpf(2) itself. Kernel 5.14+.
+ * @example
+ * import { struct, syscallProg, u32 } from "bpfkit";
+ * const Numbers = struct({ a: u32, b: u32, sum: u32 });
+ * export const add = syscallProg((ctx) => { ctx.sum = ctx.a + ctx.b; }, { context: Numbers });
+ */
+export function syscallProg<C extends StructSchema = StructSchema<Loose, Loose>>(
+  fn: (ctx: Body<C>, bpf: Bpf<"syscall">) => Verdict,
+  options: SyscallOptions<C> = {},
+): ProgramHandle<"syscall", Body<C>> {
+  const { context } = options;
+  if (context !== undefined && (!isSchema(context) || context.kind !== "struct"))
+    throw new ArgumentError("syscallProg(context)", "expected a struct({…})");
+  const attach: Attach = context === undefined ? { how: "none" } : { how: "none", context };
+  return program("syscall", "syscall", attach, fn, { ...options, sleepable: true }, { syscallProg });
 }

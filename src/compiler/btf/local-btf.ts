@@ -155,6 +155,22 @@ export class LocalBtf {
     return { id: this.builder.add({ kind: "datasec", name: section.name, size: section.size, vars }), types };
   }
 
+  /** The FUNC of a program that replaces a function: that function's prototype. */
+  replacement(name: string, args: Readonly<Record<string, Schema | string>>, returns: Schema | undefined): number {
+    const params = Object.entries(args).map(([param, arg]) => {
+      if (typeof arg === "string")
+        return {
+          name: param,
+          type: this.pointer(this.builder.add({ kind: "struct", name: arg, size: 0, members: [] })),
+        };
+      const type = this.schema(arg, param);
+      return { name: param, type: arg.kind === "struct" || arg.kind === "union" ? this.pointer(type) : type };
+    });
+    const type = returns === undefined ? this.#int("int", 4, true) : this.schema(returns, `${name}_result`);
+    const proto = this.builder.add({ kind: "func_proto", type, params });
+    return this.builder.add({ kind: "func", name, type: proto, linkage: "global" });
+  }
+
   /** The FUNC of a program: `int name(void *ctx)`. */
   program(name: string): number {
     this.#ctxProto ??= this.builder.add({

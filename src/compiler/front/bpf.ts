@@ -5,7 +5,7 @@ import type { Inst } from "../ir/ir.ts";
 import type { Ast } from "./ast.ts";
 import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
-import { attachTypeOf, btfArg, progTypeName } from "./contexts.ts";
+import { attachTypeOf, btfArg, helperTypeOf } from "./contexts.ts";
 import { callHelper, helperFor, helperNames } from "./helper-call.ts";
 import { ATOMIC_NAMES, atomic } from "./atomics.ts";
 import { ITERATOR_NAMES, iterator } from "./iterators.ts";
@@ -151,7 +151,7 @@ function member(fn: Fn, name: string, node: Ast): Val {
       call: (args, call) => {
         if (!allowed(fn, row.id, name, node)) return ERROR;
         fn.mark(call);
-        return callHelper(fn, row, args, call, progTypeName(handle), attachTypeOf(handle));
+        return callHelper(fn, row, args, call, helperTypeOf(handle), attachTypeOf(handle));
       },
     };
   }
@@ -166,7 +166,7 @@ function member(fn: Fn, name: string, node: Ast): Val {
 function allowed(fn: Fn, id: number, name: string, node: Ast): boolean {
   const row = helperById(id);
   const { handle } = fn.program;
-  if (row === undefined || helperAllowed(row, progTypeName(handle), attachTypeOf(handle))) return true;
+  if (row === undefined || helperAllowed(row, helperTypeOf(handle), attachTypeOf(handle))) return true;
   const where = row.progs
     .map((p) => p.toLowerCase())
     .slice(0, 6)
@@ -200,7 +200,7 @@ function task(fn: Fn, node: Ast): Val {
   const row = helperById(BPF_FUNC.get_current_task_btf);
   const trusted =
     row !== undefined &&
-    helperAllowed(row, progTypeName(handle), attachTypeOf(handle)) &&
+    helperAllowed(row, helperTypeOf(handle), attachTypeOf(handle)) &&
     kernel.hasHelper("get_current_task_btf");
   const id = trusted ? BPF_FUNC.get_current_task_btf : BPF_FUNC.get_current_task;
   if (!allowed(fn, id, "task", node)) return ERROR;

@@ -1,6 +1,7 @@
 /** `ctx`, typed by what the program is attached to. */
 import { BpfkitError } from "../../core/errors.ts";
 import type { AnyProgram } from "../../probe/program-types.ts";
+import type { StructSchema } from "../../probe/schema-types.ts";
 import { PT_REGS, ctxAccess, ctxLayout, ctxOf } from "../../uapi/index.ts";
 import type { AttachTypeName, CtxFieldRow, ProgTypeName } from "../../uapi/index.ts";
 import { sectionFor } from "../../uapi/index.ts";
@@ -10,18 +11,36 @@ import { parseCType } from "./ctypes.ts";
 import type { Fn } from "./context.ts";
 import type { KernelArg } from "./kernel.ts";
 import { packetOf } from "./packet.ts";
+import { within } from "./place.ts";
 import { stringAt } from "./reads.ts";
 import { hint } from "./report.ts";
 import { SIGNED, UNSIGNED } from "./sign.ts";
 import type { TracepointField, TracepointFormat } from "./targets.ts";
 import type { Type } from "./types.ts";
-import { U64, intType, isScalar, sizeOf } from "./types.ts";
+import { U64, fromSchema, intType, isScalar, sizeOf } from "./types.ts";
 import type { BuiltinVal, PlaceVal, Val } from "./value.ts";
 import { ERROR } from "./value.ts";
 
 /** Kernel name of a program's type, as the tables have it. */
 export function progTypeName(handle: AnyProgram): ProgTypeName {
   return handle.type.toUpperCase() as ProgTypeName;
+}
+
+/** Programs that have functions with such an argument: what replaces one may call what they may. */
+const PROGRAMS_WITH: Readonly<Record<string, ProgTypeName>> = {
+  xdp_md: "XDP",
+  __sk_buff: "SCHED_CLS",
+  bpf_sock_addr: "CGROUP_SOCK_ADDR",
+  bpf_sock_ops: "SOCK_OPS",
+  sk_msg_md: "SK_MSG",
+  bpf_sock: "CGROUP_SOCK",
+};
+
+/** The program type whose helpers a program may call. */
+export function helperTypeOf(handle: AnyProgram): ProgTypeName {
+  const { attach } = handle;
+  const context = attach.how === "freplace" ? Object.values(attach.args).find((a) => typeof a === "string") : undefined;
+  return (typeof context === "string" ? PROGRAMS_WITH[context] : undefined) ?? progTypeName(handle);
 }
 
 /** The attach type that the section implies. */
@@ -44,7 +63,13 @@ export function contextValue(fn: Fn): BuiltinVal {
 
 /** The program's own context where an argument of a helper must be one. */
 export function isContext(fn: Fn, v: Val): boolean {
-  return v.k === "builtin" && v.what === `the context of ${fn.program.handle.section}`;
+  return v.k === "builtin" && (v.what === `the context of ${fn.program.handle.section}` || v.pointer === fn.ctx);
+}
+
+/** The context that a replaced function is given: all that programs of some type may read of it. */
+export function contextOf(fn: Fn, struct: string): BuiltinVal {
+  const members = uapiStruct(fn, fn.program.handle, struct);
+  return { k: "builtin", what: `struct ${struct}`, pointer: fn.ctx, members: members.names, member: members.get };
 }
 
 interface Members {
@@ -68,6 +93,15 @@ function membersOf(fn: Fn, handle: AnyProgram): Members {
       );
     case "lsm":
       return btfArgs(fn, fn.module.kernel?.functionArgs(`bpf_lsm_${attach.hook}`), attach.hook);
+    case "none":
+      if (attach.context !== undefined) return fieldsOf(fn, attach.context);
+      break;
+    case "struct_ops":
+      return btfArgs(
+        fn,
+        fn.module.kernel?.memberArgs(attach.struct, attach.member),
+        `${attach.struct}.${attach.member}`,
+      );
     case "iter":
       return btfArgs(fn, fn.module.kernel?.functionArgs(`bpf_iter_${attach.target}`), attach.target);
     default:
@@ -96,6 +130,18 @@ function membersOf(fn: Fn, handle: AnyProgram): Members {
     default:
       return fixed({});
   }
+}
+
+/** What user space hands a syscall program: memory that it gets back. */
+function fieldsOf(fn: Fn, schema: StructSchema): Members {
+  const place: PlaceVal = { k: "place", type: { k: "struct", schema }, base: fn.ctx, off: 0, space: "ctx" };
+  return {
+    names: () => schema.fields.map((f) => f.name),
+    get: (name) => {
+      const field = schema.fields.find((f) => f.name === name);
+      return field === undefined ? undefined : within(place, field.offset, fromSchema(field.schema));
+    },
+  };
 }
 
 function fixed(values: Readonly<Record<string, Val>>): Members {
@@ -196,7 +242,7 @@ export function btfArg(fn: Fn, typeId: number, index: number): Val {
 }
 
 /** A register that holds a value of `type` with undefined upper bits. */
-function narrowed(fn: Fn, type: Type, v: Inst): Val {
+export function narrowed(fn: Fn, type: Type, v: Inst): Val {
   switch (type.k) {
     case "int":
     case "enum": {

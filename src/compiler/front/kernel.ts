@@ -242,6 +242,17 @@ export class KernelTypes {
     return proto?.params.map((p, i) => ({ name: p.name === "" ? `arg${i}` : p.name, type: p.type }));
   }
 
+  /** The arguments of a function member of a struct; undefined when there is none of that name. */
+  memberArgs(struct: string, member: string): KernelArg[] | undefined {
+    const id = this.btf.findId(struct, "struct");
+    const m = id === 0 ? undefined : this.member(id, member);
+    const pointer = m === undefined ? undefined : this.btf.typeById(this.strip(m.type));
+    const proto = pointer?.kind === "ptr" ? this.btf.typeById(this.strip(pointer.type)) : undefined;
+    return proto?.kind === "func_proto"
+      ? proto.params.map((p, i) => ({ name: p.name === "" ? `arg${i}` : p.name, type: p.type }))
+      : undefined;
+  }
+
   /** Whether the kernel has helper `bpf_NAME`. The enumeration is among the first types; the functions are at the end (3 ms, cold). */
   hasHelper(name: HelperName): boolean {
     const { btf } = this;

@@ -7,14 +7,15 @@ import { describe } from "./context.ts";
 import { addressOf, guarded } from "./place.ts";
 import { eachText } from "./texts.ts";
 import type { CharType } from "./types.ts";
-import { BOOL, typeName } from "./types.ts";
+import { BOOL, sizeOf, typeName } from "./types.ts";
 import type { BuiltinVal, PlaceVal, Val } from "./value.ts";
 import { ERROR } from "./value.ts";
 
 /** `place` as text in memory: a string that only exists as a helper's output is written to the stack. */
 export function textPlace(fn: Fn, v: Val, node: Ast): PlaceVal | undefined {
   const s = v.k === "kplace" ? fn.settle(v, node) : v;
-  if (s.k === "place" && s.type.k === "char") return s;
+  if (s.k === "place" && s.type.k === "char")
+    return s.space === "ctx" && s.indices === undefined ? fromContext(fn, s) : s;
   if (s.k === "string") {
     const dest = fn.temp({ k: "char", length: s.length }, "text");
     // What is compared or used as a key must not hold old bytes behind the NUL.
@@ -25,6 +26,13 @@ export function textPlace(fn: Fn, v: Val, node: Ast): PlaceVal | undefined {
   if (s.k === "opt") fn.report("BPF2007", node, { what: s.what, name: "the value" });
   else if (s.k !== "error") fn.report("BPF2006", node, { expected: "a string", found: describe(s) });
   return undefined;
+}
+
+/** A context is read at constant offsets only. */
+function fromContext(fn: Fn, place: PlaceVal): PlaceVal {
+  const dest = fn.temp(place.type, "text");
+  fn.b.memcpy(dest.base, addressOf(fn, place), sizeOf(place.type), placeAlign(fn, place));
+  return dest;
 }
 
 export function isText(v: Val): boolean {
@@ -54,6 +62,8 @@ export function storeText(fn: Fn, dest: PlaceVal & { type: CharType }, v: Val, n
       storeBytes(fn, { ...dest, base }, bytes, whole);
     });
   } else if (s.k === "string") {
+    // Helpers do not write to a context.
+    if (dest.space === "ctx") return storeText(fn, dest, textPlace(fn, s, node) ?? ERROR, node, clean);
     guarded(fn, dest, (base) => {
       const at = dest.off === 0 ? base : fn.b.add(base, dest.off);
       const n = Math.min(length, s.limit ?? length);
