@@ -70,7 +70,7 @@ export function regsExact(a: RegState, b: RegState, m: IdMap): boolean {
 /** regsafe: whatever is safe with `o` is safe with `c`. */
 function regSafe(env: Env, o: RegState, c: RegState, m: IdMap, exact: number): boolean {
   if (exact === EXACT) return regsExact(o, c, m);
-  if (o.type === NOT_INIT && (env.has.staticRegLiveness || exact === NOT_EXACT || c.type === NOT_INIT)) return true;
+  if (o.type === NOT_INIT && (exact === NOT_EXACT || c.type === NOT_INIT)) return true;
   if (o.type !== c.type) return false;
   switch (baseType(o.type)) {
     case SCALAR_VALUE:

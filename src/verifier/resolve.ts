@@ -21,6 +21,7 @@ import {
   EINVAL,
   ENOTSUPP,
   EPERM,
+  EPROTO,
   ERANGE,
   MAX_USED_MAPS,
   PTR_TO_FUNC,
@@ -77,6 +78,9 @@ export function makeMap(env: Env, map: LoadMap, index: number): VMap {
 
 function useMap(env: Env, i: number): VMap {
   const index = env.imm[i]!;
+  const src = env.src[i]!;
+  if ((src === BPF_PSEUDO_MAP_IDX || src === BPF_PSEUDO_MAP_IDX_VALUE) && env.load.fdArray === false)
+    reject(env, EPROTO, "fd_idx without fd_array is invalid\n");
   const map = env.maps[index];
   if (map === undefined)
     return reject(env, EBADF, `fd ${env.load.badMapFds.get(i) ?? index} is not pointing to valid bpf_map\n`);

@@ -136,7 +136,7 @@ export function checkSubprogs(env: Env): void {
     const cls = classOf(code);
     if (cls === BPF_LD && (modeOf(code) === BPF_ABS || modeOf(code) === BPF_IND)) sub.hasLdAbs = true;
     if ((cls === BPF_JMP || cls === BPF_JMP32) && codeOf(code) !== BPF_EXIT && codeOf(code) !== BPF_CALL) {
-      const off = i + jumpOffset(env, i) + 1;
+      const off = (i + jumpOffset(env, i) + 1) | 0;
       if (off < start || off >= end) reject(env, EINVAL, `jump out of range from insn ${i} to ${off}\n`);
     } else if (cls === BPF_JMP && codeOf(code) === BPF_EXIT) sub.exitIdx = i;
     if (i !== end - 1) continue;

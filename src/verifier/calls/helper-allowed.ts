@@ -47,8 +47,13 @@ const sockoptInRelease = (env: Env, fn: HelperFn): boolean =>
   env.attach?.name === "release" &&
   (fn.row.name === "setsockopt" || fn.row.name === "getsockopt");
 
+/** override_return needs CONFIG_BPF_KPROBE_OVERRIDE, which needs error injection, which brings this function. */
+const lacksErrorInjection = (env: Env): boolean =>
+  env.vmlinuxBtf !== null && env.vmlinuxBtf.findByName("within_error_injection_list", "func") === undefined;
+
 /** Does this kind of program have the helper at all, given its attach target? */
-export const helperExistsHere = (env: Env, fn: HelperFn): boolean => !sockoptInRelease(env, fn);
+export const helperExistsHere = (env: Env, fn: HelperFn): boolean =>
+  !sockoptInRelease(env, fn) && !(fn.row.name === "override_return" && lacksErrorInjection(env));
 
 /** May this program call the helper, given its attach target? */
 export function helperAllowedHere(env: Env, fn: HelperFn): boolean {

@@ -77,12 +77,13 @@ function compile(env: Env, row: HelperRow): HelperFn | null {
       : helperAllowed(row, facts.progTypeName, facts.attachTypeName);
   if (!allowed || comesLater(env, row, facts.progTypeName, facts.attachTypeName)) return null;
   const proto = helperProto(row, facts.progTypeName, facts.attachTypeName);
+  const kept = env.has.trustedPointers ? -1 : ~c.PTR_TRUSTED;
   const checked = proto.args.slice(0, CHECKED_ARGS[row.id] ?? 5);
   const args = [0, 0, 0, 0, 0];
   const sizes = [0, 0, 0, 0, 0];
   const structs: (string | undefined)[] = [];
   checked.forEach((arg, i) => {
-    args[i] = ARGS[arg.type] | flagBits(arg.flags);
+    args[i] = (ARGS[arg.type] | flagBits(arg.flags)) & kept;
     sizes[i] = arg.size ?? 0;
     structs[i] = arg.btf;
   });
@@ -92,7 +93,7 @@ function compile(env: Env, row: HelperRow): HelperFn | null {
     argSizes: sizes,
     argStructs: structs,
     numArgs: checked.length,
-    retType: RETS[proto.ret.type] | flagBits(proto.ret.flags),
+    retType: (RETS[proto.ret.type] | flagBits(proto.ret.flags)) & kept,
     retStruct: proto.ret.btf,
     gpl: proto.gpl,
     pktAccess: proto.pktAccess,

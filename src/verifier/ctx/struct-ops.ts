@@ -17,18 +17,19 @@ export function structOpsPromote(env: Env, a: CtxAccess): void {
 }
 
 /** Members of tcp_sock that congestion control may write: path from tcp_sock, and whether any part of it. */
-const TCP_WRITABLE: readonly { readonly path: readonly string[]; readonly anywhere?: true }[] = [
-  { path: ["inet_conn", "icsk_inet", "sk", "sk_pacing_rate"] },
-  { path: ["inet_conn", "icsk_inet", "sk", "sk_pacing_status"] },
-  { path: ["inet_conn", "icsk_ca_priv"], anywhere: true },
-  { path: ["inet_conn", "icsk_ack", "pending"] },
-  { path: ["snd_cwnd"] },
-  { path: ["snd_cwnd_cnt"] },
-  { path: ["snd_cwnd_stamp"] },
-  { path: ["snd_ssthresh"] },
-  { path: ["ecn_flags"] },
-  { path: ["app_limited"] },
-];
+const TCP_WRITABLE: readonly { readonly path: readonly string[]; readonly anywhere?: true; readonly since?: string }[] =
+  [
+    { path: ["inet_conn", "icsk_inet", "sk", "sk_pacing_rate"], since: "6.10" },
+    { path: ["inet_conn", "icsk_inet", "sk", "sk_pacing_status"], since: "6.10" },
+    { path: ["inet_conn", "icsk_ca_priv"], anywhere: true },
+    { path: ["inet_conn", "icsk_ack", "pending"] },
+    { path: ["snd_cwnd"] },
+    { path: ["snd_cwnd_cnt"] },
+    { path: ["snd_cwnd_stamp"] },
+    { path: ["snd_ssthresh"] },
+    { path: ["ecn_flags"] },
+    { path: ["app_limited"] },
+  ];
 
 /** [start, end) of a member, by path; null when the kernel's struct has no such member. */
 function memberRange(env: Env, struct: string, path: readonly string[]): readonly [number, number] | null {
@@ -51,7 +52,8 @@ function memberRange(env: Env, struct: string, path: readonly string[]): readonl
 
 function tcpWrite(env: Env, r: RegState, off: number, size: number): void {
   if (btfTypeName(r.btf!, r.btfId) !== "tcp_sock") reject(env, c.EACCES, "only read is supported\n");
-  for (const { path, anywhere } of TCP_WRITABLE) {
+  for (const { path, anywhere, since } of TCP_WRITABLE) {
+    if (since !== undefined && !env.kernel.atLeast(since)) continue;
     const range = memberRange(env, "tcp_sock", path);
     if (range === null || !(anywhere === true ? off >= range[0] && off < range[1] : off === range[0])) continue;
     if (off + size > range[1])
