@@ -368,6 +368,72 @@ export const KERNEL_CHANGES = {
     source: "verifier.c regsafe",
     what: "states are compared with ids of pointers and references, by type without exceptions",
   },
+  uninitStackReads: {
+    since: "6.3",
+    stable: { "6.1": 30 },
+    source: "verifier.c allow_uninit_stack",
+    what: "privileged programs may read stack that was never written",
+  },
+  scalarTypeName: {
+    since: "5.18",
+    source: "verifier.c reg_type_str",
+    what: "numbers are called scalar in messages; before, inv",
+  },
+  narrowSpills: {
+    since: "5.16",
+    source: "verifier.c save_register_state",
+    what: "scalars of 1, 2 and 4 bytes are spilled with their range",
+  },
+  mapIndexes: {
+    since: "5.14",
+    source: "verifier.c BPF_PSEUDO_MAP_IDX",
+    what: "instructions name maps by index into fd_array",
+  },
+  callbackFuncs: {
+    since: "5.13",
+    source: "verifier.c BPF_PSEUDO_FUNC",
+    what: "addresses of functions in ld_imm64: callbacks",
+  },
+  kernelFuncs: {
+    since: "5.13",
+    source: "verifier.c BPF_PSEUDO_KFUNC_CALL",
+    what: "calls of kernel functions",
+  },
+  atomicOps: {
+    since: "5.12",
+    source: "verifier.c check_atomic",
+    what: "atomic operations beside the plain addition, and their results",
+  },
+  boundedSpills: {
+    since: "5.10",
+    source: "verifier.c check_stack_write",
+    what: "scalars with a range are spilled with it; before, constants alone",
+  },
+  kernelSymbols: {
+    since: "5.10",
+    source: "verifier.c BPF_PSEUDO_BTF_ID",
+    what: "addresses of kernel variables in ld_imm64",
+  },
+  sleepablePrograms: {
+    since: "5.10",
+    source: "syscall.c BPF_F_SLEEPABLE",
+    what: "programs that may sleep",
+  },
+  tailCallsWithCalls: {
+    since: "5.10",
+    source: "verifier.c allow_tail_call_in_subprogs",
+    what: "programs with functions may make tail calls",
+  },
+  subregRanges: {
+    since: "5.7",
+    source: "verifier.c u32_min_value",
+    what: "the low 32 bits of numbers have ranges of their own",
+  },
+  globalFuncs: {
+    since: "5.6",
+    source: "verifier.c do_check_subprogs, btf.c btf_check_func_arg_match",
+    what: "global functions are verified once, by their prototypes",
+  },
 } as const satisfies Readonly<Record<string, KernelChange>>;
 
 export type KernelChangeName = keyof typeof KERNEL_CHANGES;

@@ -58,7 +58,7 @@ function checkCall(env: Env, i: number, cursor: Cursor): number {
   if (
     sourceOf(code) !== BPF_K ||
     (src !== BPF_PSEUDO_KFUNC_CALL && env.off[i] !== 0) ||
-    (src !== 0 && src !== BPF_PSEUDO_CALL && src !== BPF_PSEUDO_KFUNC_CALL) ||
+    (src !== 0 && src !== BPF_PSEUDO_CALL && (src !== BPF_PSEUDO_KFUNC_CALL || !env.has.kernelFuncs)) ||
     env.dst[i] !== 0 ||
     classOf(code) === BPF_JMP32
   ) {

@@ -161,6 +161,7 @@ function rmw(env: Env, i: number): void {
 /** check_atomic */
 export function checkAtomic(env: Env, i: number): void {
   const imm = env.imm[i]!;
+  if (!env.has.atomicOps && imm !== BPF_ADD) reject(env, EINVAL, "BPF_XADD uses reserved fields\n");
   switch (imm) {
     case BPF_ADD:
     case BPF_ADD | BPF_FETCH:

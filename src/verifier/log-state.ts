@@ -77,7 +77,8 @@ export function regTypeStr(type: number): string {
   if (type & PTR_UNTRUSTED) prefix += "untrusted_";
   if (type & PTR_TRUSTED) prefix += "trusted_";
   const postfix = type & PTR_MAYBE_NULL ? (base === PTR_TO_BTF_ID ? "or_null_" : "_or_null") : "";
-  return prefix + (TYPE_NAMES[base] ?? "?") + postfix;
+  const name = base === SCALAR_VALUE && !has.scalarTypeName ? "inv" : (TYPE_NAMES[base] ?? "?");
+  return prefix + name + postfix;
 }
 
 /** dynptr_type_str */

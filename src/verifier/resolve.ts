@@ -111,6 +111,12 @@ function directValueErrno(map: VMap, off: number): number {
   return off >= map.valueSize ? EINVAL : 0;
 }
 
+function knownPseudo(env: Env, src: number): boolean {
+  if (src === BPF_PSEUDO_BTF_ID) return env.has.kernelSymbols;
+  if (src === BPF_PSEUDO_FUNC) return env.has.callbackFuncs;
+  return (src !== BPF_PSEUDO_MAP_IDX && src !== BPF_PSEUDO_MAP_IDX_VALUE) || env.has.mapIndexes;
+}
+
 function resolveImm(env: Env, i: number): void {
   const src = env.src[i]!;
   if (
@@ -123,6 +129,7 @@ function resolveImm(env: Env, i: number): void {
     reject(env, EINVAL, "invalid bpf_ld_imm64 insn\n");
   }
   if (src === 0) return;
+  if (!knownPseudo(env, src)) reject(env, EINVAL, "unrecognized bpf_ld_imm64 insn\n");
   const aux = env.aux[i]!;
   if (src === BPF_PSEUDO_BTF_ID) {
     env.seams.checkPseudoBtfId(env, i);

@@ -163,7 +163,7 @@ function writeFixed(env: Env, f: FuncState, off: number, size: number, valueRegn
   if ((off & 7) === 0 && size === 8) env.liveStack.markWrite(f.frameno, spi);
   checkFastcallContract(env, f, insnIdx, off);
   env.scratchSlot(spi);
-  const spillsScalar = env.has.scalarSpills || (r !== null && isBounded(r) && !r.isNull());
+  const spillsScalar = env.has.scalarSpills || (r !== null && spilledBefore(env, r, size));
   if (r !== null && (off & 7) === 0 && r.type === SCALAR_VALUE && env.bpfCapable && spillsScalar) {
     const fits = fls64(r.umaxLo, r.umaxHi) <= 8 * size;
     // What precision cannot follow back to r10 has to be precise already.
@@ -204,6 +204,12 @@ function writeFixed(env: Env, f: FuncState, off: number, size: number, valueRegn
     flags = 0;
   }
   if (flags !== 0 && env.has.stackHistory) pushJmpHistory(env, env.state, flags, null);
+}
+
+/** Is a scalar spilled as such, before 6.8? */
+function spilledBefore(env: Env, r: RegState, size: number): boolean {
+  if (r.isNull() || (size !== 8 && !env.has.narrowSpills)) return false;
+  return env.has.boundedSpills ? isBounded(r) : (r.maskLo | r.maskHi) === 0;
 }
 
 /** Something is known of the number (register_is_bounded). */

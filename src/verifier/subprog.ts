@@ -78,7 +78,8 @@ export function findSubprog(env: Env, off: number): number {
 export const subprogEnd = (env: Env, n: number): number => env.subprogs[n + 1]?.start ?? env.len;
 
 /** Has BTF that says it is global: verified on its own, not at each call. */
-export const isGlobalSubprog = (env: Env, n: number): boolean => env.subprogs[n]!.linkage === BTF_FUNC_GLOBAL;
+export const isGlobalSubprog = (env: Env, n: number): boolean =>
+  env.subprogs[n]!.linkage === BTF_FUNC_GLOBAL && env.has.globalFuncs;
 
 export const isPseudoCall = (env: Env, i: number): boolean =>
   env.code[i] === (BPF_JMP | BPF_CALL) && env.src[i] === BPF_PSEUDO_CALL;
@@ -130,6 +131,8 @@ export function checkSubprogs(env: Env): void {
     const code = env.code[i]!;
     const sub = env.subprogs[cur]!;
     if (isHelperCall(env, i) && env.imm[i] === BPF_FUNC_TAIL_CALL) {
+      if (env.subprogs.length > 1 && !env.has.tailCallsWithCalls)
+        reject(env, EINVAL, "tail_calls are not allowed in programs with bpf-to-bpf calls\n");
       sub.hasTailCall = true;
       sub.tailCallReachable = true;
     }

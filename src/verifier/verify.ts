@@ -7,7 +7,7 @@ import type { ProgLoad } from "./capture.ts";
 import { btfCtxAccess, checkPtrToBtfAccess, checkPtrToMapAccess } from "./ctx/index.ts";
 import { checkCfg, computePostorder, markFastcallPatterns, removeFastcallSpills } from "./cfg.ts";
 import { Env } from "./env.ts";
-import { E2BIG } from "./constants.ts";
+import { E2BIG, EINVAL } from "./constants.ts";
 import { VerifierReject } from "./errors.ts";
 import { doCheck } from "./explore.ts";
 import { initFuncState } from "./frames.ts";
@@ -19,6 +19,7 @@ import { LiveStack } from "./live-stack.ts";
 import { Log } from "./log.ts";
 import type { Profile } from "./profile.ts";
 import { resolvePseudoLdImm64 } from "./resolve.ts";
+import { requirementText, requirementsOf } from "./requirements.ts";
 import { useScalarRules } from "./scalar/rules.ts";
 import type { Seams } from "./seams.ts";
 import { checkMaxStackDepth } from "./stack-depth.ts";
@@ -45,7 +46,7 @@ export interface Verdict {
   readonly verdict: "accept" | "reject";
   /** Positive errno of a rejection, 0 when accepted. */
   readonly errno: number;
-  /** The last line of a rejection's text, without the final newline; "" when there is none. */
+  /** The last line of a rejection's text, without the final newline. Where the kernel says nothing: why, in our words, or "". */
   readonly message: string;
   readonly log: string;
   readonly insnsProcessed: number;
@@ -158,6 +159,7 @@ function setPrivileges(env: Env, options: VerifyOptions): void {
     env.bypassSpecV1 = false;
     env.bypassSpecV4 = false;
   }
+  if (!env.has.uninitStackReads) env.allowUninitStack = false;
   env.strictAlignment = (flags & BPF_F_STRICT_ALIGNMENT) !== 0 && (flags & BPF_F_ANY_ALIGNMENT) === 0;
   env.testStateFreq = env.bpfCapable && (flags & BPF_F_TEST_STATE_FREQ) !== 0;
   env.testRegInvariants = (flags & BPF_F_TEST_REG_INVARIANTS) !== 0;
@@ -196,11 +198,16 @@ export function runVerifier(
   let errno = 0;
   let message = "";
   try {
+    const missing = requirementsOf(load).find((r) => r.silent && !env.kernel.atLeast(r.since));
+    if (missing !== undefined) {
+      message = requirementText(missing);
+      throw new VerifierReject(EINVAL);
+    }
     run(env);
   } catch (e) {
     if (!(e instanceof VerifierReject)) throw e;
     errno = e.errno;
-    message = lastLine(log.text());
+    if (message === "") message = lastLine(log.text());
   }
   const depth = depthText(env, errno === 0);
   if ((log.level & 4) !== 0) log.write(`verification time 0 usec\nstack depth ${depth}\n`);

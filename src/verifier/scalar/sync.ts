@@ -260,20 +260,10 @@ function deduceSign64(r: RegState): void {
   }
 }
 
-/** reg_bounds_sync before 6.8. */
-function syncOnce(r: RegState): void {
-  updateRegBounds(r);
-  deduceSign32(r);
-  deduceSign64(r);
-  tnumIntersectRange(r, r.uminLo, r.uminHi, r.umaxLo, r.umaxHi);
-  tnumIntersectRange32(r, r.u32Min, r.u32Max);
-  updateRegBounds(r);
-}
-
 const fitsS32 = (lo: number, hi: number): boolean => hi === lo >> 31;
 
-/** __reg_combine_64_into_32, before 6.8: the 32-bit ranges are those of 64 bits where these fit. */
-export function combine64Into32(r: RegState): void {
+/** 32-bit ranges from the 64-bit ones, where these fit. (Before 5.7 the low word has no others.) */
+function forgetSubreg(r: RegState): void {
   setUnbounded32(r);
   if (fitsS32(r.sminLo, r.sminHi) && fitsS32(r.smaxLo, r.smaxHi)) {
     r.s32Min = r.sminLo;
@@ -283,6 +273,22 @@ export function combine64Into32(r: RegState): void {
     r.u32Min = r.uminLo;
     r.u32Max = r.umaxLo;
   }
+}
+
+/** reg_bounds_sync before 6.8. */
+function syncOnce(r: RegState): void {
+  if (!has.subregRanges) forgetSubreg(r);
+  updateRegBounds(r);
+  deduceSign32(r);
+  deduceSign64(r);
+  tnumIntersectRange(r, r.uminLo, r.uminHi, r.umaxLo, r.umaxHi);
+  tnumIntersectRange32(r, r.u32Min, r.u32Max);
+  updateRegBounds(r);
+}
+
+/** __reg_combine_64_into_32, before 6.8: the 32-bit ranges are those of 64 bits where these fit. */
+export function combine64Into32(r: RegState): void {
+  forgetSubreg(r);
   syncOnce(r);
 }
 
