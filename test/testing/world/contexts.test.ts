@@ -1,4 +1,5 @@
 /** Contexts: as BPF_PROG_TEST_RUN and the hooks make them, for programs of every type. */
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import * as b from "../../../src/asm/build.ts";
 import type { Insn } from "../../../src/asm/index.ts";
@@ -12,19 +13,23 @@ import {
   ctxAccess,
   ctxLayout,
 } from "../../../src/uapi/index.ts";
+import { BPF_FUNC, BPF_MAP_TYPE } from "../../../src/uapi/index.ts";
+import { load } from "../../../src/load/load.ts";
+import { progTestRun, tracepointFormat } from "../../../src/syscall/index.ts";
 import type { AttachTypeName, CtxFieldRow, ProgTypeName } from "../../../src/uapi/index.ts";
 import { makeContext } from "../../../src/testing/world/contexts/make.ts";
 import type { ContextEnv } from "../../../src/testing/world/contexts/env.ts";
-import { packagedKernel } from "../../../src/testing/world/kernel-types.ts";
+import { readRecord } from "../../../src/testing/world/contexts/record.ts";
+import { kernelTypesOf, packagedKernel } from "../../../src/testing/world/kernel-types.ts";
 import { PlainMemory } from "../../../src/testing/world/memory.ts";
 import { KernelObjects } from "../../../src/testing/world/objects.ts";
 import { arp, eth, ipv4, ipv6, packet, tcp, udp, vlan } from "../../../src/testing/world/packet/build.ts";
-import type { ContextTarget, ContextValue } from "../../../src/testing/world/types.ts";
+import type { ContextTarget, ContextValue, KernelTypes } from "../../../src/testing/world/types.ts";
 import { VmWorldMemory } from "../../../src/testing/world-memory.ts";
 import { Vm, collectionOf } from "../../../src/vm/index.ts";
 import { assert, suite } from "../../harness.ts";
 import { requires } from "../../kernel.ts";
-import { kernel as os, loadProg, progSpec, testRun } from "../../vm/kernel-run.ts";
+import { kernel as os, loadProg, mapSpec, progSpec, testRun } from "../../vm/kernel-run.ts";
 import { runs } from "./runs.ts";
 
 const test = suite("world contexts");
@@ -436,4 +441,117 @@ test("every program type has a context, of nothing, of bytes and of arbitrary va
     ),
     { numRuns: runs(1500) },
   );
+});
+
+test("what the kernel records of an event is what its fields make here", () => {
+  requires({ root: true, capability: ["CAP_BPF", "CAP_PERFMON"], kernel: "5.8" });
+  const events = [
+    "sched/sched_switch",
+    "syscalls/sys_enter_openat",
+    "syscalls/sys_exit_openat",
+    "sched/sched_wakeup",
+    "raw_syscalls/sys_enter",
+  ];
+  const kernel: KernelTypes = kernelTypesOf(packagedKernel("6.18").btf, {
+    formats: (event) => tracepointFormat(os, ...(event.split(":") as [string, string])),
+  });
+  const env: ContextEnv = { kernel, objects: new KernelObjects(kernel.btf, new PlainMemory()) };
+  for (const event of events) {
+    const format = kernel.tracepointFormat(event.replace("/", ":"))!;
+    const size = Math.ceil(Math.max(...format.fields.map((f) => f.offset + f.size)) / 8) * 8;
+    const words = Math.floor(Math.max(...format.fields.map((f) => f.offset + f.size)) / 8);
+    // The common fields are not a program's to read.
+    const copy = Array.from({ length: words - 1 }, (_, i) => [
+      b.ldxMem("dw", 2, 6, i * 8 + 8),
+      b.stxMem("dw", 10, 2, i * 8 - 512),
+    ]).flat();
+    const insns = [
+      b.mov64Reg(6, 1),
+      ...copy,
+      ...b.ldMapFd(1, 0),
+      b.mov64Reg(2, 10),
+      b.add64Imm(2, -512),
+      b.mov64Imm(3, words * 8 - 8),
+      b.mov64Imm(4, 0),
+      b.callHelper(BPF_FUNC.ringbuf_output),
+      b.mov64Imm(0, 0),
+      b.exit(),
+    ];
+    const prog = progSpec("record", BPF_PROG_TYPE.TRACEPOINT, insns, {
+      section: `tracepoint/${event}`,
+      attachTo: event,
+      refs: [{ kind: "map", insn: 1 + copy.length, map: "events" }],
+    });
+    const collection = load(collectionOf([prog], [mapSpec("events", BPF_MAP_TYPE.RINGBUF, 0, 0, 1 << 16)]));
+    try {
+      const link = collection.prog("record").attach();
+      // Something opens files, and switches to another thread and back.
+      for (let i = 0; i < 20; i++) {
+        try {
+          readFileSync("/nonexistent");
+        } catch {
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+        }
+      }
+      link.close();
+      const records: Uint8Array[] = [];
+      const reader = collection.events<Uint8Array>("events");
+      reader.drain((record) => records.push(record));
+      reader.close();
+      assert.ok(records.length > 0, event);
+      for (const record of records.slice(0, 20)) {
+        const whole = new Uint8Array(size);
+        whole.set(record, 8);
+        const fields = readRecord(format, whole);
+        const made = makeContext(target("TRACEPOINT", event), fields as ContextValue, env);
+        // Between its fields the kernel leaves what was there.
+        for (const f of format.fields.filter((x) => x.offset >= 8 && x.offset + x.size <= words * 8))
+          assert.bytes(
+            made.ctx.subarray(f.offset, f.offset + f.size),
+            whole.subarray(f.offset, f.offset + f.size),
+            f.name,
+          );
+      }
+    } finally {
+      collection.close();
+    }
+  }
+});
+
+test("XDP, RAW_TRACEPOINT and SYSCALL: what TEST_RUN gives a program is in our context", () => {
+  requires({ root: true, capability: ["CAP_BPF", "CAP_PERFMON"], kernel: "5.14" });
+  const env = envOf();
+  const run = (
+    type: ProgTypeName,
+    offset: number,
+    size: number,
+    input: { ctx?: Uint8Array; data?: Uint8Array },
+    attach?: AttachTypeName,
+  ): number => {
+    const name = size === 8 ? "dw" : size === 4 ? "w" : "h";
+    const insns = [b.ldxMem(name, 0, 1, offset), ...(type === "SK_LOOKUP" ? [b.alu64Imm("and", 0, 1)] : []), b.exit()];
+    const { fd, log } = loadProg(
+      progSpec(
+        "read",
+        BPF_PROG_TYPE[type],
+        insns,
+        attach === undefined ? {} : { expectedAttachType: BPF_ATTACH_TYPE[attach] },
+      ),
+    );
+    assert.ok(fd >= 0, `${type} ${offset}: ${log}`);
+    try {
+      return progTestRun(os, fd, input).returnValue;
+    } finally {
+      os.close(fd);
+    }
+  };
+  const view = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const xdp = makeContext(target("XDP"), { packet: PACKETS[0]! }, env);
+  for (const offset of [12, 16])
+    assert.is(run("XDP", offset, 4, { data: PACKETS[0]! }), view(xdp.ctx).getUint32(offset, true), `xdp_md+${offset}`);
+  const args = makeContext(target("RAW_TRACEPOINT", "sched_switch"), { args: [true, 0x1122n, 0x3344n] }, env);
+  for (const i of [0, 1, 2])
+    assert.is(run("RAW_TRACEPOINT", i * 8, 8, { ctx: args.ctx }), Number(view(args.ctx).getBigUint64(i * 8, true)));
+  const bytes = Uint8Array.from({ length: 16 }, (_, i) => i + 1);
+  assert.is(run("SYSCALL", 4, 4, { ctx: makeContext(target("SYSCALL"), bytes, env).ctx }), 0x08070605);
 });
