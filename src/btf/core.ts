@@ -205,7 +205,13 @@ export class CoreResolver {
    */
   relocate(input: { insns: readonly Insn[]; relos: readonly CoreReloRecord[]; local: Btf }): CoreRelocation {
     const insns = input.insns.slice();
+    const exact = this.#exact.has(input.local);
     const results = input.relos.map((relo): CoreResult => {
+      if (exact && isFieldRelo(relo.kind)) {
+        // What was compiled for the one type of that name is right as it is; proving it takes 1 ms, cold.
+        const [target, ...others] = this.candidates(input.local, relo.typeId);
+        if (target !== undefined && others.length === 0) return unchanged(relo, target);
+      }
       const result = this.resolve(input.local, relo);
       if (result.value === undefined) return result;
       const outcome = patchCoreInsn(insns, relo.insn, result.value);
@@ -221,6 +227,11 @@ export class CoreResolver {
     });
     return { insns, results };
   }
+}
+
+function unchanged(relo: CoreReloRecord, target: CoreCandidate): CoreResult {
+  const kind = CORE_RELO_NAMES[relo.kind] ?? "field_byte_offset";
+  return { relo, kind, path: "", status: "ok", value: undefined, target, diagnostic: undefined };
 }
 
 /**

@@ -3,7 +3,7 @@
  * ones of the same length and size, and the strings of line_info are added. Type ids
  * never change, so the program's records stay right.
  */
-import { Btf } from "../btf/btf.ts";
+import type { Btf } from "../btf/btf.ts";
 import { BTF_KIND } from "../btf/kinds.ts";
 import { encodeUtf8 } from "../core/bytes.ts";
 import type { FuncInfo, LineInfo } from "./spec.ts";
@@ -45,9 +45,10 @@ export class BtfImage {
   #addedLength = 0;
   #extraTypes: number[] = [];
 
-  constructor(bytes: Uint8Array, what: string) {
-    this.btf = Btf.parse(bytes, { what });
-    this.#words = this.btf.words.slice();
+  constructor(btf: Btf) {
+    const { bytes } = btf;
+    this.btf = btf;
+    this.#words = btf.words.slice();
     this.#stringsLength = new DataView(bytes.buffer, bytes.byteOffset).getUint32(20, this.btf.endian === "little");
   }
 

@@ -136,19 +136,27 @@ function layOutKconfig(btf: Btf, edit: BtfEdit, sec: BtfDatasec, symbols: readon
  * @throws DecodeError when the BTF is malformed
  */
 export function prepareBtf(spec: Pick<CollectionSpec, "btf" | "name">): Uint8Array | undefined {
+  return preparedBtf(spec)?.bytes;
+}
+
+/** {@link prepareBtf}, parsed. */
+export function preparedBtf(spec: Pick<CollectionSpec, "btf" | "name">): Btf | undefined {
   if (spec.btf === undefined) return undefined;
   const btf = Btf.parse(spec.btf, { what: `${spec.name} BTF` });
-  const edit = new BtfEdit(btf, btf.endian);
+  // Most need no change, and an edit copies everything.
+  let editing: BtfEdit | undefined;
+  const edit = (): BtfEdit => (editing ??= new BtfEdit(btf, btf.endian));
   for (const sec of datasecs(btf)) {
     for (const v of sec.vars) {
       const type = btf.typeById(v.type);
       // The kernel knows no extern variables: by now they have their place in `.kconfig`.
       if (type.kind === "var" && type.linkage === "extern" && sec.name !== ".ksyms")
-        edit.words(type.id)[3] = VAR_GLOBAL;
+        edit().words(type.id)[3] = VAR_GLOBAL;
     }
-    if (sec.name === ".ksyms") allocateKsyms(btf, edit, sec);
+    if (sec.name === ".ksyms") allocateKsyms(btf, edit(), sec);
   }
-  return edit.finish();
+  const bytes = editing?.finish() ?? btf.bytes;
+  return bytes === btf.bytes ? btf : Btf.parse(bytes, { endian: btf.endian, what: btf.what });
 }
 
 function allocateKsyms(btf: Btf, edit: BtfEdit, sec: BtfDatasec): void {

@@ -8,7 +8,7 @@ import { BPF_MAP_TYPE } from "../uapi/map-types.ts";
 import { BPF_PROG_TYPE } from "../uapi/prog-types.ts";
 import { attachTargetOf } from "./attach-target.ts";
 import { BtfImage, FUNC_INFO_SIZE, LINE_INFO_SIZE, encodeFuncInfo, encodeLineInfo } from "./btf-image.ts";
-import { prepareBtf } from "./fix-btf.ts";
+import { preparedBtf } from "./fix-btf.ts";
 import { type FixupContext, type TargetTypes, fixup } from "./fixups.ts";
 import type { LoadKfunc, LoadKsym, LoadMap, ProgLoad } from "./prog-load.ts";
 import type { CollectionSpec, MapSpec, ProgSpec } from "./spec.ts";
@@ -58,9 +58,9 @@ export class LoadMaker {
   constructor(spec: CollectionSpec, target: LoadTarget) {
     this.#spec = spec;
     this.#target = target;
-    const bytes = prepareBtf(spec);
-    if (bytes === undefined) return;
-    this.#image = new BtfImage(bytes, `${spec.name} BTF`);
+    const prepared = preparedBtf(spec);
+    if (prepared === undefined) return;
+    this.#image = new BtfImage(prepared);
     // The strings of every program's line_info are in the one BTF.
     for (const prog of spec.progs) {
       if (prog.autoload) this.#add(prog, this.#image);

@@ -2,7 +2,7 @@
 import { Btf } from "../btf/btf.ts";
 import { BpfkitError } from "../core/errors.ts";
 import { BtfImage, encodeFuncInfo, encodeLineInfo } from "../elf/btf-image.ts";
-import { prepareBtf } from "../elf/fix-btf.ts";
+import { preparedBtf } from "../elf/fix-btf.ts";
 import type { CollectionSpec, MapSpec, ProgSpec } from "../elf/spec.ts";
 import type { Schema } from "../probe/schema-types.ts";
 import { btfLoad } from "../syscall/bpf.ts";
@@ -327,9 +327,9 @@ class CollectionBtf {
     note: (text: string) => void,
   ) {
     this.#spec = spec;
-    const bytes = prepareBtf(spec);
-    if (bytes === undefined) return;
-    const image = new BtfImage(bytes, `${spec.name} BTF`);
+    const prepared = preparedBtf(spec);
+    if (prepared === undefined) return;
+    const image = new BtfImage(prepared);
     this.#image = image;
     // The strings of line_info live in the BTF: they must be there before it is loaded.
     for (const prog of progs) {
@@ -382,6 +382,7 @@ class CollectionBtf {
   local(): Btf {
     if (this.#spec.btf === undefined)
       throw new BpfkitError("SPEC", `${this.#spec.name}: its programs have CO-RE relocations but it has no BTF`);
+    if (this.#image?.btf.bytes === this.#spec.btf) return this.#image.btf;
     return (this.#local ??= Btf.parse(this.#spec.btf, { what: `${this.#spec.name} BTF` }));
   }
 }

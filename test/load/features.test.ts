@@ -119,11 +119,11 @@ function rich(): { bytes: Uint8Array; ids: Record<string, number> } {
 
 test("BTF for older kernels: unknown kinds become ones of the same length, ids and sizes stay", () => {
   const { bytes, ids } = rich();
-  const same = new BtfImage(bytes, "test");
+  const same = new BtfImage(Btf.parse(bytes));
   assert.equal(same.sanitize(ALL_BTF_FEATURES), []);
   assert.bytes(same.encode(), bytes);
 
-  const old = new BtfImage(bytes, "test");
+  const old = new BtfImage(Btf.parse(bytes));
   const notes = old.sanitize({
     func: false,
     datasec: false,
@@ -156,7 +156,7 @@ test("BTF for older kernels: unknown kinds become ones of the same length, ids a
   assert.ok(float.kind === "struct" && float.size === 8 && float.members.length === 0);
   assert.is(btf.nameOf(ids["data"] ?? 0), "_data");
   // Only the linkage of functions is new.
-  const global = new BtfImage(bytes, "test");
+  const global = new BtfImage(Btf.parse(bytes));
   assert.equal(global.sanitize({ ...ALL_BTF_FEATURES, globalFunc: false }), ["global functions (Linux 5.6)"]);
 });
 
@@ -164,7 +164,7 @@ test("the kernel takes every sanitised form", () => {
   requires({ root: true, kernel: "4.18" });
   const { bytes } = rich();
   for (const missing of Object.keys(ALL_BTF_FEATURES)) {
-    const image = new BtfImage(bytes, "test");
+    const image = new BtfImage(Btf.parse(bytes));
     const features = { ...ALL_BTF_FEATURES, [missing]: false, ...(missing === "datasec" ? { declTag: false } : {}) };
     image.string("added text");
     image.sanitize(features);

@@ -48,25 +48,9 @@ export const runCommand: Command = {
   async run(args, host) {
     const [path = ""] = args.positionals;
     const duration = seconds(args.value("duration"));
-    const config = settings(args.values.get("set") ?? []);
     requireCommand(args.rest?.[0]);
-    requirePrivilege(`run ${path}`);
-
-    const cache = args.flags.has("no-cache")
-      ? undefined
-      : new CompileCache(resolve(path), { version: `${BPFKIT_VERSION} ${host.build}` });
-    const module = await moduleOfFile(path, host, cache);
-    const found = cache?.lookup(module.exports, module.modules, realKernel());
-    const { compiled, keep } =
-      found === undefined ? (await import("../compile-file.ts")).compileFile(module, cache) : { compiled: found };
-    const json = args.flags.has("json");
-    using app = startCompiled(compiled, {
-      json,
-      args: args.rest ?? [],
-      config,
-      attach: attachOptions(args),
-      ...(await captureOption(args)),
-    });
+    const { app: begun, module, compiled, keep } = await begin(path, args, host);
+    using app = begun;
     if (app.collection.links.length === 0 && typeof module.exports["default"] !== "function") {
       throw new UsageError(
         "nothing is attached: xdp and tc programs need --device NAME, cgroup programs --cgroup DIR",
@@ -81,6 +65,43 @@ export const runCommand: Command = {
     return await untilDone(app, module, compiled, { end, duration, command: args.rest, host });
   },
 };
+
+interface Begun {
+  readonly app: App;
+  readonly module: ModuleFile;
+  readonly compiled: Startable;
+  readonly keep?: (() => void) | undefined;
+}
+
+/** Loads the file, compiles, loads and attaches its programs. */
+async function begin(path: string, args: ParsedArgs, host: Host): Promise<Begun> {
+  const config = settings(args.values.get("set") ?? []);
+  // root may be without capabilities in a container: that is looked at (0.4 ms) when something fails.
+  const root = process.platform === "linux" && process.geteuid?.() === 0;
+  if (!root) requirePrivilege(`run ${path}`);
+  try {
+    const cache = args.flags.has("no-cache")
+      ? undefined
+      : new CompileCache(resolve(path), { version: `${BPFKIT_VERSION} ${host.build}` });
+    const module = await moduleOfFile(path, host, cache);
+    const found = cache?.lookup(module.exports, module.modules, realKernel());
+    const { compiled, keep } =
+      found === undefined
+        ? (await import("../compile-file.ts")).compileFile(module, cache)
+        : { compiled: found, keep: undefined };
+    const app = startCompiled(compiled, {
+      json: args.flags.has("json"),
+      args: args.rest ?? [],
+      config,
+      attach: attachOptions(args),
+      ...(await captureOption(args)),
+    });
+    return { app, module, compiled, keep };
+  } catch (error) {
+    if (root) requirePrivilege(`run ${path}`);
+    throw error;
+  }
+}
 
 interface Running {
   readonly end: AbortController;
