@@ -105,7 +105,7 @@ class Selector extends Materializer {
   readonly #loopLeaves: LoopLeaves;
 
   constructor(f: Func, target: Target) {
-    super();
+    super(target.isa >= 3);
     this.#f = f;
     this.#target = target;
     this.#cfg = computeCfg(f);
@@ -215,7 +215,7 @@ class Selector extends Materializer {
       }
       case "zext": {
         const d = this.#def(i);
-        if (i.bits === 32) this.emit(MOV32, d, this.#use(i.args[0]!));
+        if (i.bits === 32) this.#zext32(d, i.args[0]!);
         else {
           this.#copy(d, i.args[0]!);
           this.emit(BPF_ALU64 | BPF_AND, d, 0, 0, i.bits === 8 ? 0xff : 0xffff);
@@ -281,7 +281,7 @@ class Selector extends Materializer {
       if (v === 0n && (code === BPF_DIV || code === BPF_MOD)) {
         // The verifier refuses a constant zero divisor.
         if (code === BPF_DIV) this.emit(MOV64_IMM, d, 0);
-        else if (i.width === 32) this.emit(MOV32, d, this.#use(a));
+        else if (i.width === 32) this.#zext32(d, a);
         else this.#copy(d, a);
         return;
       }
@@ -412,9 +412,9 @@ class Selector extends Materializer {
     let imm = 0;
     if (width === 32 && wide) {
       // No 32-bit jumps: compare the low halves moved to where a 64-bit one sees only them.
-      ra = this.#low(a, cond);
+      ra = this.#low(a, useImm);
       if (useImm) imm = Number(BigInt.asUintN(32, (b as Inst).value));
-      else rb = this.#low(b, cond);
+      else rb = this.#low(b, false);
     } else {
       ra = this.#use(a);
       if (useImm) imm = Number(width === 32 ? BigInt.asIntN(32, b.value) : b.value);
@@ -423,13 +423,24 @@ class Selector extends Materializer {
     const jump = new LInst((wide ? BPF_JMP : BPF_JMP32) | code | (useImm ? 0 : BPF_X), ra, rb, 0, imm, this.span);
     return { jump, inverted };
   }
-  #low(v: Inst, cond: Cond): number {
+  /** The low half of `v`, in the high half where nothing needs it to be in its place. */
+  #low(v: Inst, inPlace: boolean): number {
     const r = this.temp();
-    if (isSigned(cond)) {
+    if (inPlace) this.#zext32(r, v);
+    else {
       this.#copy(r, v);
       this.emit(BPF_ALU64 | BPF_LSH, r, 0, 0, 32);
-    } else this.emit(MOV32, r, this.#use(v));
+    }
     return r;
+  }
+  #zext32(d: number, v: Inst): void {
+    if (this.#target.isa >= 3) {
+      this.emit(MOV32, d, this.#use(v));
+      return;
+    }
+    this.#copy(d, v);
+    this.emit(BPF_ALU64 | BPF_LSH, d, 0, 0, 32);
+    this.emit(BPF_ALU64 | BPF_RSH, d, 0, 0, 32);
   }
 
   /** `i = c ? a : b`, or 1 and 0 without them: one value is set first, a jump skips the other. */

@@ -6,9 +6,11 @@ import type { Block, Func, Inst, Size } from "../ir/ir.ts";
 import { negateCond } from "../ir/ir.ts";
 import { splitMisaligned } from "./align.ts";
 import type { Target } from "./target.ts";
+import { widenArithmetic } from "./widen.ts";
 
 /** Rewrites `f` in place. */
 export function lower(f: Func, target: Target): void {
+  if (target.isa < 3) widenArithmetic(f);
   for (const b of [...f.blocks]) {
     lowerInsts(f, b, target);
     if (b.term!.op === "switch") lowerSwitch(f, b);

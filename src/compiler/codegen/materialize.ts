@@ -17,6 +17,12 @@ export class Materializer {
   cur!: LBlock;
   span: Span | undefined;
   nextReg = FIRST_VREG;
+  /** Whether there are w-registers. */
+  readonly #alu32: boolean;
+
+  constructor(alu32: boolean) {
+    this.#alu32 = alu32;
+  }
 
   emit(opcode: number, dst: number, src: number, off = 0, imm = 0): LInst {
     const i = new LInst(opcode, dst, src, off, imm, this.span);
@@ -66,7 +72,7 @@ export class Materializer {
     const v = BigInt.asIntN(64, value);
     if (fitsImm(v)) this.emit(MOV64_IMM, dst, 0, 0, Number(v));
     // w-register moves clear the high half, so all unsigned 32-bit constants take one slot.
-    else if (v >= 0n && v <= 0xffff_ffffn)
+    else if (v >= 0n && v <= 0xffff_ffffn && this.#alu32)
       this.emit(BPF_ALU | (MOV64_IMM & 0xf0), dst, 0, 0, Number(BigInt.asIntN(32, v)));
     else this.wideConst(dst, v);
   }

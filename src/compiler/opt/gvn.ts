@@ -120,7 +120,7 @@ class Numbering {
           equalAll = constants.every((c) => c[2] === same);
         } else equalAll = constants.every(([p, e, c]) => this.#equalOnEdge(same!, c, p, e));
       }
-      if (equalAll && same !== undefined && same !== block.params[k]) this.#replace.set(block.params[k]!, same);
+      if (equalAll && same !== undefined && same !== block.params[k]) this.#become(block.params[k]!, same);
     }
   }
   #equalOnEdge(x: Inst, c: Inst, from: number, edge: Edge): boolean {
@@ -130,6 +130,11 @@ class Numbering {
       if (cond === "eq" && t.args[0] === x && t.args[1] === c) return true;
     }
     return this.#decide("eq", x, c, 64, from) === true;
+  }
+
+  #become(i: Inst, v: Inst): void {
+    this.#replace.set(i, v);
+    this.#simplifier.merged(i, v);
   }
 
   #block(block: Block, b: number, memory: Memory): void {
@@ -142,13 +147,13 @@ class Numbering {
         for (const x of this.#simplifier.extra) {
           this.#resolve(x.args);
           const same = this.#lookup(x, hashOf(x), b);
-          if (same !== undefined) this.#replace.set(x, same);
+          if (same !== undefined) this.#become(x, same);
           else kept.push(x);
         }
         this.#simplifier.extra.length = 0;
       }
       if (r !== i) {
-        this.#replace.set(i, this.#leaf(r));
+        this.#become(i, this.#leaf(r));
         continue;
       }
       // Rewriting may have made new constants.
@@ -156,14 +161,14 @@ class Numbering {
       if (i.op === "cmp") {
         const known = this.#decide(i.cond, i.args[0]!, i.args[1]!, i.width, b);
         if (known !== undefined) {
-          this.#replace.set(i, this.#leaf(constInst(this.#f, known ? 1n : 0n)));
+          this.#become(i, this.#leaf(constInst(this.#f, known ? 1n : 0n)));
           continue;
         }
       }
       if (i.op === "load") {
         const v = this.#load(i, memory);
         if (v !== undefined) {
-          if (v !== i) this.#replace.set(i, v);
+          if (v !== i) this.#become(i, v);
           else kept.push(i);
           continue;
         }
@@ -176,7 +181,7 @@ class Numbering {
       if (hash !== 0) {
         const same = this.#lookup(i, hash, b);
         if (same !== undefined) {
-          this.#replace.set(i, same);
+          this.#become(i, same);
           continue;
         }
       }
@@ -263,6 +268,7 @@ class Numbering {
     i.bits = bits;
     i.off = 0;
     i.args = [v];
+    this.#simplifier.used(v);
     return i;
   }
 

@@ -1,6 +1,7 @@
 /** The order of passes. */
 import type { Target } from "../codegen/target.ts";
 import { expandMem } from "../codegen/lower.ts";
+import { widenArithmetic } from "../codegen/widen.ts";
 import type { Func, Inst, Module } from "../ir/ir.ts";
 import { dropUnreached } from "../ir/reach.ts";
 import { orderBlocks, simplifyBlocks } from "./cfg-simplify.ts";
@@ -26,6 +27,7 @@ const MAX_EXPANDED = 32;
  */
 export function optimize(m: Module, target: Target, level: OptLevel = 2): void {
   for (const f of m.funcs) {
+    if (target.isa < 3) widenArithmetic(f);
     simplifyBlocks(f);
     if (level > 0) expandCopies(f, target);
     promoteSlots(f);

@@ -18,7 +18,7 @@ export class Simplifier {
   readonly bounds: Bounds;
   /** Instructions that a rewritten one needs in front of it. */
   readonly extra: Inst[] = [];
-  /** Uses by id as counted before the pass: only ever used to tell "one use". */
+  /** Uses by id, never too few: what merging and rewriting add is counted, what they take away is not. */
   readonly #uses: Int32Array;
 
   constructor(f: Func, target: Target, uses: Int32Array) {
@@ -50,6 +50,18 @@ export class Simplifier {
     return i;
   }
 
+  /** `v` takes the place of `i` at its uses. */
+  merged(i: Inst, v: Inst): void {
+    this.#uses[v.id]! += this.#uses[i.id] ?? 2;
+  }
+  /** `v` became an operand of something that did not have it before. */
+  used(v: Inst): void {
+    this.#uses[v.id]!++;
+  }
+  #taken(i: Inst, before: readonly Inst[]): void {
+    if (i.args !== before) for (const a of i.args) if (!before.includes(a)) this.used(a);
+  }
+
   /** The value that `i` equals: another one, or `i` itself (perhaps rewritten). */
   simplify(i: Inst): Inst {
     for (let round = 0; round < 8; round++) {
@@ -57,6 +69,7 @@ export class Simplifier {
       const args = i.args;
       const r = this.#step(i);
       if (r !== i) return r;
+      this.#taken(i, args);
       if (i.op === before && i.args === args) break;
     }
     return i;
@@ -112,7 +125,7 @@ export class Simplifier {
       this.#narrowOperand(i, 0, i.bits);
       const x = i.args[0]!;
       if (x !== a) return i;
-      if (i.bits === 32 && this.#once(x) && x.width === 64 && x.type === "int") {
+      if (i.bits === 32 && this.#target.isa >= 3 && this.#once(x) && x.width === 64 && x.type === "int") {
         // The w-register form of the operation extends by itself.
         if (x.op === "add" || x.op === "sub" || x.op === "mul" || x.op === "and" || x.op === "or" || x.op === "xor") {
           i.op = x.op;
@@ -282,7 +295,7 @@ export class Simplifier {
         if (raw > 0n && (raw & (raw + 1n)) === 0n && max < UNKNOWN && BigInt(max) <= raw) return a;
         if (raw === 0xffn || raw === 0xffffn || raw === LOW32)
           return this.#zext(a, raw === 0xffn ? 8 : raw === 0xffffn ? 16 : 32, i);
-        if (width === 64 && raw > 0x7fff_ffffn && raw <= LOW32) {
+        if (width === 64 && raw > 0x7fff_ffffn && raw <= LOW32 && this.#target.isa >= 3) {
           i.width = 32;
           i.args = [a, this.#const(BigInt.asIntN(32, raw))];
         }
@@ -381,6 +394,7 @@ export class Simplifier {
       const { args, cond } = i;
       const r = this.#conditionStep(i);
       if (r !== undefined) return r;
+      this.#taken(i, args);
       if (i.args === args && i.cond === cond) break;
     }
     return undefined;
@@ -467,9 +481,9 @@ export class Simplifier {
         // Compare as it lies in memory with the swapped constant.
         const x = a.args[0]!;
         const fits = this.bounds.max(x) <= 2 ** a.bits - 1 || a.bits === 64;
-        if (fits || a.bits === 32) {
+        if (fits || (a.bits === 32 && this.#target.isa >= 3)) {
           i.args = [x, this.#const(foldSwap(u, a.bits))];
-          i.width = a.bits === 32 ? 32 : 64;
+          i.width = a.bits === 32 && this.#target.isa >= 3 ? 32 : 64;
           return undefined;
         }
       }

@@ -161,3 +161,25 @@ entry:
   assert.match(text, /store\.u64 \$b/);
   assert.not.match(text, /\$a/);
 });
+
+test("a check stays on the register that the access uses, when two equal values became one", () => {
+  const text = optimized(`func @main(%0: ptr ctx) entry {
+  slot $n 4 align 4
+entry:
+  %1 = load.u64 %0 + 0
+  store.u32 mapval "data" 0 + 0, %1
+  %2 = load.u32 mapval "data" 0 + 0
+  store.u64 mapval "data" 16 + 0, %2
+  %3 = load.u32 mapval "data" 0 + 0
+  br.ult %3, 3, in, out
+in:
+  %4 = mul %3, 4
+  %5 = add.ptr mapval "data" 32, %4 : ptr map-value
+  %6 = load.u32 %5 + 0
+  ret %6
+out:
+  ret 99
+}`);
+  const index = /(%\d+) = shl (%\d+), 2/.exec(text)?.[2];
+  assert.match(text, new RegExp(`br\\.uge? ?${index}|br\\.u\\w+(\\.32)? ${index},`));
+});

@@ -85,9 +85,9 @@ export function randomProgram(seed: number, id: number, without: ReadonlySet<num
     g.ring = ring.name;
   }
   g.packets = true;
-  g.budget = 35 + g.upTo(45);
+  g.budget = 20 + g.upTo(30);
   const list: St[] = [g.narrowStore(), g.narrowStore(), g.declareOne(2)];
-  const count = 2 + g.upTo(6);
+  const count = 1 + g.upTo(5);
   for (let i = 0; i < count && g.budget > 0; i++) list.push(g.statement(3));
   const result = g.expr(g.sign(), 3);
   const numbers = [

@@ -104,7 +104,7 @@ export class Statements extends Literals {
       }
       case 9:
       case 10:
-        return this.nesting < 2 ? this.loop(depth) : this.assign(depth);
+        return this.nesting === 0 || (this.nesting === 1 && this.chance(35)) ? this.loop(depth) : this.assign(depth);
       case 11:
         return this.choose(depth);
       case 12:
@@ -476,7 +476,8 @@ export class Statements extends Literals {
     const { frames } = this;
     this.frames = [...(kernel ? [] : frames), { kind: "loop", label }];
     this.nesting++;
-    const b = this.block(depth - 1, 2);
+    // Branches in loops multiply for the verifier, which gives up after a million instructions and many seconds.
+    const b = this.block(Math.min(depth - 1, 1), 2);
     this.nesting--;
     this.frames = frames;
     return b;
@@ -498,7 +499,7 @@ export class Statements extends Literals {
     return name;
   }
   private loopForm(depth: number, label: string | undefined): St {
-    const n = 1 + this.upTo(4);
+    const n = 1 + this.upTo(3);
     const up = Array.from({ length: n }, (_, i) => BigInt(i));
     switch (this.upTo(11)) {
       case 0: {
