@@ -10,6 +10,8 @@ const CAPABILITIES = [
 const CAP_SYS_ADMIN = 21n;
 
 const WITHOUT = `Without privilege these work:
+  bpfkit run --simulate FILE   run it in a small built-in world, verified by the kernel's rules
+  bpfkit sim, bpfkit test      run one program on a context of yours; unit tests
   bpfkit compile FILE.ts       compile to a BPF object
   bpfkit disasm FILE.ts        see the instructions between the TypeScript lines
   bpfkit asm, bpfkit types     assemble; kernel types for the editor`;

@@ -1,11 +1,11 @@
 /** Maps and histograms as text for a person. */
 import { type App, type Bucket, KvMap, PerCpuMap, QueueMap } from "../load/index.ts";
 import type { Histogram, MapHandle } from "../probe/map-types.ts";
+import { histogramText } from "./histogram-text.ts";
 import { cell, table } from "./output.ts";
 
 /** Rows of a map that are shown; the rest is counted. */
 const MAX_ROWS = 40;
-const BAR_WIDTH = 40;
 
 /** A map's contents under its name, or undefined when there is nothing to show (buffers, program arrays, empty maps). */
 export function mapText(app: App, name: string, handle: MapHandle): string | undefined {
@@ -72,55 +72,6 @@ function histogramsText(app: App, name: string, handle: Histogram): string | und
   if (Array.isArray(h)) return h.length === 0 ? undefined : `${name}\n${histogramText(h)}`;
   const parts = [...h].map(([key, buckets]) => `${name}[${cell(key)}]\n${histogramText(buckets)}`);
   return parts.length === 0 ? undefined : parts.join("\n");
-}
-
-/** Buckets as bars, the gaps between them included. */
-export function histogramText(buckets: readonly Bucket[]): string {
-  const rows = withGaps(buckets).map((b) => [range(b), b.count] as const);
-  const max = rows.reduce((m, [, count]) => (count > m ? count : m), 1n);
-  const width = Math.max(...rows.map(([r]) => r.length));
-  const digits = Math.max(...rows.map(([, count]) => String(count).length), 5);
-  return rows
-    .map(
-      ([r, count]) =>
-        `${r.padEnd(width)} ${String(count).padStart(digits)} |${"@".repeat(Number((count * BigInt(BAR_WIDTH)) / max)).padEnd(BAR_WIDTH)}|\n`,
-    )
-    .join("");
-}
-
-function withGaps(buckets: readonly Bucket[]): Bucket[] {
-  const out: Bucket[] = [];
-  for (const bucket of buckets) {
-    let last = out.at(-1);
-    // Powers of two double from bucket to bucket; linear ones keep their width.
-    while (last?.low !== undefined && last.high !== undefined && bucket.low !== undefined && last.high < bucket.low) {
-      const doubles = bucket.high !== undefined && bucket.high === bucket.low * 2n && last.high === last.low * 2n;
-      const high = doubles ? last.high * 2n : last.high + (last.high - last.low);
-      last = { low: last.high, high: high > bucket.low ? bucket.low : high, count: 0n };
-      out.push(last);
-    }
-    out.push(bucket);
-  }
-  return out;
-}
-
-function range({ low, high }: Bucket): string {
-  if (low === undefined) return `(…, ${short(high ?? 0n)})`;
-  if (high === undefined) return `[${short(low)}, …)`;
-  return low + 1n === high ? `[${short(low)}]` : `[${short(low)}, ${short(high)})`;
-}
-
-/** Powers of 1024 as K, M, G, T, like bpftrace. */
-function short(n: bigint): string {
-  for (const [shift, unit] of [
-    [40n, "T"],
-    [30n, "G"],
-    [20n, "M"],
-    [10n, "K"],
-  ] as const) {
-    if (n >= 1n << shift && n % (1n << shift) === 0n) return `${n >> shift}${unit}`;
-  }
-  return String(n);
 }
 
 function indent(text: string): string {

@@ -153,6 +153,14 @@ export class Simulation {
   get programs(): readonly string[] {
     return this.#subject.spec.progs.map((p) => p.name);
   }
+  /** What the compiler, or the object, says of each program. */
+  get progs(): readonly ProgSpec[] {
+    return this.#subject.spec.progs;
+  }
+  /** The handle of a map; undefined for those of objects. */
+  handle(map: string): MapHandle | undefined {
+    return this.#subject.handles.get(map);
+  }
   get mapNames(): readonly string[] {
     return this.#subject.spec.maps.map((m) => m.name);
   }

@@ -32,6 +32,7 @@ const spec = {
       value: "FILE.json",
       help: "write what the kernel is given for each program: for bug reports, and for bpfkit verify",
     },
+    { name: "simulate", help: "without a kernel and privilege: in a small built-in world" },
     { name: "no-cache", help: "compile anew, and keep nothing for the next start" },
     { name: "verbose", short: "v", help: "say what was attached, and what this kernel lacks" },
   ],
@@ -48,6 +49,12 @@ export const runCommand: Command = {
   async run(args, host) {
     const [path = ""] = args.positionals;
     const duration = seconds(args.value("duration"));
+    const config = settings(args.values.get("set") ?? []);
+    if (args.flags.has("simulate")) {
+      const { simulatedRun } = await import("../simulated-run.ts");
+      const flag = (name: string): boolean => args.flags.has(name);
+      return simulatedRun(path, host, { config, json: flag("json"), verbose: flag("verbose"), args: args.rest ?? [] });
+    }
     requireCommand(args.rest?.[0]);
     const { app: begun, module, compiled, keep } = await begin(path, args, host);
     using app = begun;

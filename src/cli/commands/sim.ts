@@ -12,7 +12,8 @@ import type { Command, Host } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
 import { readInput } from "../input.ts";
 import { moduleOfFile } from "../module-of-file.ts";
-import { cell, printable, table, toJson } from "../output.ts";
+import { printable, toJson } from "../output.ts";
+import { mapsText } from "../sim-show.ts";
 import { traceRun } from "../sim-trace.ts";
 
 const spec = {
@@ -95,7 +96,7 @@ export const simCommand: Command = {
         else runOne(sim, name, input, data, repeat, asJson);
       }
     }
-    if (!asJson) process.stdout.write(mapsText(sim));
+    if (!asJson) process.stdout.write(mapsText(sim.snapshot(), (name) => sim.handle(name)));
     return EXIT.OK;
   },
 };
@@ -190,38 +191,6 @@ function traceOne(sim: Simulation, name: string, input: RunInput, breaks: readon
     );
   else
     process.stdout.write(`${name} returned ${returnValue} after ${run.executed} instructions (Linux ${sim.kernel})\n`);
-}
-
-/** Contents of maps and buffers; zeros of arrays are left out. */
-function mapsText(sim: Simulation): string {
-  let out = "";
-  for (const [name, list] of Object.entries(sim.snapshot())) {
-    const rows = list.filter((item) => !(Array.isArray(item) && isZero(item[1])));
-    if (rows.length === 0) continue;
-    const cells = rows.map((item) =>
-      Array.isArray(item) ? [...columns(item[0]), ...columns(item[1])] : columns(item),
-    );
-    const [first] = rows;
-    const header = Array.isArray(first)
-      ? [...names(first[0], "key"), ...names(first[1], "value")]
-      : names(first, "value");
-    out += `\n${name}\n${table(header, cells).replace(/^(?=.)/gm, "  ")}`;
-  }
-  return out;
-}
-
-/** Long byte arrays say nothing to a person. */
-const short = (value: unknown): unknown =>
-  value instanceof Uint8Array && value.length > 32 ? `${cell(value.subarray(0, 32))}… (${value.length} bytes)` : value;
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
-const columns = (value: unknown): unknown[] => (isRecord(value) ? Object.values(value) : [value]).map(short);
-const names = (value: unknown, otherwise: string): string[] => (isRecord(value) ? Object.keys(value) : [otherwise]);
-
-function isZero(value: unknown): boolean {
-  if (value instanceof Uint8Array) return value.every((b) => b === 0);
-  if (typeof value === "object" && value !== null) return Object.values(value).every(isZero);
-  return value === 0 || value === 0n || value === "" || value === false;
 }
 
 // Arguments
