@@ -6,6 +6,7 @@ import { dataMapName } from "../elf/data-maps.ts";
 import type { CollectionSpec, CoreRelo, FuncInfo, InsnRef, LineInfo, MapSpec, ProgSpec } from "../elf/spec.ts";
 import type { GlobalHandle } from "../probe/globals.ts";
 import type { MapHandle } from "../probe/map-types.ts";
+import type { StructOpsHandle } from "../probe/network-programs.ts";
 import type { AnyProgram } from "../probe/program-types.ts";
 import type { Schema, StructSchema } from "../probe/schema-types.ts";
 import { bytes, isSchema, u32 } from "../probe/schema.ts";
@@ -19,6 +20,7 @@ import { KernelTypes, ModuleContext, isGlobal, isMap, isProgram, lowerProgram } 
 import type { LocalType } from "./front/local-types.ts";
 import type { Module } from "./ir/ir.ts";
 import { type OptLevel, optimize } from "./opt/index.ts";
+import { checkStructOps, isStructOps, structOpsMap } from "./struct-ops.ts";
 
 export interface CompileInput {
   /** Name of the collection: the file's base name. */
@@ -116,6 +118,15 @@ export function tryCompile(input: CompileInput): {
     if (typeof value !== "object" || value === null || !isProgram(value) || progNames.has(value)) continue;
     progNames.set(value, module.unique(value.name ?? key));
   }
+  const structOps = new Map<StructOpsHandle, string>();
+  for (const [key, value] of Object.entries(input.exports)) {
+    if (typeof value !== "object" || value === null || !isStructOps(value) || structOps.has(value)) continue;
+    const name = module.unique(value.name ?? key);
+    if (!checkStructOps(module, value)) continue;
+    structOps.set(value, name);
+    for (const [member, program] of Object.entries(value.programs))
+      progNames.set(program, module.unique(`${name}_${member}`));
+  }
   for (const [handle, name] of progNames) {
     const ir = lowerProgram(module, handle, name);
     if (ir !== undefined) programs.push({ name, handle, ir });
@@ -134,6 +145,7 @@ export function tryCompile(input: CompileInput): {
   const mapNames = new Map(dataMaps.map((m) => [m.section ?? "", m.name]));
   const maps = [...module.maps].map(([handle, name]) => mapSpec(module, btf, handle, name, progNames));
   for (const { map, size } of module.scratch.values()) maps.push(ownMap(btf, map, size, BPF_MAP_TYPE.PERCPU_ARRAY));
+  for (const [handle, name] of structOps) maps.push(structOpsMap(module, btf, handle, name, progNames));
   const cover = module.cover?.table();
   if (cover !== undefined && cover.counters > 0)
     maps.push(ownMap(btf, cover.map, cover.counters * 8, BPF_MAP_TYPE.ARRAY));

@@ -314,6 +314,8 @@ export interface StructOpsHandle extends Handle {
   readonly values: Readonly<Record<string, number | bigint | string>>;
   /** Function members, as programs. */
   readonly programs: Readonly<Record<string, AnyProgram>>;
+  /** Registered by a link, which ends it (kernel 6.4); else by the map itself. */
+  readonly link: boolean;
   readonly name: string | undefined;
 }
 type StructOpsMember =
@@ -321,16 +323,21 @@ type StructOpsMember =
   | bigint
   | string
   | ((ctx: KernelStruct<"bpf_struct_ops_args">, bpf: Bpf<"struct_ops">) => Verdict);
+/** Options of {@link structOps}. */
+export interface StructOpsOptions extends ProgramOptions {
+  /** Register it by a link, which ends it (kernel 6.4+, the default), or by the map itself. */
+  readonly link?: boolean;
+}
 /**
  * Implements a kernel interface: function members are programs whose `ctx` has the arguments by name. Kernel 5.6+.
  * @example
  * import { structOps } from "bpfkit";
- * export const reno = structOps("tcp_congestion_ops", { name: "my_reno", ssthresh: (ctx) => 2, undo_cwnd: (ctx) => ctx.sk.snd_cwnd });
+ * export const reno = structOps("tcp_congestion_ops", { name: "my_reno", ssthresh: () => 2, cong_avoid: () => {}, undo_cwnd: (ctx) => ctx.sk.__sk_common.skc_family });
  */
 export function structOps(
   struct: string,
   members: Readonly<Record<string, StructOpsMember>>,
-  options: ProgramOptions = {},
+  options: StructOpsOptions = {},
 ): StructOpsHandle {
   if (typeof members !== "object" || members === null)
     throw new ArgumentError("structOps(members)", "expected an object of members");
@@ -355,6 +362,7 @@ export function structOps(
     struct,
     values: Object.freeze(values),
     programs: Object.freeze(programs),
+    link: options.link ?? true,
     name: options.name,
     get site() {
       return site();

@@ -38,6 +38,7 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   freplace: [...PROGRAM, "args", "returns"],
   xdp: [...PROGRAM, "frags", "at"],
   tc: [...PROGRAM, "at"],
+  structOps: [...PROGRAM, "link"],
   skReuseport: [...PROGRAM, "migrate"],
 };
 

@@ -3,7 +3,7 @@ import type { Btf, BtfMember } from "../../btf/index.ts";
 import { BtfBuilder } from "../../btf/index.ts";
 import type { Endian } from "../../core/bytes.ts";
 import type { Schema, StructSchema } from "../../probe/schema-types.ts";
-import type { KernelTypes } from "../front/kernel.ts";
+import type { KernelMember, KernelTypes } from "../front/kernel.ts";
 import type { LocalType, LocalTypes } from "../front/local-types.ts";
 import type { Section } from "../front/sections.ts";
 
@@ -153,6 +153,22 @@ export class LocalBtf {
       return { type: id, offset: v.off, size: v.size };
     });
     return { id: this.builder.add({ kind: "datasec", name: section.name, size: section.size, vars }), types };
+  }
+
+  /** The struct of a struct_ops map: the members that are given, where the kernel has them. */
+  structOps(struct: string, size: number, members: readonly KernelMember[], names: readonly string[]): number {
+    const btf = this.#options.kernel!.btf;
+    const list = members
+      .map((m, i) => {
+        const t = btf.typeById(this.#options.kernel!.strip(m.type));
+        const type =
+          t.kind === "ptr"
+            ? this.pointer(this.builder.add({ kind: "func_proto", type: 0, params: [] }))
+            : this.#copy(btf, m.type);
+        return { name: names[i]!, type, bitOffset: m.bitOffset, bitSize: 0 };
+      })
+      .sort((a, b) => a.bitOffset - b.bitOffset);
+    return this.builder.add({ kind: "struct", name: struct, size, members: list });
   }
 
   /** The FUNC of a program that replaces a function: that function's prototype. */

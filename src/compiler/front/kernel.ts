@@ -25,6 +25,9 @@ export interface KernelArg {
   readonly type: number;
 }
 
+/** Names of the functions that stand for the members of a struct_ops struct until a program does. */
+const STUBS = ["$__", "bpf_tcp_ca_", "__bpf_tcp_ca_"];
+
 export class KernelTypes {
   readonly btf: Btf;
   readonly #structs = new Map<number, KernelStructType>();
@@ -248,9 +251,18 @@ export class KernelTypes {
     const m = id === 0 ? undefined : this.member(id, member);
     const pointer = m === undefined ? undefined : this.btf.typeById(this.strip(m.type));
     const proto = pointer?.kind === "ptr" ? this.btf.typeById(this.strip(pointer.type)) : undefined;
-    return proto?.kind === "func_proto"
-      ? proto.params.map((p, i) => ({ name: p.name === "" ? `arg${i}` : p.name, type: p.type }))
-      : undefined;
+    if (proto?.kind !== "func_proto") return undefined;
+    // Pointers to functions name no arguments; the stubs that stand for them do.
+    const names = STUBS.map((stub) => this.prototype(stub.replace("$", struct) + member)?.params).find(
+      (params) =>
+        params !== undefined &&
+        params.length === proto.params.length &&
+        params.every((p, i) => p.type === proto.params[i]?.type),
+    );
+    return proto.params.map((p, i) => {
+      const name = p.name === "" ? (names?.[i]?.name.replace(/__nullable$/, "") ?? "") : p.name;
+      return { name: name === "" ? `arg${i}` : name, type: p.type };
+    });
   }
 
   /** Whether the kernel has helper `bpf_NAME`. The enumeration is among the first types; the functions are at the end (3 ms, cold). */

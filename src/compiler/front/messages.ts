@@ -106,6 +106,7 @@ export const MESSAGES = {
   },
   BPF4003: { text: "{what} is a pointer without a type", help: 'say what it points to: `bpf.cast(p, "struct_name")`' },
   BPF4004: { text: "memory of {what} cannot be written" },
+  BPF4006: { text: "programs cannot implement struct {struct} on this kernel: it registers no such interface" },
   BPF4005: { text: "{what} is too large to copy by value ({size} bytes)", help: "read its fields" },
   BPF5001: {
     text: "the variables of this function need {size} bytes of stack, 512 are allowed",

@@ -113,7 +113,7 @@ export class Sections {
   }
 }
 
-function writeInt(bytes: Uint8Array, off: number, value: bigint, size: number, littleEndian: boolean): void {
+export function writeInt(bytes: Uint8Array, off: number, value: bigint, size: number, littleEndian: boolean): void {
   for (let i = 0; i < size; i++) {
     const byte = Number((value >> BigInt(8 * i)) & 0xffn);
     bytes[off + (littleEndian ? i : size - 1 - i)] = byte;
