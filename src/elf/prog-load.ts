@@ -77,6 +77,8 @@ export interface ProgLoad {
   readonly lineInfoRecSize: number;
   readonly lineInfo: Uint8Array;
   readonly ksyms: readonly LoadKsym[];
+  /** Whether BPF_PROG_LOAD is given an fd_array; false makes what refers to one an error. Default: true. */
+  readonly fdArray?: boolean;
   /** nr_cpu_ids of the machine: the verifier bounds bpf_get_smp_processor_id by it. Default 128. */
   readonly possibleCpus?: number | undefined;
   /** Names behind ids of the kernel's BTF, so that a capture can be read with another kernel's. */

@@ -146,6 +146,9 @@ export class Env {
   seenException = false;
   hiddenSubprogCnt = 0;
 
+  /** Functions that no path reaches are gone (opt_remove_dead_code). */
+  deadCodeRemoved = false;
+
   /** The state being executed, and where. */
   state!: VerifierState;
   insnIdx = 0;

@@ -93,7 +93,8 @@ function regSafe(env: Env, o: RegState, c: RegState, m: IdMap, exact: number): b
       );
     case PTR_TO_PACKET_META:
     case PTR_TO_PACKET:
-      if (o.range > c.range || o.off !== c.off) return false;
+      // AT_PKT_END and BEYOND_PKT_END are below zero, and alike only among themselves.
+      if ((o.range < 0 || c.range < 0 ? o.range !== c.range : o.range > c.range) || o.off !== c.off) return false;
       return checkIds(o.id, c.id, m) && rangeWithin(o, c) && tnumIn(o, c);
     case PTR_TO_STACK:
       return regsExact(o, c, m) && o.frameno === c.frameno;

@@ -73,7 +73,6 @@ function matchUnfinished(env: Env, old: VerifierState, cur: VerifierState, idx: 
   }
   if (isMayGoto(env, idx) && old.mayGotoDepth !== cur.mayGotoDepth && statesEqual(env, old, cur, RANGE_WITHIN))
     return HIT_LOOP;
-  // 6.18 does not take the visits of a callback for a loop of the CFG.
   if (aux.callsCallback) return statesEqual(env, old, cur, RANGE_WITHIN) ? HIT : SKIP;
   if (!env.has.exactLoopStates) {
     if (statesMaybeLooping(old, cur) && statesEqual(env, old, cur, NOT_EXACT)) infiniteLoop(env, old, cur, idx);
@@ -137,6 +136,8 @@ export function isStateVisited(env: Env, idx: number): boolean {
       if (inUnfinishedLoop(env, st)) continue;
       cleanState(env, st);
     }
+    // 6.18 takes the visit of a callback for one of a loop only when an earlier state of the list was in one.
+    let loop = false;
     for (let k = list.length - 1; k >= 0; k--) {
       const st = list[k]!;
       count++;
@@ -145,13 +146,13 @@ export function isStateVisited(env: Env, idx: number): boolean {
         const m = matchUnfinished(env, st, cur, idx);
         if (m === HIT_LOOP || m === HIT) {
           if (m === HIT_LOOP && !env.has.sccLoops) updateLoopEntry(cur, st);
-          hit(env, st, cur, idx, m === HIT_LOOP);
+          hit(env, st, cur, idx, m === HIT_LOOP || loop);
           return true;
         }
         if (!force && env.jmpsProcessed - env.prevJmpsProcessed < 20 && env.insnProcessed - env.prevInsnProcessed < 100)
           addNew = false;
       } else {
-        const loop = inUnfinishedLoop(env, st);
+        loop = inUnfinishedLoop(env, st);
         if (statesEqual(env, st, cur, loop ? RANGE_WITHIN : NOT_EXACT)) {
           if (loop && !env.has.sccLoops) updateLoopEntry(cur, loopEntryOf(st)!);
           hit(env, st, cur, idx, loop);

@@ -1,12 +1,12 @@
 /** The entry: one program, everything BPF_PROG_LOAD would be given, and the kernel's verdict. */
-import { BPF_JCOND, BPF_JMP } from "../asm/opcode.ts";
+import { BPF_JCOND, BPF_JMP, BPF_PSEUDO_FUNC, LD_IMM64 } from "../asm/opcode.ts";
 import { checkBtfInfo, checkBtfInfoEarly } from "./btf-info.ts";
 import { parseMapRecord } from "./btf/index.ts";
 import * as calls from "./calls/index.ts";
 import type { ProgLoad } from "./capture.ts";
 import { btfCtxAccess, checkPtrToBtfAccess, checkPtrToMapAccess } from "./ctx/index.ts";
 import { checkCfg, computePostorder, markFastcallPatterns, removeFastcallSpills } from "./cfg.ts";
-import { Env } from "./env.ts";
+import { Env, verifierBug } from "./env.ts";
 import { E2BIG, EINVAL } from "./constants.ts";
 import { VerifierReject } from "./errors.ts";
 import { doCheck } from "./explore.ts";
@@ -24,7 +24,14 @@ import { useScalarRules } from "./scalar/rules.ts";
 import type { Seams } from "./seams.ts";
 import { checkMaxStackDepth } from "./stack-depth.ts";
 import { VerifierState } from "./state.ts";
-import { addSubprogsAndKfuncs, checkSubprogs, isGlobalSubprog, isHelperCall, subprogEnd } from "./subprog.ts";
+import {
+  addSubprogsAndKfuncs,
+  checkSubprogs,
+  findSubprog,
+  isGlobalSubprog,
+  isHelperCall,
+  subprogEnd,
+} from "./subprog.ts";
 
 export interface VerifyOptions {
   /** BPF_LOG_LEVEL1 (1) | LEVEL2 (2) | STATS (4); default 4. */
@@ -128,6 +135,26 @@ function addRewriteStack(env: Env): void {
   }
 }
 
+/**
+ * jit_subprogs: a callback that is named but never reached is removed as dead code, and its address with it, unless
+ * another function follows. The kernel calls that its own bug, and refuses.
+ */
+function checkNamedCallbacks(env: Env): void {
+  if (!env.bpfCapable) return;
+  const alive = env.subprogs.map((_, n) => hasReachedInsn(env, n));
+  if (alive.filter(Boolean).length < 2) return;
+  const last = alive.lastIndexOf(true);
+  for (let i = 0; i < env.len; i++) {
+    if (env.code[i] !== LD_IMM64 || env.src[i] !== BPF_PSEUDO_FUNC || env.aux[i]!.seen === 0) continue;
+    if (findSubprog(env, i + env.imm[i]! + 1) > last) verifierBug(env, `No program to jit at insn ${i} (subprog < 0)`);
+  }
+}
+
+function hasReachedInsn(env: Env, subprog: number): boolean {
+  for (let i = env.subprogs[subprog]!.start; i < subprogEnd(env, subprog); i++) if (env.aux[i]!.seen !== 0) return true;
+  return false;
+}
+
 function run(env: Env): void {
   if (env.len === 0 || env.len > (env.bpfCapable ? MAX_INSNS : MAX_UNPRIV_INSNS)) throw new VerifierReject(E2BIG);
   checkBtfInfoEarly(env);
@@ -146,8 +173,10 @@ function run(env: Env): void {
   doCheckSubprogs(env);
   removeFastcallSpills(env);
   checkMaxStackDepth(env);
+  env.deadCodeRemoved = env.bpfCapable;
   calls.checkFixups(env);
   addRewriteStack(env);
+  checkNamedCallbacks(env);
 }
 
 function setPrivileges(env: Env, options: VerifyOptions): void {
@@ -230,11 +259,7 @@ export function runVerifier(
 
 /** Stack of each subprogram; functions without a reachable insn are gone once a program is accepted. */
 function depthText(env: Env, accepted: boolean): string {
-  const kept = env.subprogs.filter((s, n) => {
-    if (n === 0 || !accepted || !env.bpfCapable) return true;
-    for (let i = s.start; i < subprogEnd(env, n); i++) if (env.aux[i]!.seen !== 0) return true;
-    return false;
-  });
+  const kept = env.subprogs.filter((_, n) => n === 0 || !env.deadCodeRemoved || hasReachedInsn(env, n));
   const depths = kept.map((s) => s.stackDepth);
   // The default exception callback is a hidden function of its own.
   if (accepted && env.seenException && env.exceptionCallbackSubprog === 0) depths.push(0);

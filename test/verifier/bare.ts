@@ -24,6 +24,7 @@ export function bare(insns: readonly Insn[], progType = 1): ProgLoad {
     lineInfoRecSize: 0,
     lineInfo: new Uint8Array(0),
     ksyms: [],
+    fdArray: false,
   };
 }
 

@@ -71,7 +71,8 @@ export interface Truth {
 }
 
 /** nr_cpu_ids of this machine, which recorded the corpus. */
-const POSSIBLE_CPUS = 1 + Number(/(\d+)\s*$/.exec(readFileSync("/sys/devices/system/cpu/possible", "utf8"))?.[1] ?? 0);
+export const POSSIBLE_CPUS =
+  1 + Number(/(\d+)\s*$/.exec(readFileSync("/sys/devices/system/cpu/possible", "utf8"))?.[1] ?? 0);
 
 const bytes = (base64: string | null): Uint8Array =>
   base64 === null ? new Uint8Array(0) : new Uint8Array(Buffer.from(base64, "base64"));

@@ -43,6 +43,9 @@ export function kernelVerdict(
     flags?: number;
     logLevel?: number;
     fds?: readonly number[];
+    btfFd?: number;
+    /** Records of 8 bytes: insn, BTF id. */
+    funcInfo?: Uint8Array;
   } = {},
 ): KernelVerdict {
   const { progType = 1, attachType = 0, attachBtfId = 0, flags = 0, logLevel = 2, fds = [] } = options;
@@ -63,6 +66,13 @@ export function kernelVerdict(
   v.setUint32(44, flags, little);
   v.setUint32(68, attachType, little);
   v.setUint32(108, attachBtfId, little);
+  const { btfFd = 0, funcInfo } = options;
+  v.setUint32(72, btfFd, little);
+  if (funcInfo !== undefined && funcInfo.length > 0) {
+    v.setUint32(76, 8, little);
+    v.setBigUint64(80, BigInt(kernel.address(funcInfo)), little);
+    v.setUint32(88, funcInfo.length / 8, little);
+  }
   let fd = -EAGAIN;
   // A signal that arrives in the middle ends the verification.
   for (let i = 0; fd === -EAGAIN && i < 5; i++) {

@@ -83,10 +83,10 @@ export function addKfuncCall(env: Env, insnIdx: number): void {
   if (env.kfuncs.some((k) => k.funcId === id && k.offset === offset)) return;
   if (env.kfuncs.length === MAX_KFUNC_DESCS) reject(env, E2BIG, "too many different kernel function calls\n");
   const func = typeById(btf, id);
-  if (func?.kind !== "func") return reject(env, EINVAL, `kernel btf_id ${id} is not a function\n`);
+  if (func?.kind !== "func") return reject(env, EINVAL, `kernel btf_id ${id >>> 0} is not a function\n`);
   const proto = typeById(btf, func.type);
   if (proto?.kind !== "func_proto")
-    return reject(env, EINVAL, `kernel function btf_id ${id} does not have a valid func_proto\n`);
+    return reject(env, EINVAL, `kernel function btf_id ${id >>> 0} does not have a valid func_proto\n`);
   if (offset === 0 && METADATA.has(func.name) && (env.load.progFlags & BPF_F_XDP_DEV_BOUND_ONLY) === 0) {
     reject(env, EINVAL, "metadata kfuncs require device-bound program\n");
   }

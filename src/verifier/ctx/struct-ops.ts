@@ -92,7 +92,12 @@ export function structOpsWrite(env: Env, r: RegState, off: number, size: number)
 /** nfct_btf_struct_access: the mark of a conntrack entry, for XDP and tc. */
 export function conntrackWrite(env: Env, r: RegState, off: number, size: number): void {
   const name = btfTypeName(r.btf!, r.btfId);
-  if (name !== "nf_conn" && name !== "nf_conn___init") throw new VerifierReject(c.EACCES);
+  if (name !== "nf_conn" && name !== "nf_conn___init") {
+    // Connection tracking answers where it is built in; without it nobody says anything.
+    if (env.vmlinuxBtf?.findByName("nf_conn___init", "struct") !== undefined)
+      reject(env, c.EACCES, "only read is supported\n");
+    throw new VerifierReject(c.EACCES);
+  }
   const mark = memberRange(env, "nf_conn", ["mark"]);
   if (mark === null || off !== mark[0]) reject(env, c.EACCES, `no write support to nf_conn at off ${off}\n`);
   if (off + size > mark![1])
