@@ -21,7 +21,7 @@ function snippetsOf(file: string): Snippet[] {
     text: m[1] ?? "",
     probe:
       /^export const \w+ = \w+\((?:"|\{|\(|[\w.]+,)/m.test(m[1] ?? "") &&
-      !/from "bpfkit\/(?:load|elf|syscall|compiler)"/.test((m[1] ?? "").replace(/^import type.*$/gm, "")),
+      !/from "bpfkit\/(?:load|elf|syscall|compiler|testing)"/.test((m[1] ?? "").replace(/^import type.*$/gm, "")),
   }));
 }
 
