@@ -1,13 +1,14 @@
 /** Mutated programs give diagnostics or code, never another error. `FUZZ_RUNS` sets how many. */
+import { existsSync } from "node:fs";
 import fc from "fast-check";
 import { BpfkitError } from "../../src/core/errors.ts";
 import { assert, suite } from "../harness.ts";
-import { compileText, runText } from "./compile-text.ts";
+import { compileText, runningBtf, runText } from "./compile-text.ts";
 
 const test = suite("compiler mutations");
 const RUNS = Number(process.env["FUZZ_RUNS"] ?? 400);
 
-const HEAD = `import { XDP, spinLock, timer, userRingbuf, array, be16, char, config, global, hash, histogram, packed, percpuArray, range, ringbuf, stackTrace, struct, u16, u32, u64, u8, s32, s64, xdp, tracepoint, kprobe } from "bpfkit";
+const HEAD = `import { XDP, dynptr, spinLock, timer, userRingbuf, array, be16, char, config, global, hash, histogram, packed, percpuArray, range, ringbuf, stackTrace, struct, u16, u32, u64, u8, s32, s64, xdp, tracepoint, kprobe } from "bpfkit";
 const E = struct({ pid: u32, at: u64, comm: char(16), more: array(u32, 4) });
 const Eth = packed({ destination: array(u8, 6), source: array(u8, 6), type: be16 });
 const m = hash(u32, u64);
@@ -34,6 +35,11 @@ const BODIES = [
   `const { pid, at } = ms.get(3) ?? E({ pid: 4 }); const [a, b] = [pid, at]; let t = s64(sg.value) >> 3; do { t -= 1; } while (t > 0 && t < 5); return u32(a) + u8(b) - u16(t);`,
   `const j = jobs.get(1); if (!j) return 0; const n = bpf.locked(j.lock, () => { j.n += 1; return j.n > 3 ? 1 : j.n; }); jobs.startTimer(j.job, 1000, (v, key) => { v.n = key; g.value++; }); return n;`,
   `let a = m.get(1); a ??= g.value; arr.value[1] ||= a; const taken = commands.drain((c) => { if (c > 5) return true; g.value += c; }); const e = E({ pid: 1 }); const f = ms.get(2); if (f && (e === f || f.comm.endsWith("x"))) return 1; return taken > 2 ? 1 : 0;`,
+  `const k = g.value ? "a" : lim.value > 3 ? "bb" : "c"; let q = "a"; if (k === "bb") q = k; ms.set(1, { pid: 1, at: 2, comm: q, more: [...list] }); switch (q) { case "a": return 1; default: return list.includes(g.value) ? 2 : list.indexOf(3); }`,
+  `const r = m.ref(1); if (r) bpf.atomicAdd(r.value, 2); const v = m.get(1) ?? m.get(2); if (v === undefined) return 0; const w = g.value ? ms.get(1) : ms.get(2); return bpf.atomicCompareExchange(g.value, 1, v) + list.map((x) => x + v)[1] + (w?.pid ?? 3);`,
+  `const f = (a, ...rest) => { if (a > 3) return { x: a, y: rest.length }; if (a > 2) return { x: 1, y: g.value }; return { x: 2, y: m.get(1) ?? 3 }; }; const { x, y } = f(...list, g.value); const [n] = [x, y]; return list.some((i) => i > n) ? x : y;`,
+  `for (const t of bpf.threads(bpf.task())) { const p = t.real_parent; if (p.pid > 3) g.value++; if (t.comm === "x") break; } const d = dynptr(); if (bpf.dynptrFromXdp(ctx, 0, d) < 0) return 1; const h = bpf.at(Eth, bpf.dynptrSlice(d, 0, Eth(), 14)); return h ? h.type : bpf.exists(bpf.task().state) ? 1 : 0;`,
+  `const n = bpf.task().mm?.owner?.pid ?? 4; const k = bpf.taskFromPid(n); if (k) bpf.taskRelease(k); let c = 0; for (const v of bpf.vmas(bpf.task())) c += v.vm_end - v.vm_start; bpf.printk(\`n \${n} \${c}\`); return bpf.task().prio > n ? 1 : c;`,
   `for (const i of range(g.value)) { const r = events.reserve(); if (!r) break; r.pid = i; if (i & 1) events.submit(r); else continue; } for (const [k, v] of m) if (v > k) return 1; m.forEach((v, k) => v > 5); return 0;`,
 ];
 const WORDS = [
@@ -72,6 +78,15 @@ const WORDS = [
   "arr.value",
   "arr",
   "nope",
+  "k",
+  "r",
+  "v",
+  "w",
+  "bpf.task()",
+  "bpf.task().mm",
+  "...list",
+  "list.map((x) => x)",
+  '"bb"',
   "this",
   "e",
   "n",
@@ -148,6 +163,9 @@ function mutate(body: string, edits: readonly { at: number; kind: number; word: 
   return tokens.join("");
 }
 
+/** Kernel types, where there are any. */
+const types = existsSync("/sys/kernel/btf/vmlinux") ? { btf: runningBtf() } : {};
+
 test(
   "only diagnostics come out",
   () => {
@@ -171,7 +189,7 @@ test(
             return; // not JavaScript any more
           }
           try {
-            const { result, diagnostics } = compileText(text);
+            const { result, diagnostics } = compileText(text, /task|tasks|kernel/.test(text) ? types : {});
             if (result === undefined) {
               reported++;
               assert.ok(
