@@ -8,6 +8,7 @@ import { runningKernel } from "../host/running-kernel.ts";
 import { LATEST_KERNEL, kernelProfile } from "../verifier/kernel-profile.ts";
 import { PACKAGED_KERNELS, kernelTypesOf, packagedKernel } from "./world/kernel-types.ts";
 import type { KernelTypes } from "./world/types.ts";
+import { shown } from "./world/values.ts";
 
 export interface TestKernel {
   /** As the test named it. */
@@ -28,12 +29,12 @@ let live: KernelTypes | undefined;
  */
 export function testKernel(choice: string | KernelTypes = LATEST_KERNEL, btf?: Btf): TestKernel {
   if (typeof choice === "object") {
-    if (typeof choice.tracepointFormat !== "function")
+    if (typeof choice?.tracepointFormat !== "function")
       throw new ArgumentError("kernel", `expected a version such as "6.1", "live", or the types of a kernel`);
     return { name: choice.name, rules: versionOf(choice.release), types: choice };
   }
   if (typeof choice !== "string") {
-    throw new ArgumentError("kernel", `expected a version such as "6.1" or "live", got ${String(choice)}`);
+    throw new ArgumentError("kernel", `expected a version such as "6.1" or "live", got ${shown(choice)}`);
   }
   if (choice === "live") {
     const types = liveTypes();

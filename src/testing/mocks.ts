@@ -10,6 +10,7 @@ import type { Run } from "../vm/run.ts";
 import type { Mock } from "../vm/vm.ts";
 import type { KernelObjects } from "./world/objects.ts";
 import type { KernelObject } from "./world/types.ts";
+import { shown } from "./world/values.ts";
 
 /** Memory that an argument points to. */
 export interface MockMemory {
@@ -89,7 +90,7 @@ function resultOf(name: string, result: MockResult): bigint {
   }
   throw new ArgumentError(
     `mocks.${name}`,
-    `expected it to give an integer, boolean or kernel object, got ${String(result)}`,
+    `expected it to give an integer, boolean or kernel object, got ${shown(result)}`,
   );
 }
 

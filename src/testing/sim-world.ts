@@ -9,7 +9,7 @@ import { makeContext } from "./world/contexts/make.ts";
 import { KernelObjects } from "./world/objects.ts";
 import { type CgroupSpec, type TaskSpec, makeTask } from "./world/tasks.ts";
 import type { ContextValue, KernelObject, KernelTypes, MadeContext, Space } from "./world/types.ts";
-import { isKernelObject } from "./world/values.ts";
+import { isKernelObject, shown } from "./world/values.ts";
 import { KernelWorld } from "./world/world.ts";
 
 /** A context by the names of its fields, or bytes. */
@@ -65,7 +65,7 @@ export class SimWorld {
   memory(contents: Uint8Array | string, space: Space): bigint {
     const bytes = typeof contents === "string" ? new TextEncoder().encode(`${contents}\0`) : contents;
     if (!(bytes instanceof Uint8Array))
-      throw new ArgumentError("contents", `expected bytes or text, got ${String(bytes)}`);
+      throw new ArgumentError("contents", `expected bytes or text, got ${shown(bytes)}`);
     const at = this.#memory.alloc(bytes.length, space, `${space} memory`);
     this.#memory.write(at, bytes);
     return at;
@@ -129,7 +129,7 @@ class MadeTask implements SimTask {
     const id = (name: "pid" | "tgid" | "uid" | "gid", otherwise: number): number => {
       const value = fields[name] ?? otherwise;
       if (!Number.isInteger(value) || value < 0 || value > 0xffff_ffff)
-        throw new ArgumentError(`task.${name}`, `expected an integer from 0 to 2^32-1, got ${String(value)}`);
+        throw new ArgumentError(`task.${name}`, `expected an integer from 0 to 2^32-1, got ${shown(value)}`);
       return value;
     };
     this.#world = world;
@@ -140,7 +140,7 @@ class MadeTask implements SimTask {
     id("gid", 0);
     const { comm = "" } = fields;
     if (typeof comm !== "string" || new TextEncoder().encode(comm).length > COMM_LENGTH)
-      throw new ArgumentError("task.comm", `expected at most ${COMM_LENGTH} bytes, got ${JSON.stringify(comm)}`);
+      throw new ArgumentError("task.comm", `expected at most ${COMM_LENGTH} bytes, got ${shown(comm)}`);
   }
 
   get struct(): KernelObject {

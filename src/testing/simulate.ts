@@ -1,5 +1,6 @@
 /** `simulate()`: a probe file's programs without a kernel. */
 import { Btf } from "../btf/btf.ts";
+import { closest } from "../core/edit-distance.ts";
 import { ArgumentError, BpfkitError } from "../core/errors.ts";
 import type { CollectionSpec, MapSpec } from "../elf/spec.ts";
 import type { Schema } from "../probe/schema-types.ts";
@@ -13,6 +14,7 @@ import { SimWorld } from "./sim-world.ts";
 import { Simulation } from "./simulation.ts";
 import { worldHelpers } from "./world/helpers.ts";
 import type { KernelTypes } from "./world/types.ts";
+import { shown } from "./world/values.ts";
 
 export interface SimulateOptions {
   /**
@@ -69,7 +71,8 @@ export interface SimulateOptions {
  */
 export function simulate(module: object, options: SimulateOptions = {}): Simulation {
   if (typeof module !== "object" || module === null)
-    throw new ArgumentError("module", `expected the namespace of a module, got ${String(module)}`);
+    throw new ArgumentError("module", `expected the namespace of a module, got ${shown(module)}`);
+  checkOptions(options);
   const btf = options.btf instanceof Uint8Array ? Btf.parse(options.btf, { what: "btf" }) : options.btf;
   const kernel = testKernel(options.kernel, btf);
   const unverified = options.unverified ?? false;
@@ -100,6 +103,50 @@ export function simulate(module: object, options: SimulateOptions = {}): Simulat
     world,
     total: totalOf(subject),
   });
+}
+
+const INTEGER = ["an integer", (v: unknown) => Number.isSafeInteger(v)] as const;
+const COUNT = ["an integer from 1 on", (v: unknown) => Number.isSafeInteger(v) && (v as number) > 0] as const;
+const BOOLEAN = ["true or false", (v: unknown) => typeof v === "boolean"] as const;
+const TEXT = ["text", (v: unknown) => typeof v === "string"] as const;
+const VALUES = [
+  "an object with values by name",
+  (v: unknown) => typeof v === "object" && v !== null && !Array.isArray(v),
+] as const;
+
+const OPTIONS: Readonly<Record<keyof SimulateOptions, readonly [expected: string, fits: (value: unknown) => boolean]>> =
+  {
+    // `testKernel` says what is wrong with it.
+    kernel: ["", () => true],
+    btf: ["a Btf or its bytes", (v) => v instanceof Btf || v instanceof Uint8Array],
+    config: VALUES,
+    unverified: BOOLEAN,
+    coverage: BOOLEAN,
+    engine: ['"jit" or "interp"', (v) => v === "jit" || v === "interp"],
+    mocks: VALUES,
+    seed: INTEGER,
+    cpus: COUNT,
+    now: ["nanoseconds as a bigint from 0 on", (v) => typeof v === "bigint" && v >= 0n && v < 1n << 63n],
+    budget: COUNT,
+    name: TEXT,
+    license: TEXT,
+  };
+
+function checkOptions(options: SimulateOptions): void {
+  if (typeof options !== "object" || options === null)
+    throw new ArgumentError("options", `expected an object, got ${shown(options)}`);
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(OPTIONS, name)) {
+      const near = closest(name, Object.keys(OPTIONS));
+      throw new ArgumentError(
+        `options.${name}`,
+        `there is no such option${near === undefined ? `: there are ${Object.keys(OPTIONS).join(", ")}` : `; did you mean ${near}?`}`,
+      );
+    }
+    const [expected, fits] = OPTIONS[name as keyof SimulateOptions];
+    if (value !== undefined && !fits(value))
+      throw new ArgumentError(`options.${name}`, `expected ${expected}, got ${shown(value)}`);
+  }
 }
 
 function subjectOf(module: object, kernel: TestKernel, coverage: boolean, options: SimulateOptions): Subject {

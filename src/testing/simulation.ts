@@ -23,7 +23,7 @@ import type { RunInput, SimTask, SimWorld, TaskFields } from "./sim-world.ts";
 import { TypedMap, type UpdateMode } from "./typed-map.ts";
 import type { FileSpec } from "./world/files.ts";
 import type { DeviceSpec, MadeSocket, RouteSpec, SocketSpec } from "./world/net.ts";
-import type { FieldValue, KernelObject, Space } from "./world/types.ts";
+import type { FieldValue, KernelObject, MadeContext, Space } from "./world/types.ts";
 
 type KeyOf<M> = M extends { readonly key: infer K extends Schema } ? Infer<K> : unknown;
 type PerCpu = "percpu_hash" | "percpu_array" | "lru_percpu_hash";
@@ -89,6 +89,7 @@ export class Simulation {
   readonly #variables = new Map<string, { readonly map: MapSpec; readonly spec: VariableSpec }>();
   readonly #total: CoverageTotal | undefined;
   readonly #counters: Float64Array;
+  #made: MadeContext | undefined;
 
   /** @internal use `simulate()` */
   constructor(parts: SimulationParts) {
@@ -117,7 +118,7 @@ export class Simulation {
     const { world } = this.#vm;
     const printed = world.printed.length;
     const actions = world.actions.length;
-    const made = this.#world.context(prog, input);
+    const made = this.#context(prog, input);
     const result = this.#guarded(() => this.#vm.run(prog.name, made));
     return {
       returnValue: result.returnValue | 0,
@@ -146,7 +147,14 @@ export class Simulation {
    */
   debug(program: AnyProgram | string, input: RunInput = {}): Interp {
     const prog = this.#prog(program);
-    return this.#vm.interpret(prog.name, this.#world.context(prog, input));
+    return this.#vm.interpret(prog.name, this.#context(prog, input));
+  }
+
+  /** What the context of the run before pointed to can be looked at until the next. */
+  #context(prog: ProgSpec, input: RunInput): MadeContext {
+    this.#made?.release();
+    this.#made = undefined;
+    return (this.#made = this.#world.context(prog, input));
   }
 
   /** Names of the programs. */
@@ -228,7 +236,7 @@ export class Simulation {
     const delta =
       typeof nanoseconds === "number" && Number.isSafeInteger(nanoseconds) ? BigInt(nanoseconds) : nanoseconds;
     if (typeof delta !== "bigint" || delta < 0n)
-      throw new ArgumentError("nanoseconds", `expected an integer from 0 on, got ${String(nanoseconds)}`);
+      throw new ArgumentError("nanoseconds", `expected an integer from 0 on, got ${shown(nanoseconds)}`);
     this.#vm.world.now += delta;
   }
   /** The CPU that programs run on. */
@@ -240,7 +248,7 @@ export class Simulation {
     if (!Number.isInteger(cpu) || cpu < 0 || cpu >= cpus)
       throw new ArgumentError(
         "cpu",
-        `expected 0 to ${cpus - 1}, got ${cpu} (simulate's option cpus says how many there are)`,
+        `expected 0 to ${cpus - 1}, got ${shown(cpu)} (simulate's option cpus says how many there are)`,
       );
     this.#vm.world.cpu = cpu;
   }
@@ -363,7 +371,7 @@ export class Simulation {
     const typed = this.#map(map);
     const { map: slots } = typed;
     const full = (result: number): void => {
-      if (result !== 0) throw new BpfkitError("E2BIG", `map ${slots.name} has no slot ${String(key)}`);
+      if (result !== 0) throw new BpfkitError("E2BIG", `map ${slots.name} has no slot ${shown(key)}`);
     };
     if (slots instanceof HashOfMaps) {
       if (target === undefined) return void slots.delete(typed.key(key));
@@ -372,7 +380,7 @@ export class Simulation {
     if (!(slots instanceof ProgArrayMap) && !(slots instanceof ArrayOfMaps))
       throw new BpfkitError("MAP_TYPE", `map ${slots.name} is ${slots.typeName}: it has no slots for programs or maps`);
     if (typeof key !== "number" || !Number.isInteger(key) || key < 0)
-      throw new ArgumentError("key", `expected an index from 0 on, got ${String(key)}`);
+      throw new ArgumentError("key", `expected an index from 0 on, got ${shown(key)}`);
     if (slots instanceof ProgArrayMap)
       return full(
         slots.set(key, target === undefined ? undefined : this.#vm.image(this.#prog(target as AnyProgram).name)),

@@ -33,6 +33,8 @@ export class KernelObjects {
   readonly memory: WorldMemory;
   readonly #encoder: ValueEncoder;
   readonly #listHeads = new Map<number, readonly number[]>();
+  /** Addresses that were allocated since `scoped` began. */
+  #scope: bigint[] | undefined;
 
   constructor(btf: Btf, memory: WorldMemory) {
     this.btf = btf;
@@ -42,6 +44,30 @@ export class KernelObjects {
       bytes: (bytes, user) => this.bytes(bytes, user ? "user" : "kernel"),
       value: (typeId, value, path, user) => this.pointee(typeId, value, path, user ? "user" : "kernel"),
     });
+  }
+
+  #alloc(size: number, space: Space, name: string, writable = false): bigint {
+    const address = this.memory.alloc(size, space, name, writable);
+    this.#scope?.push(address);
+    return address;
+  }
+
+  /** What `make` gives, and a function that gives all memory back that was allocated for it. On an error it is given back at once. */
+  scoped<T>(make: () => T): { readonly value: T; readonly release: () => void } {
+    const outer = this.#scope;
+    const scope: bigint[] = [];
+    this.#scope = scope;
+    const release = (): void => {
+      for (const address of scope.splice(0)) this.memory.free(address);
+    };
+    try {
+      return { value: make(), release };
+    } catch (error) {
+      release();
+      throw error;
+    } finally {
+      this.#scope = outer;
+    }
   }
 
   /**
@@ -90,14 +116,14 @@ export class KernelObjects {
   /** NUL-terminated text in memory of its own: its address. */
   text(text: string, space: Space = "kernel"): bigint {
     const bytes = encodeUtf8(text);
-    const at = this.memory.alloc(bytes.length + 1, space, space === "user" ? "user text" : "kernel text");
+    const at = this.#alloc(bytes.length + 1, space, space === "user" ? "user text" : "kernel text");
     this.memory.write(at, bytes);
     return at;
   }
 
   /** Bytes in memory of their own: their address. */
   bytes(bytes: Uint8Array, space: Space = "kernel", name = `${space} memory`, writable = false): bigint {
-    const at = this.memory.alloc(bytes.length, space, name, writable);
+    const at = this.#alloc(bytes.length, space, name, writable);
     this.memory.write(at, bytes);
     return at;
   }
@@ -151,7 +177,7 @@ export class KernelObjects {
   perCpu(type: string, cpus: readonly FieldValue[]): PerCpuObjects {
     const id = this.typeId(type);
     const stride = Math.ceil(sizeOf(this.btf, id) / 64) * 64;
-    const address = this.memory.alloc(stride * cpus.length, "kernel", `per-CPU ${type}`, true);
+    const address = this.#alloc(stride * cpus.length, "kernel", `per-CPU ${type}`, true);
     const objects = cpus.map((fields, cpu) => {
       const at = address + BigInt(cpu * stride);
       this.#fill(id, at, sizeOf(this.btf, id), fields, `cpu ${cpu}`);
@@ -212,7 +238,7 @@ export class KernelObjects {
     if (!Array.isArray(value)) return this.#make(typeId, value as Fields, path, space).address;
     const list = value as FieldList;
     const size = sizeOf(this.btf, typeId);
-    const address = this.memory.alloc(size * list.length, space, `an array of ${this.btf.describe(typeId)}`);
+    const address = this.#alloc(size * list.length, space, `an array of ${this.btf.describe(typeId)}`);
     list.forEach((element, i) => this.#fill(typeId, address + BigInt(i * size), size, element, `${path}[${i}]`));
     return address;
   }
@@ -222,7 +248,7 @@ export class KernelObjects {
     if (type.kind === "fwd")
       throw fieldError(path, `the members of ${type.of} ${type.name} are not known to this kernel's types`);
     const size = sizeOf(this.btf, typeId) + flexible(this.btf, type.kind === "struct" ? type : undefined, fields);
-    const address = this.memory.alloc(size, space, nameOf(this.btf, typeId));
+    const address = this.#alloc(size, space, nameOf(this.btf, typeId));
     try {
       this.#fill(typeId, address, size, fields, path);
     } catch (error) {

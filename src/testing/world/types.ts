@@ -86,6 +86,10 @@ export interface MadeContext {
   readonly exact: boolean;
   /** What the kernel keeps beside them, by field: addresses that the context's pointers have. */
   readonly pointers: Readonly<Record<string, bigint>>;
+  /** How many of the context's words are arguments of the traced function, where it is one; what it returned comes behind them. */
+  readonly args?: number;
   /** The context afterwards, by field: `ctx` as the run left it. */
   read(ctx: Uint8Array): Readonly<Record<string, unknown>>;
+  /** Gives back the memory that was allocated for it: text, packets, structs. */
+  release(): void;
 }

@@ -323,6 +323,26 @@ test("socket hooks begin with what the kernel knows of the socket, and flow keys
   assert.equal([...ops.ctx.subarray(24, 28), ...ops.ctx.subarray(64, 68)], [192, 0, 2, 1, 0, 0, 1, 0xbb]);
 });
 
+test("a context's memory is given back, and so is that of one that could not be made", () => {
+  const vm = new Vm(collectionOf([]));
+  const kernel = packagedKernel("6.12");
+  const env: ContextEnv = { kernel, objects: new KernelObjects(kernel.btf, new VmWorldMemory(vm.memory)) };
+  const execve = target("TRACEPOINT", "syscalls/sys_enter_execve");
+  const sched = target("TRACING", "sched_switch", "TRACE_RAW_TP");
+  const before = env.objects.struct("task_struct", { pid: 1 });
+  let top = 0;
+  for (let i = 0; i < 2000; i++) {
+    makeContext(execve, { filename: "/bin/ls", argv: ["ls", "-l"] }, env).release();
+    const made = makeContext(sched, { prev: before, next: { pid: 2, mm: { arg_start: 5n } } }, env);
+    assert.is(made.args, 4);
+    made.release();
+    assert.throws(() => makeContext(sched, { prev: { pid: 1 }, next: { pidd: 2 } }, env), /next\.pidd/);
+    if (i === 10) ({ top } = vm.memory);
+  }
+  assert.is(vm.memory.top, top);
+  assert.is(before.get("pid"), 1);
+});
+
 test("what a program would not see is refused with its name", () => {
   const env = envOf();
   const cases: [ContextTarget, ContextValue, string, string | RegExp][] = [

@@ -1,7 +1,7 @@
 /** What contexts are made from. */
 import type { PtRegsArch } from "../../../uapi/pt-regs.ts";
 import type { KernelObjects } from "../objects.ts";
-import type { KernelTypes } from "../types.ts";
+import type { KernelTypes, MadeContext } from "../types.ts";
 
 /** The world that a context belongs to. */
 export interface ContextEnv {
@@ -12,3 +12,6 @@ export interface ContextEnv {
   /** Thread id of the current task: `common_pid` of trace events. Default 1. */
   readonly pid?: number;
 }
+
+/** A context whose memory somebody else keeps count of. */
+export type BareContext = Omit<MadeContext, "release">;

@@ -6,6 +6,7 @@ import { ctxLayout, ctxOf } from "../../../uapi/ctx.ts";
 import { PT_REGS } from "../../../uapi/pt-regs.ts";
 import { progTypeName } from "../../../uapi/prog-types.ts";
 import type { ProgTypeName } from "../../../uapi/prog-types.ts";
+import type { KernelObjects } from "../objects.ts";
 import type { ContextTarget, ContextValue, Fields, MadeContext, Space } from "../types.ts";
 import { fieldError, getBits, integer, putBits, shown } from "../values.ts";
 import {
@@ -17,7 +18,7 @@ import {
   tracepointPrototype,
   wordBytes,
 } from "./args.ts";
-import type { ContextEnv } from "./env.ts";
+import type { BareContext, ContextEnv } from "./env.ts";
 import { makeRecord, readRecord } from "./record.ts";
 import { makeRegs, readRegs } from "./regs.ts";
 import { makeSkb } from "./skbuff.ts";
@@ -39,6 +40,19 @@ const MAX_ARGS = 12;
  * const { ctx } = makeContext(prog, { filename: "/bin/ls", argv: ["ls", "-l"] }, env);
  */
 export function makeContext(target: ContextTarget, value: ContextValue, env: ContextEnv): MadeContext {
+  let objects: KernelObjects | undefined;
+  try {
+    ({ objects } = env);
+  } catch (error) {
+    // Of contexts that point to nothing, some are made without the kernel's types.
+    if (!(error instanceof NotSupportedError)) throw error;
+  }
+  if (objects === undefined) return { ...bareContext(target, value, env), release: () => undefined };
+  const { value: made, release } = objects.scoped(() => bareContext(target, value, env));
+  return { ...made, release };
+}
+
+function bareContext(target: ContextTarget, value: ContextValue, env: ContextEnv): BareContext {
   const type = progTypeName(target.type);
   const row = type === undefined || type === "UNSPEC" ? undefined : ctxOf(type);
   if (type === undefined || row === undefined)
@@ -68,13 +82,13 @@ export function makeContext(target: ContextTarget, value: ContextValue, env: Con
   }
 }
 
-const plain = (ctx: Uint8Array): MadeContext => ({ ctx, exact: true, pointers: {}, read: () => ({}) });
+const plain = (ctx: Uint8Array): BareContext => ({ ctx, exact: true, pointers: {}, read: () => ({}) });
 
 function nameOfTarget(target: ContextTarget): string {
   return target.attachTo ?? "";
 }
 
-function record(target: ContextTarget, value: ContextValue, env: ContextEnv): MadeContext {
+function record(target: ContextTarget, value: ContextValue, env: ContextEnv): BareContext {
   const event = nameOfTarget(target).replace("/", ":");
   const format = env.kernel.tracepointFormat(event);
   if (format === undefined) {
@@ -93,7 +107,7 @@ function isUser(target: ContextTarget): boolean {
   return /^\??(u(ret)?probe|usdt)/.test(target.section ?? "");
 }
 
-function registers(target: ContextTarget, value: ContextValue, env: ContextEnv): MadeContext {
+function registers(target: ContextTarget, value: ContextValue, env: ContextEnv): BareContext {
   const arch = env.arch ?? "x64";
   const read = (after: Uint8Array): Record<string, unknown> =>
     after.length < PT_REGS[arch].size ? {} : readRegs(arch, after);
@@ -105,7 +119,7 @@ function registers(target: ContextTarget, value: ContextValue, env: ContextEnv):
   return { ctx, exact: true, pointers: {}, read };
 }
 
-function rawTracepoint(target: ContextTarget, value: ContextValue, env: ContextEnv): MadeContext {
+function rawTracepoint(target: ContextTarget, value: ContextValue, env: ContextEnv): BareContext {
   const proto = tracepointPrototype(env.kernel.btf, nameOfTarget(target));
   const read = (after: Uint8Array): Record<string, unknown> =>
     proto === undefined ? {} : readArgs(env.kernel.btf, proto, after, false);
@@ -136,7 +150,7 @@ function unknownArgs(env: ContextEnv, target: ContextTarget, value: Fields): Pro
 
 const RETURNS: ReadonlySet<number> = new Set([BPF_ATTACH_TYPE.TRACE_FEXIT, BPF_ATTACH_TYPE.MODIFY_RETURN]);
 
-function traced(type: ProgTypeName, target: ContextTarget, value: ContextValue, env: ContextEnv): MadeContext {
+function traced(type: ProgTypeName, target: ContextTarget, value: ContextValue, env: ContextEnv): BareContext {
   const { btf } = env.kernel;
   const name = nameOfTarget(target);
   // Of hooks and changed functions, what the function or an earlier program returned comes behind the arguments.
@@ -152,7 +166,7 @@ function traced(type: ProgTypeName, target: ContextTarget, value: ContextValue, 
     );
   const space: Space = /^__(x64|ia32|arm64)_sys_/.test(name) ? "user" : "kernel";
   const words = argArray(env, proto, withSkb(value, proto, env), { ret, space });
-  return { ctx: wordBytes(words), exact: true, pointers: {}, read };
+  return { ctx: wordBytes(words), args: words.length - (ret ? 1 : 0), exact: true, pointers: {}, read };
 }
 
 function prototypeOf(type: ProgTypeName, target: ContextTarget, env: ContextEnv): Prototype | undefined {
@@ -188,7 +202,7 @@ function withSkb(value: Fields, proto: Prototype, env: ContextEnv): Fields {
 }
 
 /** A pulse, a space or the like: mode in the top byte, the duration in µs below it. */
-function lirc(value: ContextValue): MadeContext {
+function lirc(value: ContextValue): BareContext {
   const ctx = new Uint8Array(4);
   if (value instanceof Uint8Array) {
     if (value.length > 4) throw fieldError("context", `expected at most 4 bytes, got ${value.length}`);
@@ -203,7 +217,7 @@ function lirc(value: ContextValue): MadeContext {
 }
 
 /** `{ state: { hook, pf, in, out }, packet }`: fields of struct nf_hook_state, and the packet or the fields of its sk_buff. */
-function netfilter(value: ContextValue, env: ContextEnv): MadeContext {
+function netfilter(value: ContextValue, env: ContextEnv): BareContext {
   const fields: Fields = value instanceof Uint8Array ? { packet: value } : value;
   const known = ["state", "skb", "packet"];
   for (const name of Object.keys(fields))

@@ -5,9 +5,9 @@ import { PT_REGS } from "../../../uapi/pt-regs.ts";
 import type { ProgTypeName } from "../../../uapi/prog-types.ts";
 import { ETH_P, IPPROTO } from "../packet/headers.ts";
 import { parsePacket } from "../packet/parse.ts";
-import type { ContextTarget, ContextValue, FieldValue, Fields, MadeContext } from "../types.ts";
+import type { ContextTarget, ContextValue, FieldValue, Fields } from "../types.ts";
 import { fieldError, getBits, integer, isKernelObject, putBits, shown } from "../values.ts";
-import type { ContextEnv } from "./env.ts";
+import type { BareContext, ContextEnv } from "./env.ts";
 import { makeRegs, readRegs } from "./regs.ts";
 import { fieldOf, getFields, putField, putFields } from "./uapi.ts";
 
@@ -46,7 +46,7 @@ export function makeStruct(
   target: ContextTarget,
   value: ContextValue,
   env: ContextEnv,
-): MadeContext {
+): BareContext {
   const row = ctxLayout(ctxOf(type)?.struct ?? "")!;
   if (type === "PERF_EVENT") return perfEvent(row, value, env);
   if (VM_PACKETS.has(type)) return packetContext(type, row, value, env);
@@ -72,7 +72,7 @@ function split(row: CtxRow, value: Fields, name: string): { bytes: Uint8Array | 
 
 // Packets
 
-function packetContext(type: ProgTypeName, row: CtxRow, value: ContextValue, env: ContextEnv): MadeContext {
+function packetContext(type: ProgTypeName, row: CtxRow, value: ContextValue, env: ContextEnv): BareContext {
   const given = value instanceof Uint8Array ? { packet: value } : value;
   const { bytes, fields } = split(row, given, "packet");
   const data = bytes ?? new Uint8Array(64);
@@ -182,7 +182,7 @@ function socketContext(
   target: ContextTarget,
   value: ContextValue,
   env: ContextEnv,
-): MadeContext {
+): BareContext {
   const { objects } = env;
   const buffer = BUFFERS[type];
   const name = buffer?.name ?? "packet";
@@ -267,7 +267,7 @@ function flowDissector(
   packet: Uint8Array,
   ctx: Uint8Array,
   env: ContextEnv,
-): MadeContext {
+): BareContext {
   const { objects } = env;
   const keys = ctxLayout("bpf_flow_keys")!;
   const { flow_keys: given = {}, ...others } = all;
@@ -296,7 +296,7 @@ function flowDissector(
 
 // Perf events
 
-function perfEvent(row: CtxRow, value: ContextValue, env: ContextEnv): MadeContext {
+function perfEvent(row: CtxRow, value: ContextValue, env: ContextEnv): BareContext {
   const arch = env.arch ?? "x64";
   const regsSize = PT_REGS[arch].size;
   // The two numbers come behind the registers, however many there are.
