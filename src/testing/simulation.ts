@@ -24,6 +24,7 @@ import { TypedMap, type UpdateMode } from "./typed-map.ts";
 import type { FileSpec } from "./world/files.ts";
 import type { DeviceSpec, MadeSocket, RouteSpec, SocketSpec } from "./world/net.ts";
 import type { FieldValue, KernelObject, MadeContext, Space } from "./world/types.ts";
+import { shown } from "./world/values.ts";
 
 type KeyOf<M> = M extends { readonly key: infer K extends Schema } ? Infer<K> : unknown;
 type PerCpu = "percpu_hash" | "percpu_array" | "lru_percpu_hash";
