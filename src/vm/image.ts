@@ -105,6 +105,8 @@ export function makeImage(spec: ProgSpec, resolver: Resolver): Image {
     }
     effects(image, i, form);
   }
+  // An exception callback is called by nobody.
+  for (const f of spec.funcs) if (starts[f.insn] === 1) image.functions.add(f.insn);
   refs(image, resolver);
   for (let i = 0; i < n; i++) {
     const to = image.target[i]!;

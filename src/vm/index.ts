@@ -1,4 +1,5 @@
 export * from "./fault.ts";
+export { type HelperSupport, helperSupport } from "./helpers/support.ts";
 export { Interp, type Status } from "./interp.ts";
 export * from "./maps/index.ts";
 export type { RunInput } from "./context.ts";

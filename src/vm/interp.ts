@@ -24,7 +24,8 @@ import { FAULT, type VmFault } from "./fault.ts";
 import { loadPacketWord } from "./helpers/packet.ts";
 import { CALLER_SAVED, type Image } from "./image.ts";
 import { FRAMES, FRAME_SIZE, FRAME_STRIDE, LIVE, MAX_CALL_FRAMES, READ, WRITE } from "./memory.ts";
-import { type Callback, Run } from "./run.ts";
+import { type Argument, type Callback, Run } from "./run.ts";
+import { Thrown } from "./thrown.ts";
 import type { Vm } from "./vm.ts";
 
 /** Iterations of may_goto in one call of a function (BPF_MAX_LOOPS). */
@@ -198,7 +199,10 @@ export class Interp extends Run {
               r[d + 1] = r[s + 1]!;
               rg[dn] = rg[sn]!;
             } else if (bits === ADDR_SPACE_CAST) {
-              throw this.fault(FAULT.NOT_MODELLED, "arenas are not modelled here");
+              // Arenas lie at the same addresses in both spaces.
+              r[d] = lo;
+              r[d + 1] = 0;
+              rg[dn] = 0;
             } else {
               const v = bits === 32 ? lo : bits === 16 ? (lo << 16) >> 16 : (lo << 24) >> 24;
               r[d] = v;
@@ -398,7 +402,10 @@ export class Interp extends Run {
           this.#known = known;
           rg[0] = 0;
           if (sn === 0) this.helper(imm[pc]!);
-          else this.vm.kfunc(this, image.kfuncs.get(pc));
+          else if (this.#kfunc(image.kfuncs.get(pc))) {
+            this.executed += count + 1;
+            return "exited";
+          }
           // A helper may have grown the memory, called back or tail-called.
           r = this.memory.regs;
           dv = this.memory.view;
@@ -447,6 +454,36 @@ export class Interp extends Run {
     this.#known = known;
     this.executed += count;
     return "paused";
+  }
+
+  /** True when the program threw and nothing catches it: it is over. */
+  #kfunc(name: string | undefined): boolean {
+    try {
+      this.vm.kfunc(this, name);
+      return false;
+    } catch (error) {
+      if (!(error instanceof Thrown)) throw error;
+      this.acquired.clear();
+      this.#depth = this.#base;
+      const slot = this.vm.exceptionCallback(this.image);
+      this.#exited = slot === undefined;
+      if (slot === undefined) this.ret64(error.cookie);
+      else {
+        this.#startFrame(slot);
+        this.memory.regs64[1] = error.cookie;
+        this.regions[1] = 0;
+        this.#known = (1 << 1) | (1 << 10);
+      }
+      return this.#exited;
+    }
+  }
+
+  override invoke(slot: number, args: readonly Argument[], budget: number): void {
+    this.restart();
+    args.forEach(({ value, region }, i) => this.setReg(i + 1, value, region));
+    this.#pc = slot;
+    this.#known = ((1 << args.length) - 1) * 2 + (1 << 10);
+    this.run(budget);
   }
 
   /** The address when the access is allowed; -1 when it reads as zero. Keeps what is known of stack bytes. */

@@ -4,8 +4,8 @@
  * ```text
  *  0x000100  register file (r0-r10, 8 bytes each); nothing below 0x10000 is ever in a region
  *  0x010000  stack: frames of 512 bytes, a gap behind each
- *  …         blocks, ascending: ctx, packet, map values, ring buffers, memory of the test's world
- *  0xe0000000 + 16 × map     what a map pointer looks like (no memory there)
+ *  0x040000  struct bpf_map of each map, 512 bytes apart: what map pointers point to
+ *  0x0c0000  blocks, ascending: ctx, packet, map values, ring buffers, memory of the test's world
  *  0xf0000000 + slot         what a function pointer looks like
  * ```
  *
@@ -26,7 +26,10 @@ export const FRAMES = 34 * MAX_CALL_FRAMES;
 export const FRAME_SIZE = 512;
 /** From one frame to the next: the gap catches what runs over. */
 export const FRAME_STRIDE = FRAME_SIZE + 64;
-export const MAP_BASE = 0xe000_0000;
+/** Where the map objects lie that map pointers point to, and how far apart. */
+export const MAP_BASE = 0x4_0000;
+export const MAP_STRIDE = 512;
+export const MAX_MAPS = 1024;
 export const FUNC_BASE = 0xf000_0000;
 const PAGE = 0x1_0000;
 const GAP = 64;
@@ -90,6 +93,8 @@ export class VmMemory {
   readonly stackBase: number;
   readonly stackEnd: number;
   readonly stackInit: Uint8Array;
+  /** Regions of the map objects that programs can read. */
+  readonly mapRegions: number[] = [];
   /** Region of the pointer in each 8-byte slot of the stack; 0 when it holds none. */
   readonly stackRegion: Int32Array;
 
@@ -98,7 +103,7 @@ export class VmMemory {
     this.#views();
     this.stackBase = LOW;
     this.stackEnd = LOW + FRAMES * FRAME_STRIDE;
-    this.#top = this.stackEnd;
+    this.#top = MAP_BASE + MAX_MAPS * MAP_STRIDE;
     for (let f = 0; f < FRAMES; f++) {
       const base = this.stackBase + f * FRAME_STRIDE;
       const region = this.addRegion(
@@ -110,6 +115,15 @@ export class VmMemory {
       );
       this.#blocks.push({ base, size: FRAME_SIZE, kind: "stack", name: "", region, second: 0, owner: undefined });
     }
+    this.#blocks.push({
+      base: MAP_BASE,
+      size: MAX_MAPS * MAP_STRIDE,
+      kind: "kernel",
+      name: "the maps",
+      region: 0,
+      second: 0,
+      owner: { regionAt: (address) => this.mapRegions[Math.floor((address - MAP_BASE) / MAP_STRIDE)] ?? 0 },
+    });
     this.stackInit = new Uint8Array((FRAMES * FRAME_STRIDE) / 8);
     this.stackRegion = new Int32Array((FRAMES * FRAME_STRIDE) / 8);
   }

@@ -17,6 +17,12 @@ export interface Callback {
   next(previous: number | undefined): boolean;
 }
 
+/** A pointer given to a function. */
+export interface Argument {
+  readonly value: number;
+  readonly region: number;
+}
+
 /** The packet of a run. Addresses are in the VM's memory; `limit` is the end of its tail room. */
 export interface Packet {
   readonly region: number;
@@ -51,6 +57,8 @@ export abstract class Run {
   ctxRegion = 0;
   packet: Packet | undefined;
   tailCalls = 0;
+  /** What `bpf_get_retval` gives: the system call's result so far. */
+  retval = 0;
   /** Set by `bpf_tail_call` for the engine to go on with. */
   tailTarget: Image | undefined;
   readonly acquired = new Map<number, Acquired>();
@@ -74,6 +82,8 @@ export abstract class Run {
     this.acquired.clear();
     this.setReg(1, this.ctx, this.ctxRegion);
   }
+  /** Runs the function at `slot` of the program to its end, on its own. @throws VmFault */
+  abstract invoke(slot: number, args: readonly Argument[], budget: number): void;
   /** Calls `callback` until it has enough, then goes on behind the helper call. */
   abstract call(callback: Callback): void;
 

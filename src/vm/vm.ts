@@ -1,6 +1,7 @@
 /** Programs and maps of a collection in user space: no kernel, no privilege, any platform. */
 import { CoreResolver } from "../btf/index.ts";
 import { Btf } from "../btf/btf.ts";
+import { BTF_KIND } from "../btf/kinds.ts";
 import { ArgumentError } from "../core/errors.ts";
 import type { CollectionSpec, MapSpec, ProgSpec } from "../elf/spec.ts";
 import { BPF_FUNC, BPF_PROG_TYPE } from "../uapi/index.ts";
@@ -10,11 +11,14 @@ import { HELPERS_BY_ID, type Helper } from "./helpers/index.ts";
 import { type Image, makeImage } from "./image.ts";
 import { Interp } from "./interp.ts";
 import { type Compiled, type JitRun, compileImage } from "./jit/jit.ts";
-import { KFUNCS } from "./kfuncs.ts";
-import { type Block, FUNC_BASE, READ, VmMemory } from "./memory.ts";
-import { ArrayMap, ArrayOfMaps, HashOfMaps, ProgArrayMap, type VmMap, createVmMap } from "./maps/index.ts";
+import { KFUNCS } from "./kfuncs/index.ts";
+import { Objects } from "./kfuncs/objects.ts";
+import { type Block, FUNC_BASE, MAP_STRIDE, MAX_MAPS, READ, VmMemory } from "./memory.ts";
+import { ArenaMap, ArrayMap, ArrayOfMaps, HashOfMaps, ProgArrayMap, type VmMap, createVmMap } from "./maps/index.ts";
 import type { Run, UninitRule } from "./run.ts";
 import type { Trace } from "./trace.ts";
+import { showMap } from "./maps/object.ts";
+import { Timers } from "./timers.ts";
 import { type TraceOptions, Tracing } from "./tracing.ts";
 import { World, type WorldOptions } from "./world.ts";
 
@@ -52,6 +56,7 @@ export interface RunResult {
 }
 
 const DEFAULT_BUDGET = 100_000_000;
+const EXCEPTION_TAG = "exception_callback:";
 const DEFAULT_TRACE = 1 << 16;
 /** Programs that read kernel memory through typed pointers: a bad address reads as zero. */
 const NULL_READS: ReadonlySet<number> = new Set([BPF_PROG_TYPE.TRACING, BPF_PROG_TYPE.LSM, BPF_PROG_TYPE.STRUCT_OPS]);
@@ -74,7 +79,16 @@ export class Vm {
   readonly uninit: UninitRule;
   /** What `bpf_get_attach_cookie` gives. */
   cookie = 0n;
+  /** What `bpf_get_func_ip` gives. */
+  funcIp = 0n;
+  /** How many of the context's words are arguments of the traced function; all of them when undefined. */
+  funcArgs: number | undefined;
   readonly mapList: VmMap[] = [];
+  /** What programs allocated by bpf_obj_new. */
+  readonly objects = new Objects(this);
+  readonly timers = new Timers();
+  /** Copies that bpf_iter_bits iterators work on, by the iterator's address. */
+  readonly iterators = new Map<number, Block>();
   readonly #maps = new Map<string, VmMap>();
   readonly #images = new Map<string, Image>();
   readonly #compiled = new Map<Image, Compiled>();
@@ -82,6 +96,7 @@ export class Vm {
   readonly #btf: Btf | undefined;
   readonly #ksyms: Readonly<Record<string, number>>;
   #zeros: Block | undefined;
+  #key: Block | undefined;
   #tracing: Tracing | undefined;
 
   constructor(spec: CollectionSpec, options: VmOptions = {}) {
@@ -105,8 +120,12 @@ export class Vm {
   }
 
   #addMap(spec: MapSpec): VmMap {
+    if (this.mapList.length >= MAX_MAPS) {
+      throw new ArgumentError("spec.maps", `the VM has at most ${MAX_MAPS} maps`);
+    }
     const map = createVmMap(this, spec, this.mapList.length);
     this.mapList.push(map);
+    if (this.#btf !== undefined) showMap(this.memory, this.#btf, map);
     this.#maps.set(spec.name, map);
     if (spec.data !== undefined && map instanceof ArrayMap)
       this.memory.u8.set(spec.data.subarray(0, spec.valueSize), map.block.base);
@@ -143,9 +162,52 @@ export class Vm {
     }
     return map;
   }
+  /**
+   * Lets time pass on the world's clock, and runs the callbacks of timers that are due.
+   *
+   * @throws VmFault when one misbehaves
+   */
+  advance(ns: bigint | number): void {
+    const until = this.world.now + BigInt(ns);
+    for (let timer = this.timers.next(until); timer !== undefined; timer = this.timers.next(until)) {
+      const { map, at, value, callback, due } = timer;
+      if (due! > this.world.now) this.world.now = due!;
+      timer.due = undefined;
+      if (callback === undefined) continue;
+      const run = this.engine === "jit" ? this.#jit(callback.image) : this.#interp(callback.image);
+      const key = this.memory.alloc(8, "mem", "the key of the timer's entry");
+      map.keyOfValue(value, key.base);
+      const args = [
+        { value: map.pointer, region: 0 },
+        { value: key.base, region: key.region },
+        { value, region: map.regionAt(at) },
+      ];
+      try {
+        run.invoke(callback.slot, args, this.budget);
+      } finally {
+        this.memory.release(key);
+      }
+    }
+    this.world.now = until;
+  }
+
+  /** Slot of the function that gets what `image`'s program throws; undefined when it has none. */
+  exceptionCallback(image: Image): number | undefined {
+    if (this.spec.btf === undefined) return undefined;
+    const btf = Btf.parse(this.spec.btf);
+    for (let id = btf.firstId; id < btf.typeCount; id++) {
+      if (btf.kindOf(id) !== BTF_KIND.DECL_TAG) continue;
+      const tag = btf.typeById(id);
+      if (tag.kind !== "decl_tag" || !tag.name.startsWith(EXCEPTION_TAG)) continue;
+      if (btf.nameOf(tag.type) !== image.spec.name) continue;
+      const name = tag.name.slice(EXCEPTION_TAG.length);
+      return image.spec.funcs.find((f) => f.name === name)?.insn;
+    }
+    return undefined;
+  }
   /** The map whose pointer is this far from the first one's. */
   mapAt(offset: number): VmMap | undefined {
-    return offset % 16 === 0 ? this.mapList[offset / 16] : undefined;
+    return offset % MAP_STRIDE === 0 ? this.mapList[offset / MAP_STRIDE] : undefined;
   }
   functionAt(image: Image, pointer: number): number | undefined {
     const slot = (pointer >>> 0) - FUNC_BASE;
@@ -167,6 +229,7 @@ export class Vm {
         mapPointer: (map) => this.map(map).pointer,
         mapValue: (map) => {
           const array = this.map(map);
+          if (array instanceof ArenaMap) return { address: array.block.base, region: array.block.region };
           if (!(array instanceof ArrayMap))
             throw new ArgumentError("spec", `map ${map} of type ${array.typeName} has no value to point into`);
           const address = array.addressOf(0);
@@ -279,6 +342,11 @@ export class Vm {
     const run = this.#interp(image);
     prepare(run, image.spec.type, input);
     return run;
+  }
+
+  /** Address of 8 bytes for a key that no program sees. */
+  get keyBuffer(): number {
+    return (this.#key ??= this.memory.alloc(8, "mem", "a key", 0)).base;
   }
 
   /** `size` zero bytes, good until the next call. */

@@ -64,6 +64,8 @@ export class World {
   /** Lines of `bpf_trace_printk`, without newlines at their end. */
   readonly printed: string[] = [];
   readonly actions: Action[] = [];
+  /** Bytes that iterator programs wrote by `bpf_seq_write` and `bpf_seq_printf`. */
+  readonly seq: number[] = [];
   #random: number;
 
   constructor(options: WorldOptions = {}) {

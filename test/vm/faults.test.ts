@@ -162,9 +162,9 @@ test("what is not modelled is named, and a mock answers it", () => {
     10,
   );
   assert.throwsCode(
-    () => runProgram(progSpec("x", SYSCALL, end), { maps: [mapSpec("arena", BPF_MAP_TYPE.ARENA, 0, 0, 1)] }),
+    () => runProgram(progSpec("x", SYSCALL, end), { maps: [mapSpec("ops", BPF_MAP_TYPE.STRUCT_OPS, 4, 8, 1)] }),
     "NOT_SUPPORTED",
-    /ARENA/,
+    /STRUCT_OPS/,
   );
 });
 

@@ -16,7 +16,7 @@ const test = suite("vm soundness");
 const RUNS = Number(process.env["FUZZ_RUNS"] ?? 600);
 const SEED = Number(process.env["FUZZ_SEED"] ?? 1);
 const BATCH = 50;
-const INPUTS = 3;
+const INPUTS = Number(process.env["FUZZ_INPUTS"] ?? 3);
 const SLEEPABLE = 0x10;
 /** The kernel runs a syscall program only on a context that has every byte it may access. */
 const SYSCALL_CTX = 1024;

@@ -209,7 +209,7 @@ function storageDelete(run: Run): void {
   run.ret(run.isNull(2) ? EINVAL : map.deleteAt(keyOf(run, 2)));
 }
 function keyOf(run: Run, n: number): number {
-  const key = run.vm.zeros(8);
+  const key = run.vm.keyBuffer;
   run.memory.view.setBigUint64(key, run.u64(n), true);
   return key;
 }

@@ -67,7 +67,7 @@ function probeReadStr(space: Space): Helper {
 const latin = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
 /** Formats, or gives -errno. */
-function format(run: Run, fmt: Uint8Array, args: readonly bigint[]): string | number {
+export function format(run: Run, fmt: Uint8Array, args: readonly bigint[]): string | number {
   const bytes = (address: bigint, size: number): Uint8Array | undefined =>
     readableAs(run, address, size, "any") ? run.memory.bytes(Number(address), size) : undefined;
   const text = (address: bigint, kind: "k" | "u" | "s"): string | undefined => {
@@ -78,7 +78,7 @@ function format(run: Run, fmt: Uint8Array, args: readonly bigint[]): string | nu
 }
 
 /** u64 arguments at the address in r<n>, `size` bytes. */
-function argArray(run: Run, n: number, size: number): bigint[] | undefined {
+export function argArray(run: Run, n: number, size: number): bigint[] | undefined {
   if (size % 8 !== 0 || size > 12 * 8 || (size > 0 && run.isNull(n))) return undefined;
   if (size === 0) return [];
   const at = run.readable(n, size, "arguments");
@@ -94,7 +94,7 @@ function print(run: Run, fmt: Uint8Array, args: readonly bigint[]): void {
 }
 
 /** The format at r<n>, which must end within `size` bytes. */
-function formatAt(run: Run, n: number, size: number): Uint8Array | undefined {
+export function formatAt(run: Run, n: number, size: number): Uint8Array | undefined {
   const fmt = run.memory.bytes(run.readable(n, size, "format"), size);
   const nul = fmt.indexOf(0);
   return nul < 0 ? undefined : fmt.subarray(0, nul);
@@ -143,7 +143,6 @@ export const MISC_HELPERS: HelperTable = {
   send_signal: recorded("send_signal", 1, 0),
   send_signal_thread: recorded("send_signal_thread", 1, 0),
   override_return: recorded("override_return", 2, 0),
-  set_retval: recorded("set_retval", 1, 0),
 
   spin_lock: (run) => {
     const at = run.writable(1, 4, "lock");

@@ -18,7 +18,7 @@ function at(packet: Packet, offset: number, size: number): number {
   return offset >= 0 && packet.data + offset + size <= packet.end ? packet.data + offset : 0;
 }
 
-function need(run: Run): Packet {
+export function need(run: Run): Packet {
   if (run.packet === undefined) throw run.fault(FAULT.BAD_ARGUMENT, "there is no packet in this run");
   return run.packet;
 }
@@ -194,8 +194,9 @@ export const PACKET_HELPERS: HelperTable = {
     const flags = run.lo(3);
     // The low two bits are what to do when there is no target; 8 and 16 are broadcast and exclude-ingress.
     if (run.hi(3) !== 0 || (flags & ~(3 | 8 | 16)) !== 0) return run.ret(0);
-    const key = run.vm.zeros(8);
+    const key = run.vm.keyBuffer;
     run.memory.view.setUint32(key, run.lo(2), true);
+    run.memory.view.setUint32(key + 4, 0, true);
     if ((flags & 8) === 0 && map.lookupAt(key) === 0) return run.ret(flags & 3);
     run.vm.record(run, "redirect_map", 3);
     return run.ret(4);

@@ -295,7 +295,7 @@ export class InsnEmitter {
         }
         break;
       case FORM.MOV_X:
-        this.#move(slot, is64, d, s, off[slot]!);
+        this.#move(is64, d, s, off[slot]!);
         break;
       case FORM.DIV_K:
       case FORM.DIV_X:
@@ -380,10 +380,11 @@ export class InsnEmitter {
     }
   }
 
-  #move(slot: number, is64: boolean, d: number, s: number, bits: number): void {
+  #move(is64: boolean, d: number, s: number, bits: number): void {
     const { out } = this;
     if (bits === op.BPF_ADDR_SPACE_CAST && is64) {
-      out.i32(slot).call(IMPORTS.illegal);
+      this.#get32(s);
+      this.#set32(d);
       return;
     }
     if (is64) {

@@ -3,7 +3,8 @@ import { FAULT, VmFault } from "../fault.ts";
 import { loadPacketWord } from "../helpers/packet.ts";
 import type { Image } from "../image.ts";
 import { FRAME_SIZE, FRAME_STRIDE, LOW, MAP_BASE, READ, WRITE } from "../memory.ts";
-import { type Callback, Run } from "../run.ts";
+import { type Argument, type Callback, Run } from "../run.ts";
+import { Thrown } from "../thrown.ts";
 import type { Vm } from "../vm.ts";
 import { type CheckSite, type IMPORTS, STACK_LIMIT, type TraceSite } from "./emit.ts";
 import type { Access } from "./facts.ts";
@@ -29,6 +30,14 @@ export class JitRun extends Run {
   override restart(): void {
     super.restart();
     this.setReg(10, this.memory.stackBase + FRAME_SIZE);
+  }
+
+  override invoke(slot: number, args: readonly Argument[], budget: number): void {
+    this.restart();
+    args.forEach(({ value }, i) => this.setReg(i + 1, value));
+    this.#compiled.fuel.value = Math.min(budget, MAX_FUEL);
+    this.#enter(this.#compiled, slot);
+    this.checkLeaks();
   }
 
   override get insn(): number {
@@ -59,6 +68,16 @@ export class JitRun extends Run {
     return this.fault(FAULT.CALL_DEPTH, "the call stack of 8 frames is too deep: a program may nest 7 calls");
   }
 
+  /** The program threw: its exception callback makes the result, or the cookie is it. */
+  #caught(compiled: Compiled, { cookie }: Thrown): void {
+    this.acquired.clear();
+    const slot = this.vm.exceptionCallback(this.image);
+    if (slot === undefined) return this.ret64(cookie);
+    this.memory.regs64[1] = cookie;
+    this.setReg(10, this.memory.stackBase + FRAME_SIZE);
+    return this.#enter(compiled, slot);
+  }
+
   /** Runs the program to its end. @throws VmFault */
   run(budget: number): void {
     this.#compiled.fuel.value = Math.min(budget, MAX_FUEL);
@@ -85,13 +104,14 @@ export class JitRun extends Run {
     return true;
   }
 
-  #enter(compiled: Compiled): void {
+  #enter(compiled: Compiled, slot = 0): void {
     const before = compiled.current;
     compiled.current = this;
     compiled.sync();
     try {
-      compiled.entry(0)();
+      compiled.entry(slot)();
     } catch (error) {
+      if (error instanceof Thrown) return this.#caught(compiled, error);
       if (error instanceof VmFault) throw error;
       if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) {
         throw this.fault(FAULT.OUT_OF_BOUNDS, `an access outside the memory: ${error.message}`);

@@ -2,7 +2,9 @@
 import { ArgumentError, NotSupportedError } from "../../core/errors.ts";
 import type { MapSpec } from "../../elf/spec.ts";
 import { BPF_MAP_TYPE, MAP_TYPES, type MapTypeName, mapRules } from "../../uapi/index.ts";
+import { ArenaMap } from "./arena.ts";
 import { ArrayMap, ArrayOfMaps, PerCpuArrayMap } from "./array.ts";
+import { CgroupStorageMap, ReferenceMap } from "./cgroup.ts";
 import { HashMap, PerCpuHashMap } from "./hash.ts";
 import { LpmTrieMap } from "./lpm.ts";
 import { LruHashMap, LruPerCpuHashMap } from "./lru.ts";
@@ -10,6 +12,7 @@ import type { MapHost, VmMap } from "./map.ts";
 import { HashOfMaps, PerfEventArrayMap, ProgArrayMap, RedirectMap, StackTraceMap, StorageMap } from "./objects.ts";
 import { BloomFilterMap, QueueStackMap } from "./queue.ts";
 import { RingBufMap } from "./ringbuf.ts";
+import { UserRingBufMap } from "./user-ringbuf.ts";
 
 type Make = (host: MapHost, spec: MapSpec, id: number) => VmMap;
 
@@ -38,6 +41,14 @@ const MAKE: Partial<Record<MapTypeName, Make>> = {
   TASK_STORAGE: (h, s, i) => new StorageMap(h, s, i),
   BLOOM_FILTER: (h, s, i) => new BloomFilterMap(h, s, i),
   CGRP_STORAGE: (h, s, i) => new StorageMap(h, s, i),
+  CGROUP_ARRAY: (h, s, i) => new ReferenceMap(h, s, i),
+  SOCKMAP: (h, s, i) => new ReferenceMap(h, s, i),
+  SOCKHASH: (h, s, i) => new HashMap(h, s, i),
+  CGROUP_STORAGE: (h, s, i) => new CgroupStorageMap(h, s, i, false),
+  PERCPU_CGROUP_STORAGE: (h, s, i) => new CgroupStorageMap(h, s, i, true),
+  REUSEPORT_SOCKARRAY: (h, s, i) => new ReferenceMap(h, s, i),
+  USER_RINGBUF: (h, s, i) => new UserRingBufMap(h, s, i),
+  ARENA: (h, s, i) => new ArenaMap(h, s, i),
 };
 const STORAGES: readonly number[] = [
   BPF_MAP_TYPE.SK_STORAGE,
@@ -46,11 +57,20 @@ const STORAGES: readonly number[] = [
   BPF_MAP_TYPE.CGRP_STORAGE,
 ];
 
+const RINGS: readonly number[] = [BPF_MAP_TYPE.RINGBUF, BPF_MAP_TYPE.USER_RINGBUF];
+/** Loaders round the size of a ring up to a power of two of pages. */
+function ringSize(wanted: number): number {
+  let size = 4096;
+  while (size < wanted) size *= 2;
+  return size;
+}
+
 /**
  * @throws NotSupportedError for a type that is not modelled, by its name
  * @throws ArgumentError for sizes that the kernel refuses
  */
-export function createVmMap(host: MapHost, spec: MapSpec, id: number): VmMap {
+export function createVmMap(host: MapHost, given: MapSpec, id: number): VmMap {
+  const spec = RINGS.includes(given.type) ? { ...given, maxEntries: ringSize(given.maxEntries) } : given;
   const name = MAP_TYPES.find((row) => row.id === spec.type)?.name;
   const make = name === undefined ? undefined : MAKE[name];
   if (name === undefined || make === undefined) {

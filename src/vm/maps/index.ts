@@ -1,4 +1,6 @@
+export { ArenaMap } from "./arena.ts";
 export * from "./array.ts";
+export * from "./cgroup.ts";
 export { createVmMap } from "./create.ts";
 export * from "./hash.ts";
 export * from "./lpm.ts";
@@ -8,3 +10,4 @@ export { VmMap } from "./map.ts";
 export * from "./objects.ts";
 export * from "./queue.ts";
 export * from "./ringbuf.ts";
+export { UserRingBufMap } from "./user-ringbuf.ts";

@@ -2,7 +2,7 @@
 import { ArgumentError } from "../../core/errors.ts";
 import type { MapSpec } from "../../elf/spec.ts";
 import { BPF_F, ERRNO, MAP_TYPES } from "../../uapi/index.ts";
-import { type Block, MAP_BASE, READ, type VmMemory, WRITE } from "../memory.ts";
+import { type Block, MAP_BASE, MAP_STRIDE, READ, type VmMemory, WRITE } from "../memory.ts";
 import type { World } from "../world.ts";
 
 export interface MapHost {
@@ -57,7 +57,7 @@ export abstract class VmMap {
   }
   /** What a pointer to this map looks like to a program. */
   get pointer(): number {
-    return MAP_BASE + this.id * 16;
+    return MAP_BASE + this.id * MAP_STRIDE;
   }
   /** Bytes of a value for user space. */
   get userValueSize(): number {
@@ -92,6 +92,12 @@ export abstract class VmMap {
   /** Address of CPU `cpu`'s value, or 0. */
   lookupPerCpuAt(_key: number, _cpu: number): number {
     return 0;
+  }
+  /** Writes the first 8 bytes of the key of the value at `value` to `to`. */
+  keyOfValue(value: number, to: number): void {
+    for (const [key, at] of { [Symbol.iterator]: () => this.entriesAt() ?? [][Symbol.iterator]() }) {
+      if (at === value) return void this.memory.u8.copyWithin(to, key, key + Math.min(8, this.spec.keySize));
+    }
   }
   /** Key and value addresses of every entry, for `bpf_for_each_map_elem`; undefined when the type has none. */
   entriesAt(): Iterator<readonly [key: number, value: number]> | undefined {
