@@ -19,6 +19,7 @@ import {
 } from "../asm/opcode.ts";
 import type { Btf } from "../btf/btf.ts";
 import { resolveId } from "../btf/layout.ts";
+import { addendsHoldValues } from "./addends.ts";
 import { SHN, STB, STT } from "./constants.ts";
 import { type FunctionIndex, isSubprogram, type ObjectFunction } from "./functions-of-object.ts";
 import { isExtern, type ObjectFile } from "./object-file.ts";
@@ -60,12 +61,14 @@ export class Linker {
   readonly #functions: FunctionIndex;
   readonly #targets: LinkTargets;
   readonly #kconfig: ReadonlyMap<string, VariableSpec>;
+  readonly #valuesInAddends: boolean;
   #total = 0;
 
   constructor(file: ObjectFile, functions: FunctionIndex, targets: LinkTargets) {
     this.#file = file;
     this.#functions = functions;
     this.#targets = targets;
+    this.#valuesInAddends = addendsHoldValues(file, targets.dataMaps);
     this.#kconfig = new Map(targets.kconfig?.variables.map((v) => [v.name, v]));
   }
 
@@ -258,7 +261,7 @@ export class Linker {
     }
     const data = this.#targets.dataMaps.get(symbol.section);
     if (data !== undefined) {
-      const offset = value + insn.imm;
+      const offset = symbol.type !== STT.SECTION && this.#valuesInAddends ? insn.imm : value + insn.imm;
       insns[index] = { ...insn, src: BPF_PSEUDO_MAP_VALUE, imm: 0 };
       insns[index + 1] = { ...high, imm: offset | 0 };
       refs.push({ kind: "map-value", insn: index, map: data.name, offset });
