@@ -128,6 +128,29 @@ for (const type of ["SOCKET_FILTER", "SCHED_CLS", "CGROUP_SKB", "LWT_XMIT"] as c
   });
 }
 
+test("CGROUP_SKB: the socket's addresses are the packet's, from the side that it is on", () => {
+  requires({ root: true, capability: "CAP_BPF", kernel: "5.10" });
+  const env = envOf();
+  const four = PACKETS[0]!;
+  const fields = (attach: AttachTypeName, data: Uint8Array): Readonly<Record<string, unknown>> => {
+    const made = makeContext(target("CGROUP_SKB", undefined, attach), { packet: data }, env);
+    return made.read(made.ctx);
+  };
+  const { remote_ip4: from, local_ip4: to, remote_port: port } = fields("CGROUP_INET_INGRESS", four);
+  assert.equal([from, to, port], ["192.0.2.1", "192.0.2.2", 40_000]);
+  // TEST_RUN's socket is the packet's sender.
+  for (const name of ["family", "remote_ip4", "local_ip4"]) {
+    const { offset } = ctxLayout("__sk_buff")!.fields.find((f) => f.name === name)!;
+    const { fd, log } = loadProg(progSpec("copy", BPF_PROG_TYPE.CGROUP_SKB, copyField(offset, 4)));
+    assert.ok(fd >= 0, log);
+    const result = testRun(fd, BPF_PROG_TYPE.CGROUP_SKB, { ctx: new Uint8Array(192), data: four });
+    os.close(fd);
+    const out = result.ctx.subarray(OUT, OUT + 4);
+    const ours = makeContext(target("CGROUP_SKB", undefined, "CGROUP_INET_EGRESS"), { packet: four }, env).ctx;
+    assert.bytes(ours.subarray(offset, offset + 4), out, name);
+  }
+});
+
 /** A program that gives one field back. */
 const reads = (type: ProgTypeName, offset: number, size: number): ProgSpec => {
   return progSpec("read", BPF_PROG_TYPE[type], [b.ldxMem(sizeName(size), 0, 1, offset), b.exit()]);

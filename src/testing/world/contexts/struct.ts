@@ -49,7 +49,7 @@ export function makeStruct(
 ): BareContext {
   const row = ctxLayout(ctxOf(type)?.struct ?? "")!;
   if (type === "PERF_EVENT") return perfEvent(row, value, env);
-  if (VM_PACKETS.has(type)) return packetContext(type, row, value, env);
+  if (VM_PACKETS.has(type)) return packetContext(type, row, target, value, env);
   if (value instanceof Uint8Array && BUFFERS[type] === undefined && type !== "FLOW_DISSECTOR") {
     if (value.length > row.size)
       throw fieldError("context", `expected at most the ${row.size} bytes of struct ${row.name}, got ${value.length}`);
@@ -72,20 +72,27 @@ function split(row: CtxRow, value: Fields, name: string): { bytes: Uint8Array | 
 
 // Packets
 
-function packetContext(type: ProgTypeName, row: CtxRow, value: ContextValue, env: ContextEnv): BareContext {
+function packetContext(
+  type: ProgTypeName,
+  row: CtxRow,
+  target: ContextTarget,
+  value: ContextValue,
+  env: ContextEnv,
+): BareContext {
   const given = value instanceof Uint8Array ? { packet: value } : value;
   const { bytes, fields } = split(row, given, "packet");
   const data = bytes ?? new Uint8Array(64);
   const pointers: Record<string, bigint> = {};
   const ctx = new Uint8Array(row.size);
-  const all: Record<string, FieldValue | undefined> = { ...usual(type, row, data), ...fields };
+  const leaving = target.expectedAttachType === BPF_ATTACH_TYPE.CGROUP_INET_EGRESS && type === "CGROUP_SKB";
+  const all: Record<string, FieldValue | undefined> = { ...usual(type, row, data, leaving), ...fields };
   let { data_meta: meta } = all;
   for (const name of ["data", "data_end", "data_meta"]) {
     if (all[name] === undefined || name === "data_meta") continue;
     throw fieldError(name, "the packet's place is not a test's to choose: give its bytes as packet");
   }
   delete all["data_meta"];
-  if (all["sk"] !== undefined) pointers["sk"] = socketPointer(all["sk"], env, "sk", usualSocket(data));
+  if (all["sk"] !== undefined) pointers["sk"] = socketPointer(all["sk"], env, "sk", usualSocket(data, leaving));
   if (pointers["sk"] !== undefined) all["sk"] = pointers["sk"];
   putFields(row, all, ctx);
   if (type === "XDP" && meta !== undefined) {
@@ -105,14 +112,14 @@ function packetContext(type: ProgTypeName, row: CtxRow, value: ContextValue, env
 }
 
 /** What the kernel itself fills in of a packet that arrives on the loopback device. */
-function usual(type: ProgTypeName, row: CtxRow, data: Uint8Array): Fields {
+function usual(type: ProgTypeName, row: CtxRow, data: Uint8Array, leaving: boolean): Fields {
   if (row.name === "xdp_md") return { ingress_ifindex: LOOPBACK };
   const l2 = type === "SCHED_CLS" || type === "SCHED_ACT";
   const length = l2 ? data.length : Math.max(0, data.length - ETH_HLEN);
   const destination = data.subarray(0, 6);
   const broadcast = destination.length === 6 && destination.every((b) => b === 0xff);
   const multicast = ((destination[0] ?? 0) & 1) === 1;
-  const addresses = l2 || type === "SOCKET_FILTER" || type.startsWith("LWT") ? {} : flowOf(data);
+  const addresses = l2 || type === "SOCKET_FILTER" || type.startsWith("LWT") ? {} : flowOf(data, leaving);
   return {
     len: length,
     pkt_type: broadcast ? 1 : multicast ? 2 : 0,
@@ -131,25 +138,27 @@ function etherType(data: Uint8Array): number {
   return data[14] === 0xff && data[15] === 0xff ? 1 : 4;
 }
 
-/** Family, addresses and ports as the socket that receives the packet has them. */
-function flowOf(data: Uint8Array): Fields {
+/** Family, addresses and ports as the socket has them that receives the packet, or sent it. */
+function flowOf(data: Uint8Array, leaving: boolean): Fields {
   const layers = parsePacket(data);
   const ip = layers.find((l) => l.kind === "ipv4" || l.kind === "ipv6");
   const transport = layers.find((l) => l.kind === "tcp" || l.kind === "udp");
   if (ip === undefined) return {};
   const four = ip.kind === "ipv4";
+  const [remote, local] = leaving ? (["dst", "src"] as const) : (["src", "dst"] as const);
+  const ports = leaving ? (["dport", "sport"] as const) : (["sport", "dport"] as const);
   return {
     family: four ? AF_INET : AF_INET6,
-    [four ? "remote_ip4" : "remote_ip6"]: ip.fields["src"],
-    [four ? "local_ip4" : "local_ip6"]: ip.fields["dst"],
+    [four ? "remote_ip4" : "remote_ip6"]: ip.fields[remote],
+    [four ? "local_ip4" : "local_ip6"]: ip.fields[local],
     ...(transport === undefined
       ? {}
-      : { remote_port: transport.fields["sport"], local_port: transport.fields["dport"] }),
+      : { remote_port: transport.fields[ports[0]], local_port: transport.fields[ports[1]] }),
   };
 }
 
-function usualSocket(data: Uint8Array): Fields {
-  const flow = flowOf(data);
+function usualSocket(data: Uint8Array, leaving: boolean): Fields {
+  const flow = flowOf(data, leaving);
   const protocol = parsePacket(data).some((l) => l.kind === "udp") ? IPPROTO.UDP : IPPROTO.TCP;
   return {
     family: flow["family"] ?? AF_INET,
