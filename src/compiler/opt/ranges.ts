@@ -23,8 +23,8 @@ export class Bounds {
 
   constructor(instCount: number) {
     // Instructions that a pass adds on the way have no entry: unknown.
-    this.#max = new Float64Array(instCount + 4096).fill(-1);
-    this.#known = new Float64Array(instCount + 4096).fill(-1);
+    this.#max = new Float64Array(instCount).fill(-1);
+    this.#known = new Float64Array(instCount).fill(-1);
   }
 
   /** Unsigned maximum. */

@@ -183,3 +183,35 @@ out:
   const index = /(%\d+) = shl (%\d+), 2/.exec(text)?.[2];
   assert.match(text, new RegExp(`br\\.uge? ?${index}|br\\.u\\w+(\\.32)? ${index},`));
 });
+
+test("memory: what a helper or a lock may have changed is read again, what nobody can change is not", () => {
+  const between = (middle: string): string => `func @main(%0: ptr ctx) entry {
+entry:
+  %1 = load.u32 %0 + 0 : ptr packet
+  %2 = load.u64 mapval "data" 0 + 0
+  ${middle}
+  %3 = load.u32 %0 + 0 : ptr packet
+  %4 = load.u64 mapval "data" 0 + 0
+  %5 = load.u8 %1 + 0
+  %6 = load.u8 %3 + 0
+  %7 = add %2, %4
+  %8 = add %5, %6
+  %9 = add %7, %8
+  ret %9
+}`;
+  const loads = (middle: string, pattern: RegExp): number => optimized(between(middle)).match(pattern)?.length ?? 0;
+  const packet = /load\.u32 %0 \+ 0/g;
+  const value = /load\.u64 mapval/g;
+  assert.equal([loads("%10 = opaque %2", packet), loads("%10 = opaque %2", value)], [1, 1]);
+  // A look-up changes neither.
+  const none = "call helper 8() : int clobbers=none";
+  assert.equal([loads(none, packet), loads(none, value)], [1, 1]);
+  // Other memory may change under an update; ctx and packet do not.
+  const mem = 'call helper 3(map "m", 0) : int clobbers=mem';
+  assert.equal([loads(mem, packet), loads(mem, value)], [1, 2]);
+  const all = 'call helper 3(map "m", 0) : int clobbers=all';
+  assert.equal([loads(all, packet), loads(all, value)], [2, 2]);
+  // An atomic is a write of its own place.
+  const atomic = 'atomic.add.u64 mapval "data" 0 + 0, 1';
+  assert.is(loads(atomic, value), 2);
+});
