@@ -1,6 +1,7 @@
 /** `bpf`, the second parameter of a program body: what the program may ask of the kernel. */
 import type { CString, KernelStruct, Loose, Pointer } from "./kernel-types.ts";
 import type { HelperFunctions, HelpersOf } from "./helper-types.generated.ts";
+import type { KfuncFunctions, KfuncsOf } from "./kfunc-types.generated.ts";
 import type { StackTrace } from "./map-types.ts";
 import type { ProgramType } from "./program-types.ts";
 import type { Body, KernelManaged, Schema } from "./schema-types.ts";
@@ -147,12 +148,14 @@ type Having<P extends ProgramType, H extends string, Names> = H extends HelpersO
 type NamesFor<P extends ProgramType> =
   | keyof CommonNames
   | HelpersOf[P]
+  | KfuncsOf[P]
   | Having<P, "getStackid", keyof StackNames>
   | Having<P, "sendSignal", keyof SignalNames>
   | Having<P, "seqPrintf", keyof SeqNames>
   | Having<P, "getFuncIp", keyof FunctionNames>;
 
-interface AllNames extends CommonNames, StackNames, SignalNames, SeqNames, FunctionNames, HelperFunctions {}
+interface AllNames
+  extends CommonNames, StackNames, SignalNames, SeqNames, FunctionNames, HelperFunctions, KfuncFunctions {}
 type NameTable = { [T in ProgramType]: Record<NamesFor<T>, true> };
 
 /**

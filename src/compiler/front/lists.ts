@@ -5,7 +5,7 @@ import type { Fn } from "./context.ts";
 import { describe } from "./context.ts";
 import { compare, constInt } from "./ops.ts";
 import { within } from "./place.ts";
-import { boolean, branchTextEqual, isText } from "./strings.ts";
+import { boolean, branchTextEqual, isText, textPlace } from "./strings.ts";
 import { sizeOf } from "./types.ts";
 import type { FunctionVal, Val } from "./value.ts";
 import { ERROR, NOTHING } from "./value.ts";
@@ -82,7 +82,9 @@ export function listMember(fn: Fn, list: Val, name: string, node: Ast): Val | un
       const items = itemsOf(fn, list, at);
       if (items === undefined || items.length > MAX_ITEMS)
         return fn.report("BPF5002", at, { count: items?.length ?? "too many" });
-      const v = fn.value(arg);
+      const given = fn.value(arg);
+      // What a helper writes is written once.
+      const v = given.k === "string" ? (textPlace(fn, given, arg) ?? ERROR) : given;
       if (v.k === "error") return ERROR;
       if (method === "includes" || method === "has")
         return boolean(fn, (yes, no) => anyEqual(fn, items, v, at, () => yes, no));
