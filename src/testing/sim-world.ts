@@ -66,6 +66,8 @@ export class SimWorld {
     const bytes = typeof contents === "string" ? new TextEncoder().encode(`${contents}\0`) : contents;
     if (!(bytes instanceof Uint8Array))
       throw new ArgumentError("contents", `expected bytes or text, got ${shown(bytes)}`);
+    if (space !== "kernel" && space !== "user")
+      throw new ArgumentError("space", `expected "kernel" or "user", got ${shown(space)}`);
     const at = this.#memory.alloc(bytes.length, space, `${space} memory`);
     this.#memory.write(at, bytes);
     return at;

@@ -206,6 +206,8 @@ export class Simulation {
    * @throws ArgumentError when the kernel has no such type or member
    */
   struct(type: string, fields: FieldValue = {}): KernelObject {
+    if (typeof type !== "string")
+      throw new ArgumentError("type", `expected a name such as "task_struct", got ${shown(type)}`);
     return this.#world.objects.struct(type, fields);
   }
   /** A `struct file` with inode and path, to be given in contexts: `sim.file("/etc/passwd")`. */
