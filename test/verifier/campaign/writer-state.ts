@@ -53,7 +53,7 @@ export abstract class WriterState {
   protected readonly withBtf: boolean;
   protected readonly request: (role: FuncSpec["role"], args: readonly Value[]) => FuncSpec | null;
   protected readonly specs: readonly FuncSpec[];
-  protected regs: Value[] = Array.from({ length: 10 }, () => NONE);
+  protected regs: Value[] = [...Array.from({ length: 10 }, () => NONE), { kind: "stack", room: 0 }];
   /** Slots of the stack known to hold a scalar or zero: by spi. */
   protected slots: Value[] = Array.from({ length: 16 }, () => NONE);
   protected depth = 0;
