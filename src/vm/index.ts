@@ -1,4 +1,5 @@
 export * from "./fault.ts";
+export { History, type Stop, type Watched } from "./history.ts";
 export { type HelperSupport, helperSupport } from "./helpers/support.ts";
 export { Interp, type Status } from "./interp.ts";
 export * from "./maps/index.ts";

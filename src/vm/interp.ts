@@ -43,6 +43,20 @@ interface Frame {
   callback: Callback | undefined;
 }
 
+const copyFrame = (f: Frame): Frame => ({ ...f, saved: f.saved.slice(), regions: f.regions.slice() });
+
+/** Where a run is: everything but registers and memory. */
+export interface Control {
+  readonly image: Image;
+  readonly pc: number;
+  readonly known: number;
+  readonly depth: number;
+  readonly base: number;
+  readonly loops: number;
+  readonly exited: boolean;
+  readonly frames: readonly (Frame | undefined)[];
+}
+
 /** How `step` and `exec` ended. */
 export type Status = "paused" | "breakpoint" | "exited";
 
@@ -110,6 +124,41 @@ export class Interp extends Run {
   }
   get exited(): boolean {
     return this.#exited;
+  }
+
+  /** Where it is: for a history, which puts it back. */
+  get control(): Control {
+    return {
+      image: this.image,
+      pc: this.#pc,
+      known: this.#known,
+      depth: this.#depth,
+      base: this.#base,
+      loops: this.#loops,
+      exited: this.#exited,
+      frames: this.#frames.slice(0, this.#depth + 1).map((f) => f && copyFrame(f)),
+    };
+  }
+  set control(c: Control) {
+    this.image = c.image;
+    this.#pc = c.pc;
+    this.#known = c.known;
+    this.#depth = c.depth;
+    this.#base = c.base;
+    this.#loops = c.loops;
+    this.#exited = c.exited;
+    c.frames.forEach((f, i) => {
+      if (f !== undefined) this.#frames[i] = copyFrame(f);
+    });
+  }
+  /** The next instruction and the registers that have values: what an instruction that is no call changes. */
+  get known(): number {
+    return this.#known;
+  }
+  /** Puts it before `slot` with these registers. */
+  moveTo(slot: number, known: number): void {
+    this.#pc = slot;
+    this.#known = known;
   }
 
   /** Stops at every instruction that comes from this line. False when none does. */

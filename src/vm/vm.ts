@@ -8,6 +8,7 @@ import { BPF_FUNC, BPF_PROG_TYPE } from "../uapi/index.ts";
 import { type RunInput, packetOut, prepare, release } from "./context.ts";
 import { FAULT } from "./fault.ts";
 import { HELPERS_BY_ID, type Helper } from "./helpers/index.ts";
+import { History } from "./history.ts";
 import { type Image, makeImage } from "./image.ts";
 import { Interp } from "./interp.ts";
 import { type Compiled, type JitRun, compileImage } from "./jit/jit.ts";
@@ -342,6 +343,15 @@ export class Vm {
     const run = this.#interp(image);
     prepare(run, image.spec.type, input);
     return run;
+  }
+
+  /**
+   * The same, with a way back: see `History`. `limit` is how many steps are kept, the last ones; default 1,048,576.
+   *
+   * @throws ArgumentError for a limit below 1
+   */
+  history(name: string, input: RunInput = {}, limit?: number): History {
+    return new History(this.interpret(name, input), limit);
   }
 
   /** Address of 8 bytes for a key that no program sees. */
