@@ -13,6 +13,7 @@ test("every kernel function of the table is a method, of the program types that 
     "run: node --import tsx scripts/gen-kfunc-types.ts",
   );
   const of = (type: string): string[] => (new RegExp(`^ {2}${type}: (.*);$`, "m").exec(text)?.[1] ?? "").split(" | ");
+  assert.ok(of("xdp").includes("Common"));
   assert.ok(of("xdp").includes('"dynptrFromXdp"') && !of("kprobe").includes('"dynptrFromXdp"'));
   assert.ok(of("tracing").includes('"taskFromPid"') && of("syscall").includes('"taskFromPid"'));
 });
