@@ -28,4 +28,5 @@ export { type PacketChange, describeChanges, describePacket, packetChanges } fro
 export type { FileSpec } from "./world/files.ts";
 export type { DeviceSpec, MadeSocket, RouteSpec, SocketSpec } from "./world/net.ts";
 export type { CgroupSpec, TaskSpec } from "./world/tasks.ts";
+export type { SysctlSpec } from "./world/world.ts";
 export type { FieldList, FieldValue, Fields, KernelObject, KernelTypes } from "./world/types.ts";

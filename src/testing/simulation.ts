@@ -24,7 +24,11 @@ import { TypedMap, type UpdateMode } from "./typed-map.ts";
 import type { FileSpec } from "./world/files.ts";
 import type { DeviceSpec, MadeSocket, RouteSpec, SocketSpec } from "./world/net.ts";
 import type { FieldValue, KernelObject, MadeContext, Space } from "./world/types.ts";
+import type { SysctlSpec } from "./world/world.ts";
 import { shown } from "./world/values.ts";
+
+/** Runs whose contexts' memory is kept: a million runs must not fill the VM's 2 GiB. */
+const KEPT_CONTEXTS = 4096;
 
 type KeyOf<M> = M extends { readonly key: infer K extends Schema } ? Infer<K> : unknown;
 type PerCpu = "percpu_hash" | "percpu_array" | "lru_percpu_hash";
@@ -90,7 +94,8 @@ export class Simulation {
   readonly #variables = new Map<string, { readonly map: MapSpec; readonly spec: VariableSpec }>();
   readonly #total: CoverageTotal | undefined;
   readonly #counters: Float64Array;
-  #made: MadeContext | undefined;
+  readonly #made: (MadeContext | undefined)[] = [];
+  #runs = 0;
 
   /** @internal use `simulate()` */
   constructor(parts: SimulationParts) {
@@ -120,6 +125,7 @@ export class Simulation {
     const printed = world.printed.length;
     const actions = world.actions.length;
     const made = this.#context(prog, input);
+    this.#vm.funcArgs = made.args;
     const result = this.#guarded(() => this.#vm.run(prog.name, made));
     return {
       returnValue: result.returnValue | 0,
@@ -151,11 +157,12 @@ export class Simulation {
     return this.#vm.interpret(prog.name, this.#context(prog, input));
   }
 
-  /** What the context of the run before pointed to can be looked at until the next. */
+  /** Programs keep addresses from one run for another: what contexts pointed to stays for `KEPT_CONTEXTS` runs. */
   #context(prog: ProgSpec, input: RunInput): MadeContext {
-    this.#made?.release();
-    this.#made = undefined;
-    return (this.#made = this.#world.context(prog, input));
+    const made = this.#world.context(prog, input);
+    this.#made[this.#runs % KEPT_CONTEXTS]?.release();
+    this.#made[this.#runs++ % KEPT_CONTEXTS] = made;
+    return made;
   }
 
   /** Names of the programs. */
@@ -225,6 +232,13 @@ export class Simulation {
   /** A route that `bpf.fibLookup` follows: `sim.route({ to: "0.0.0.0/0", ifindex: 2, via: "10.0.0.254", dmac: "02:00:00:00:00:fe" })`. */
   route(spec: RouteSpec): void {
     this.#world.kernel.route(spec);
+  }
+  /** The sysctl that is read, or written when there is `next`, while cgroup/sysctl programs run; undefined: none is known. */
+  get sysctl(): SysctlSpec | undefined {
+    return this.#world.kernel.sysctl;
+  }
+  set sysctl(spec: SysctlSpec | undefined) {
+    this.#world.kernel.sysctl = spec;
   }
   /** Bytes or NUL-terminated text in the memory of the process (or of the kernel): its address, to be given in contexts and structs. */
   memory(contents: Uint8Array | string, space: Space = "user"): bigint {

@@ -7,6 +7,7 @@ import type { Mock } from "../../vm/vm.ts";
 import { pathAt } from "./files.ts";
 import { type MadeSocket, routeTo } from "./net.ts";
 import { ipBytes, macBytes } from "./packet/addresses.ts";
+import { systemHelpers } from "./helpers-system.ts";
 import { cgroupId, cgroupLine } from "./tasks.ts";
 import type { KernelObject } from "./types.ts";
 import type { KernelWorld } from "./world.ts";
@@ -32,6 +33,10 @@ const UDP = 17;
 const TUPLE4 = 12;
 const TUPLE6 = 36;
 const LISTEN = 10;
+const TIME_WAIT = 6;
+const NEW_SYN_RECV = 12;
+/** Where `sk` is in struct __sk_buff. */
+const SKB_SK = 168;
 /** Of the network namespace that everything is in. */
 const NETNS_COOKIE = 1n;
 
@@ -40,7 +45,7 @@ const NETNS_COOKIE = 1n;
  * program calls one: it may be made after the VM that it lives in.
  */
 export function worldHelpers(world: () => KernelWorld): Readonly<Record<string, Mock>> {
-  return { ...taskHelpers(world), ...socketHelpers(world), ...routeHelpers(world) };
+  return { ...taskHelpers(world), ...socketHelpers(world), ...routeHelpers(world), ...systemHelpers(world) };
 }
 
 const int = (value: bigint | undefined): number => Number(BigInt.asIntN(32, value ?? 0n));
@@ -95,6 +100,20 @@ function taskHelpers(world: () => KernelWorld): Readonly<Record<string, Mock>> {
       run.memory.u8[to + bytes.length] = 0;
       return bytes.length + 1;
     },
+    task_pt_regs: ([task]) => world().regsOf(task ?? 0n).address,
+    // All of the world's tasks share their user memory.
+    copy_from_user_task: ([, , from, , flags], run) => {
+      const size = uint(run.u64(2));
+      const to = run.writable(1, size, "buffer");
+      if (flags !== 0n) return -ERRNO.EINVAL;
+      const bytes = world().objects.memory.read(from ?? 0n, size);
+      if (bytes === undefined) {
+        run.memory.u8.fill(0, to, to + size);
+        return -ERRNO.EFAULT;
+      }
+      run.memory.u8.set(bytes, to);
+      return 0;
+    },
     per_cpu_ptr: ([address, cpu]) => perCpu(world(), address ?? 0n, uint(cpu)),
     this_cpu_ptr: ([address], run) => perCpu(world(), address ?? 0n, run.vm.world.cpu),
   };
@@ -146,6 +165,27 @@ function socketHelpers(world: () => KernelWorld): Readonly<Record<string, Mock>>
         (family === undefined || socket.local.length === (family === AF_INET6 ? 16 : 4));
       return fits ? socket.kernel.address : 0n;
     };
+  const inState =
+    (state: number): Mock =>
+    ([address], run) => {
+      const socket = address === 0n ? undefined : known(run, address);
+      return socket?.protocol === TCP && socket.state === state ? socket.kernel.address : 0n;
+    };
+  /** Id of the socket's cgroup, or of its ancestor at a level (0 is the root). */
+  const cgroupOf = (socket: MadeSocket | undefined, level?: number): bigint => {
+    const { objects } = world();
+    const cgroup = socket?.spec.cgroup;
+    if (cgroup === undefined) return 0n;
+    if (level === undefined) return cgroupId(objects, cgroup.address);
+    const at = cgroupLine(objects, cgroup)[level];
+    return at === undefined ? 0n : cgroupId(objects, at);
+  };
+  /** The socket that `ctx->sk` points to. */
+  const socketOfSkb = (run: Run): MadeSocket | undefined =>
+    world().socketAt(run.memory.view.getBigUint64(run.ctx + SKB_SK, true));
+  /** A context stands for its socket: the only one of the run. */
+  const optionKey = (run: Run, of: bigint | undefined, level: bigint | undefined, name: bigint | undefined): string =>
+    `${of === BigInt(run.ctx) ? "ctx" : String(of)}:${int(level)}:${int(name)}`;
   return {
     sk_lookup_tcp: lookup(TCP, "sk_lookup_tcp"),
     skc_lookup_tcp: lookup(TCP, "skc_lookup_tcp"),
@@ -167,9 +207,38 @@ function socketHelpers(world: () => KernelWorld): Readonly<Record<string, Mock>>
     get_socket_cookie: ([address]) => BigInt(world().socketAt(address ?? 0n)?.spec.cookie ?? 0),
     get_netns_cookie: () => NETNS_COOKIE,
     get_socket_uid: ([address]) => world().socketAt(address ?? 0n)?.spec.uid ?? 65534,
-    sk_cgroup_id: ([address], run) => {
-      const { cgroup } = known(run, address).spec;
-      return cgroup === undefined ? 0n : cgroupId(world().objects, cgroup.address);
+    skc_to_tcp_timewait_sock: inState(TIME_WAIT),
+    skc_to_tcp_request_sock: inState(NEW_SYN_RECV),
+    // There are no sockets of these kinds in a world.
+    skc_to_unix_sock: () => 0n,
+    skc_to_mptcp_sock: () => 0n,
+    sk_cgroup_id: ([address], run) => cgroupOf(known(run, address)),
+    sk_ancestor_cgroup_id: ([address, level], run) => cgroupOf(known(run, address), int(level)),
+    skb_cgroup_id: (_args, run) => cgroupOf(socketOfSkb(run)),
+    skb_ancestor_cgroup_id: ([, level], run) => cgroupOf(socketOfSkb(run), int(level)),
+    getsockopt: ([of, level, name], run) => {
+      const size = uint(run.u64(5));
+      const to = run.writable(4, size, "value");
+      run.memory.u8.fill(0, to, to + size);
+      const value = world().options.get(optionKey(run, of, level, name));
+      if (value === undefined) {
+        throw run.fault(
+          FAULT.NOT_MODELLED,
+          `nothing is known of the socket's option ${int(name)} of level ${int(level)}`,
+          {
+            help: "set it in the test, or give the helper a mock: { mocks: { getsockopt: (call) => 0 } }",
+          },
+        );
+      }
+      if (size < value.length) return -ERRNO.EINVAL;
+      run.memory.u8.set(value, to);
+      return 0;
+    },
+    setsockopt: ([of, level, name], run) => {
+      const size = uint(run.u64(5));
+      const value = run.memory.copy(run.readable(4, size, "value"), size);
+      world().options.set(optionKey(run, of, level, name), value);
+      return 0;
     },
   };
 }

@@ -15,6 +15,15 @@ import type { KernelObjects, PerCpuObjects } from "./objects.ts";
 import { type CgroupSpec, type TaskSpec, makeCgroup, makeTask } from "./tasks.ts";
 import type { FieldValue, KernelObject } from "./types.ts";
 
+/** The sysctl that somebody reads or writes while a CGROUP_SYSCTL program runs. */
+export interface SysctlSpec {
+  /** With slashes: "net/ipv4/ip_forward". */
+  readonly name: string;
+  readonly current: string;
+  /** What is written; absent: it is read. */
+  readonly next?: string;
+}
+
 /** What a look-up asks for. */
 export interface SocketQuery {
   readonly protocol: number;
@@ -39,6 +48,13 @@ export class KernelWorld {
   readonly devices: { readonly spec: DeviceSpec; readonly struct: KernelObject }[] = [];
   readonly routes: Route[] = [];
   readonly perCpu: PerCpuObjects[] = [];
+  /** Addresses of kernel symbols, for `bpf_kallsyms_lookup_name`. */
+  readonly symbols = new Map<string, bigint>();
+  /** Options of sockets, by socket, level and name. */
+  readonly options = new Map<string, Uint8Array>();
+  /** The sysctl that is read or written; a program may change what is written. */
+  sysctl: SysctlSpec | undefined;
+  readonly #regs = new Map<bigint, KernelObject>();
   #current: KernelObject | undefined;
 
   constructor(objects: KernelObjects) {
@@ -80,6 +96,13 @@ export class KernelWorld {
 
   route(spec: RouteSpec): void {
     this.routes.push(makeRoute(spec));
+  }
+
+  /** The user registers of a task, all 0 until they are set. */
+  regsOf(task: bigint): KernelObject {
+    let regs = this.#regs.get(task);
+    if (regs === undefined) this.#regs.set(task, (regs = this.objects.struct("pt_regs")));
+    return regs;
   }
 
   /** A per-CPU variable, whose address `bpf_per_cpu_ptr` takes. */

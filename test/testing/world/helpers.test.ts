@@ -234,3 +234,101 @@ test("per-CPU variables have a value a CPU", () => {
     assert.equal([at(0), at(1), at(2), at(3)], [11, 22, 33, 0]);
   });
 });
+
+test("socket options, groups of sockets, types and symbols by name, registers of the task", () => {
+  both((engine) => {
+    const option = (name: "getsockopt" | "setsockopt"): Insn[] => [
+      b.mov64Reg(1, 6),
+      b.mov64Imm(2, 6),
+      b.mov64Imm(3, 1),
+      b.mov64Reg(4, 10),
+      b.add64Imm(4, -4),
+      b.mov64Imm(5, 4),
+      call(name),
+    ];
+    const roundTrip = setting(
+      [
+        b.mov64Reg(6, 1),
+        b.stMem("w", 10, -4, 77),
+        ...option("setsockopt"),
+        b.stMem("w", 10, -4, 0),
+        ...option("getsockopt"),
+        b.ldxMem("w", 0, 10, -4),
+        b.exit(),
+      ],
+      engine,
+    );
+    assert.is(roundTrip.vm.run("main").returnValue, 77);
+    const unset = setting([b.mov64Reg(6, 1), ...option("getsockopt"), b.exit()], engine);
+    assert.throws(() => unset.vm.run("main"), /nothing is known of the socket's option 1 of level 6/);
+
+    const group = setting([b.ldxMem("dw", 1, 1, 0), b.mov64Imm(2, 1), call("sk_ancestor_cgroup_id"), b.exit()], engine);
+    const cgroup = group.world.cgroup({ id: 9, parent: { id: 8, parent: { id: 1 } } });
+    const socket = group.world.socket({ localPort: 1, cgroup });
+    assert.is(group.vm.run("main", { ctx: new Uint8Array(BigUint64Array.of(socket.address).buffer) }).r0, 8n);
+
+    const regs = setting(
+      [call("get_current_task_btf"), b.mov64Reg(1, 0), call("task_pt_regs"), b.ldxMem("dw", 0, 0, 128), b.exit()],
+      engine,
+      "TRACING",
+    );
+    regs.world.regsOf(regs.world.current.address).set({ ip: 0x401000n });
+    assert.is(regs.vm.run("main").r0, 0x401000n);
+
+    const words = (text: string): Insn[] =>
+      Array.from(text.padEnd(16, "\0"), (c, i) => b.stMem("b", 10, i - 16, c.charCodeAt(0)));
+    const find = setting(
+      [
+        ...words("task_struct"),
+        b.mov64Reg(1, 10),
+        b.add64Imm(1, -16),
+        b.mov64Imm(2, 12),
+        b.mov64Imm(3, 4),
+        b.mov64Imm(4, 0),
+        call("btf_find_by_name_kind"),
+        b.exit(),
+      ],
+      engine,
+    );
+    assert.is(find.vm.run("main").returnValue, packagedKernel("6.12").btf.findId("task_struct", "struct"));
+  });
+});
+
+test("a sysctl is read and rewritten", () => {
+  both((engine) => {
+    const buffer = (size: number): Insn[] => [
+      b.mov64Reg(1, 6),
+      b.mov64Reg(2, 10),
+      b.add64Imm(2, -32),
+      b.mov64Imm(3, size),
+    ];
+    const name = setting(
+      [
+        b.mov64Reg(6, 1),
+        ...buffer(32),
+        b.mov64Imm(4, 1),
+        call("sysctl_get_name"),
+        b.ldxMem("w", 1, 10, -32),
+        b.alu64Imm("lsh", 1, 8),
+        b.alu64Reg("or", 0, 1),
+        b.exit(),
+      ],
+      engine,
+    );
+    name.world.sysctl = { name: "net/ipv4/tcp_mem", current: "1 2 3\n", next: "4 5 6" };
+    const r0 = name.vm.run("main").r0;
+    assert.is(r0, BigInt("tcp_mem".length) | (0x5f706374n << 8n));
+    const next = setting(
+      [b.mov64Reg(6, 1), b.stMem("w", 10, -32, 0x0039), ...buffer(2), call("sysctl_set_new_value"), b.exit()],
+      engine,
+    );
+    next.world.sysctl = { name: "x/y", current: "1", next: "2" };
+    assert.is(next.vm.run("main").returnValue, 0);
+    assert.is(next.world.sysctl.next, "9");
+    next.world.sysctl = { name: "x/y", current: "1" };
+    assert.is(next.vm.run("main").returnValue | 0, -22);
+    next.world.sysctl = undefined;
+    const read = setting([b.mov64Reg(6, 1), ...buffer(8), call("sysctl_get_current_value"), b.exit()], engine);
+    assert.throws(() => read.vm.run("main"), /nothing is known of the sysctl/);
+  });
+});
