@@ -70,10 +70,11 @@ export function layOut(
   return { k, text, fields: placed, size: Math.ceil(size / align) * align, align };
 }
 
-/** Whether every byte is part of the value: no padding, and no text with something behind its NUL. */
+/** Whether every bit is part of the value: no padding, no text with something behind its NUL, no boolean of 2. */
 export function isDense(s: Shape): boolean {
   switch (s.k) {
     case "char":
+    case "bool":
       return false;
     case "array":
       return isDense(s.of);
