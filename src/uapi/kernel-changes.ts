@@ -328,6 +328,11 @@ export const KERNEL_CHANGES = {
     source: "verifier.c check_ptr_to_btf_access",
     what: "kernel structs are read by programs with a GPL compatible licence only",
   },
+  untrustedUnions: {
+    since: "6.4",
+    source: "btf.c btf_struct_walk",
+    what: "what is read of a union of several members is untrusted, and may be read across its members",
+  },
   callPrecision: {
     since: "6.4",
     source: "verifier.c __mark_chain_precision, backtrack_state",

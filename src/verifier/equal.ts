@@ -78,7 +78,7 @@ function regSafe(env: Env, o: RegState, c: RegState, m: IdMap, exact: number): b
       if (!o.precise && exact === NOT_EXACT) return true;
       if (o.id !== 0 && ((o.id ^ c.id) & BPF_ADD_CONST) !== 0) return false;
       if ((o.id & BPF_ADD_CONST) !== 0 && o.off !== c.off) return false;
-      return checkScalarIds(o.id, c.id, m) && rangeWithin(o, c) && tnumIn(o, c);
+      return (!env.has.scalarIdsCompared || checkScalarIds(o.id, c.id, m)) && rangeWithin(o, c) && tnumIn(o, c);
     case PTR_TO_MAP_KEY:
     case PTR_TO_MAP_VALUE:
     case PTR_TO_MEM:

@@ -67,7 +67,7 @@ export function structWalk(
       t = skipModifiers(btf, t.type);
     const name = t.name === "" ? "(anon)" : t.name;
     if (!isStruct(t)) reject(env, EINVAL, `Type '${name}' is not a struct\n`);
-    if (t.kind === "union" && t.members.length !== 1) out.flag |= PTR_UNTRUSTED;
+    if (env.has.untrustedUnions && t.kind === "union" && t.members.length !== 1) out.flag |= PTR_UNTRUSTED;
     if (off + size > t.size) {
       const inner = flex ? flexArrayAt(btf, t, off) : null;
       if (inner === null) reject(env, EACCES, `access beyond struct ${name} at off ${off >>> 0} size ${size >>> 0}\n`);
