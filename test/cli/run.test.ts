@@ -49,6 +49,19 @@ async function gone(ids: readonly number[]): Promise<boolean> {
   return false;
 }
 
+test("a main function that does not heed its end is left after --duration and after CMD", async () => {
+  requires({ root: true, kernel: "5.8" });
+  const stubborn = join(directory, "stubborn.ts");
+  for (const [args, expected] of [
+    [["--duration", "0.2"], 0],
+    [["--", "sh", "-c", "exit 7"], 7],
+  ] as const) {
+    const { code, stdout, stderr } = await bpfkit(["run", stubborn, ...args]);
+    assert.equal([code, stdout], [expected, "ready\n"], stderr);
+    assert.match(stderr, /the main function went on after it was told to end/);
+  }
+});
+
 test("-- CMD: its exit code is ours, also when a signal ended it", async () => {
   requires({ root: true, kernel: "5.8" });
   for (const [script, code] of [

@@ -197,9 +197,11 @@ test("for await waits for samples and ends when the reader is closed", () =>
   withRing(16 * PAGE, async (p, open) => {
     const reader = open();
     setTimeout(() => p.run(1), 10);
-    setTimeout(() => reader.close(), 40);
     const seqs: bigint[] = [];
-    for await (const s of reader) seqs.push(s.seq);
+    for await (const s of reader) {
+      seqs.push(s.seq);
+      setTimeout(() => reader.close(), 20);
+    }
     assert.equal(seqs, [0n]);
   }));
 

@@ -117,6 +117,9 @@ interface Running {
   readonly host: Host;
 }
 
+/** How long a main function may go on after `--duration` or the traced command's end, for its last words. */
+const GRACE_MS = 3000;
+
 /** Runs the module's own main function, or the tables, until something ends it. */
 async function untilDone(
   app: App,
@@ -134,22 +137,34 @@ async function untilDone(
   process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
   // The reader of a pipe may leave: that ends it as Ctrl-C does.
   process.stdout.on("error", stop);
-  const timer = duration === undefined ? undefined : setTimeout(stop, duration * 1000);
+  let stopFor = (): void => {};
+  const overdue = new Promise<false>((resolve) => {
+    stopFor = () => {
+      stop();
+      setTimeout(resolve, GRACE_MS, false).unref();
+    };
+  });
+  const timer = duration === undefined ? undefined : setTimeout(stopFor, duration * 1000);
   try {
     const main = module.exports["default"];
     const work =
       typeof main === "function"
         ? Promise.resolve((main as (app: App) => unknown)(app))
         : import("../print-app.ts").then(({ printApp }) => printApp(app, compiled, module.exports));
+    const ended = Promise.race([work.then(() => true), overdue]);
     if (command !== undefined && command.length > 0) {
       try {
         code = await runChild(command, end.signal);
       } finally {
-        stop();
-        await work;
+        stopFor();
+        await ended;
       }
     }
-    await work;
+    if (!(await ended)) {
+      process.stderr.write(`the main function went on after it was told to end (app.signal), and is left\n`);
+      app.close();
+      process.exit(code);
+    }
     for (const [name, lost] of app.lost)
       process.stderr.write(`${lost} samples of ${name} were lost: its buffer was full\n`);
   } finally {
