@@ -4,6 +4,9 @@
  */
 import { arsh64, lsh64, mul64, rsh64 } from "./arith.ts";
 
+/** log2 of the size in bytes, by bits 3-4 of the opcode. */
+export const SIZE_SHIFT = [2, 1, 0, 3];
+
 export function loadPlain(dv: DataView, r: Int32Array, d: number, a: number, size: number): void {
   r[d + 1] = 0;
   if (a < 0) r[d] = 0;

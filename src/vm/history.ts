@@ -1,7 +1,8 @@
 /** A run that steps back, too, and stops where something that is watched changes. */
 import { FORM, FORM_OF } from "../asm/check.ts";
 import { ArgumentError } from "../core/errors.ts";
-import type { Control, Interp, Status } from "./interp.ts";
+import type { Control, Status } from "./control.ts";
+import type { Interp } from "./interp.ts";
 import { FRAME_STRIDE, LOW, type VmMemory } from "./memory.ts";
 import type { VmMap } from "./maps/map.ts";
 

@@ -1,7 +1,8 @@
 export * from "./fault.ts";
 export { History, type Stop, type Watched } from "./history.ts";
 export { type HelperSupport, helperSupport } from "./helpers/support.ts";
-export { Interp, type Status } from "./interp.ts";
+export type { Status } from "./control.ts";
+export { Interp } from "./interp.ts";
 export * from "./maps/index.ts";
 export type { RunInput } from "./context.ts";
 export { Run, type UninitRule } from "./run.ts";

@@ -17,48 +17,17 @@ import {
   BPF_TO_BE as TO_BE,
   BPF_X as X,
 } from "../asm/opcode.ts";
-import { alu32, alu64, loadPlain, storePlain, test64 } from "./alu.ts";
+import { SIZE_SHIFT, alu32, alu64, loadPlain, storePlain, test64 } from "./alu.ts";
 import { divMod32, divMod64, sdivMod64, swapBytes } from "./arith.ts";
 import { atomicPair } from "./atomic.ts";
-import { FAULT, type VmFault } from "./fault.ts";
+import { type Control, type Frame, MAX_LOOPS, type Status, copyFrame } from "./control.ts";
+import { FAULT } from "./fault.ts";
 import { loadPacketWord } from "./helpers/packet.ts";
 import { CALLER_SAVED, type Image } from "./image.ts";
 import { FRAMES, FRAME_SIZE, FRAME_STRIDE, LIVE, MAX_CALL_FRAMES, READ, WRITE } from "./memory.ts";
 import { type Argument, type Callback, Run } from "./run.ts";
 import { Thrown } from "./thrown.ts";
 import type { Vm } from "./vm.ts";
-
-/** Iterations of may_goto in one call of a function (BPF_MAX_LOOPS). */
-const MAX_LOOPS = 8 * 1024 * 1024;
-
-interface Frame {
-  image: Image;
-  /** Slot to go on at. */
-  pc: number;
-  readonly saved: Int32Array;
-  readonly regions: Int32Array;
-  known: number;
-  loops: number;
-  base: number;
-  callback: Callback | undefined;
-}
-
-const copyFrame = (f: Frame): Frame => ({ ...f, saved: f.saved.slice(), regions: f.regions.slice() });
-
-/** Where a run is: everything but registers and memory. */
-export interface Control {
-  readonly image: Image;
-  readonly pc: number;
-  readonly known: number;
-  readonly depth: number;
-  readonly base: number;
-  readonly loops: number;
-  readonly exited: boolean;
-  readonly frames: readonly (Frame | undefined)[];
-}
-
-/** How `step` and `exec` ended. */
-export type Status = "paused" | "breakpoint" | "exited";
 
 /**
  * A program being interpreted. `run()` goes to the end; `step()` and `exec()` stop in between.
@@ -84,7 +53,6 @@ export class Interp extends Run {
   readonly #nullReads: boolean;
   readonly #frames: Frame[] = [];
   readonly #first: Image;
-
   constructor(vm: Vm, image: Image, options: { readonly nullReads: boolean }) {
     super(vm, image);
     this.#first = image;
@@ -203,7 +171,7 @@ export class Interp extends Run {
         return "breakpoint";
       }
       this.#pc = pc;
-      if ((reads[pc]! & ~known) !== 0) throw this.#uninitReg(reads[pc]! & ~known);
+      if ((reads[pc]! & ~known) !== 0) throw this.uninitReg(reads[pc]! & ~known);
       const code = opcode[pc]!;
       const dn = dst[pc]!;
       const sn = src[pc]!;
@@ -304,36 +272,10 @@ export class Interp extends Run {
           pc++;
           break;
         case 10 /* LDX */: {
-          const a0 = (r[s]! + off[pc]!) >>> 0;
-          switch (code & 0x18) {
-            case 0x18 /* BPF_DW */: {
-              const a = this.#at(a0, r[s + 1]!, rg[sn]!, 8, READ);
-              rg[dn] = a < this.memory.stackEnd && (a & 7) === 0 ? this.#spilled(a) : 0;
-              r[d] = a < 0 ? 0 : dv.getInt32(a, true);
-              r[d + 1] = a < 0 ? 0 : dv.getInt32(a + 4, true);
-              break;
-            }
-            case 0x00 /* BPF_W */: {
-              const a = this.#at(a0, r[s + 1]!, rg[sn]!, 4, READ);
-              rg[dn] = 0;
-              r[d] = a < 0 ? 0 : dv.getInt32(a, true);
-              r[d + 1] = 0;
-              break;
-            }
-            case 0x08 /* BPF_H */: {
-              const a = this.#at(a0, r[s + 1]!, rg[sn]!, 2, READ);
-              rg[dn] = 0;
-              r[d] = a < 0 ? 0 : dv.getUint16(a, true);
-              r[d + 1] = 0;
-              break;
-            }
-            default: {
-              const a = this.#at(a0, r[s + 1]!, rg[sn]!, 1, READ);
-              rg[dn] = 0;
-              r[d] = a < 0 ? 0 : dv.getUint8(a);
-              r[d + 1] = 0;
-            }
-          }
+          const size = 1 << SIZE_SHIFT[(code >> 3) & 3]!;
+          const a = this.#at((r[s]! + off[pc]!) >>> 0, r[s + 1]!, rg[sn]!, size, READ);
+          rg[dn] = size === 8 && a < this.memory.stackEnd && (a & 7) === 0 ? this.#spilled(a) : 0;
+          loadPlain(dv, r, d, a, size);
           pc++;
           break;
         }
@@ -577,23 +519,10 @@ export class Interp extends Run {
     return address < this.memory.stackBase ? 0 : this.memory.stackRegion[(address - this.memory.stackBase) >> 3]!;
   }
 
-  #uninitReg(missing: number): VmFault {
-    const reg = 31 - Math.clz32(missing & -missing);
-    const call = FORM_OF[this.image.columns.opcode[this.#pc]!] === FORM.CALL;
-    return this.fault(
-      FAULT.UNINIT_REG,
-      call ? `r${reg}, an argument of the helper, has no value` : `r${reg} is read but has no value`,
-      reg >= 1 && reg <= 5 ? { notes: ["r1-r5 lose their values at every call"] } : {},
-    );
-  }
-
   #enter(slot: number, back: number, known: number, callback: Callback | undefined): void {
     const depth = this.#depth + 1;
     if (depth - this.#base >= MAX_CALL_FRAMES || depth >= FRAMES) {
-      throw this.fault(
-        FAULT.CALL_DEPTH,
-        `the call stack of ${MAX_CALL_FRAMES} frames is too deep: a program may nest ${MAX_CALL_FRAMES - 1} calls`,
-      );
+      throw this.tooDeep();
     }
     const r = this.memory.regs;
     const frame = (this.#frames[depth] ??= {
@@ -630,10 +559,7 @@ export class Interp extends Run {
     if ((known & 1) === 0 && this.#depth === 0) {
       throw this.fault(FAULT.UNINIT_REG, "the program ends, but r0, its result, has no value");
     }
-    if (this.#depth === 0) {
-      this.#exited = true;
-      return true;
-    }
+    if (this.#depth === 0) return (this.#exited = true);
     const frame = this.#frames[this.#depth]!;
     const r = this.memory.regs;
     this.#depth--;
@@ -666,13 +592,9 @@ export class Interp extends Run {
     this.#base = this.#depth;
     this.image = to;
     this.memory.clearFrame(this.#depth);
-    this.setReg(1, this.ctx);
-    this.regions[1] = this.memory.regionAt(this.ctx);
+    this.setReg(1, this.ctx, this.ctxRegion);
     this.#known = (1 << 1) | (1 << 10);
     this.#loops = MAX_LOOPS;
     this.#pc = 0;
   }
 }
-
-/** log2 of the size in bytes, by bits 3-4 of the opcode. */
-const SIZE_SHIFT = [2, 1, 0, 3];

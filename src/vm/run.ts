@@ -1,8 +1,9 @@
 /** One run of a program: what helpers see of it, whether the interpreter or the JIT runs it. */
+import { FORM, FORM_OF } from "../asm/check.ts";
 import { helperById } from "../uapi/index.ts";
 import { FAULT, type FaultCode, type VmFault, faultAt } from "./fault.ts";
 import type { Image } from "./image.ts";
-import { LIVE, MAP_BASE, READ, type VmMemory, WRITE } from "./memory.ts";
+import { LIVE, MAP_BASE, MAX_CALL_FRAMES, READ, type VmMemory, WRITE } from "./memory.ts";
 import type { VmMap } from "./maps/map.ts";
 import type { Vm } from "./vm.ts";
 
@@ -180,6 +181,25 @@ export abstract class Run {
       }
     }
     throw this.badAccess(address, this.hi(n), size, access, this.regions[n]!, `r${n}, the helper's ${what}`);
+  }
+
+  /** The fault for a call too many. */
+  tooDeep(): VmFault {
+    return this.fault(
+      FAULT.CALL_DEPTH,
+      `the call stack of ${MAX_CALL_FRAMES} frames is too deep: a program may nest ${MAX_CALL_FRAMES - 1} calls`,
+    );
+  }
+
+  /** The fault for an instruction that reads the lowest of these registers. */
+  uninitReg(missing: number): VmFault {
+    const reg = 31 - Math.clz32(missing & -missing);
+    const call = FORM_OF[this.image.columns.opcode[this.insn]!] === FORM.CALL;
+    return this.fault(
+      FAULT.UNINIT_REG,
+      call ? `r${reg}, an argument of the helper, has no value` : `r${reg} is read but has no value`,
+      reg >= 1 && reg <= 5 ? { notes: ["r1-r5 lose their values at every call"] } : {},
+    );
   }
 
   /** The fault for an access that no region allows. */

@@ -1,7 +1,7 @@
 /** The buffer that traced code writes its path to. */
 import { ArgumentError } from "../core/errors.ts";
 import type { Image } from "./image.ts";
-import type { TraceSite } from "./jit/emit.ts";
+import type { TraceSite } from "./jit/context.ts";
 import type { Compiled } from "./jit/jit.ts";
 import { TRACE_AT, TRACE_COUNT, type VmMemory } from "./memory.ts";
 import { Trace } from "./trace.ts";

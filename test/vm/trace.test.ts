@@ -73,7 +73,7 @@ test("tail calls, lines, a limit", () => {
 
 /** Everything that shows of a run: registers, which of them have values, the stack, the maps. */
 function look(vm: Vm, run: ReturnType<Vm["interpret"]>): string {
-  const regs = Array.from({ length: 11 }, (_, n) => `${run.isKnown(n) ? run.reg(n).toString(16) : "-"}`);
+  const regs = Array.from({ length: 11 }, (_, n) => (run.isKnown(n) ? run.reg(n).toString(16) : "-"));
   const { memory } = vm;
   const stack = Buffer.from(memory.bytes(memory.stackBase, 2 * 576)).toString("hex");
   const init = Buffer.from(memory.stackInit.subarray(0, 144)).toString("hex");

@@ -2,148 +2,37 @@
 import { FORM, FORM_OF } from "../../asm/index.ts";
 import * as op from "../../asm/opcode.ts";
 import { BPF_FUNC, helperById } from "../../uapi/index.ts";
-import type { Image } from "../image.ts";
 import { ArrayMap } from "../maps/array.ts";
 import type { VmMap } from "../maps/map.ts";
 import { FRAMES, FRAME_SIZE, FRAME_STRIDE, LOW, MAP_BASE, REGS, TRACE_AT, TRACE_COUNT } from "../memory.ts";
 import { pathEntry } from "../trace.ts";
+import {
+  IMPORTS,
+  FUEL,
+  SPAN,
+  REG,
+  T0,
+  T1,
+  SPAN_NOW,
+  FP,
+  FUEL_LEFT,
+  LOOPS_LEFT,
+  A0,
+  A1,
+  CHECKED,
+  MAX_CHECKED,
+  LOCALS,
+  ALU64,
+  ALU32,
+  COMPARE,
+  LOAD_U,
+  LOAD_S,
+  STORE,
+  SIZE_SHIFT,
+} from "./layout.ts";
+import type { CheckSite, EmitContext } from "./context.ts";
 import { EMPTY, I32, I64, W, WasmBytes } from "./bytes.ts";
-import { ADDRESS, type Access, FRAME, Facts, accessOf } from "./facts.ts";
-
-/** Functions that the module imports, in order. */
-export const IMPORTS = {
-  /** (check, low half, high half of the lowest address it is for, less `LOW`): a bad address. */
-  fault: 0,
-  /** (slot): out of fuel. */
-  budget: 1,
-  /** (slot): too many nested calls. */
-  depth: 2,
-  /** (helper, slot): registers are in memory. */
-  helper: 3,
-  /** (slot) */
-  kfunc: 4,
-  /** (slot) → 1 when another program ran in this one's place. */
-  tail: 5,
-  /** (offset, size, slot) → 1 when the packet has the bytes. */
-  packet: 6,
-  /** (map pointer, key) → value */
-  lookup: 7,
-  /** (map pointer, key, value, flags) → errno */
-  update: 8,
-  /** (slot): there is no such instruction. */
-  illegal: 9,
-} as const;
-/** Parameter and result counts of the imports; all are i32. */
-export const IMPORT_TYPES: readonly (readonly [params: number, results: number])[] = [
-  [3, 0],
-  [1, 0],
-  [1, 0],
-  [2, 0],
-  [1, 0],
-  [1, 1],
-  [3, 1],
-  [2, 1],
-  [4, 1],
-  [1, 0],
-];
-export const IMPORT_NAMES = Object.keys(IMPORTS);
-
-/** Imported globals: instructions left (i32), bytes from `LOW` on at which an access may begin (i64). */
-export const FUEL = 0;
-export const SPAN = 1;
-
-// Locals. r1-r5 and r10 are parameters.
-const REG = [6, 0, 1, 2, 3, 4, 7, 8, 9, 10, 5];
-const T0 = 11;
-const T1 = 12;
-/** A copy of `SPAN`: an imported global takes two loads to read. */
-const SPAN_NOW = 13;
-const FP = 14;
-export const FUEL_LEFT = 15;
-export const LOOPS_LEFT = 16;
-const A0 = 17;
-const A1 = 18;
-export const STATE = 19;
-/** Addresses that were checked, from here on. */
-const CHECKED = 20;
-/** Checks whose address is kept; further ones stand for one access each. */
-const MAX_CHECKED = 200;
-/** Locals that are not parameters: r0, r6-r9, two temporaries and the span, then numbers of 32 bits. */
-const LOCALS = [
-  [8, I64],
-  [CHECKED - FP, I32],
-] as const;
-
-const ALU64: Readonly<Record<number, number>> = {
-  [op.BPF_ADD]: W.i64_add,
-  [op.BPF_SUB]: W.i64_sub,
-  [op.BPF_MUL]: W.i64_mul,
-  [op.BPF_OR]: W.i64_or,
-  [op.BPF_AND]: W.i64_and,
-  [op.BPF_XOR]: W.i64_xor,
-  [op.BPF_LSH]: W.i64_shl,
-  [op.BPF_RSH]: W.i64_shr_u,
-  [op.BPF_ARSH]: W.i64_shr_s,
-};
-const ALU32: Readonly<Record<number, number>> = {
-  [op.BPF_ADD]: W.i32_add,
-  [op.BPF_SUB]: W.i32_sub,
-  [op.BPF_MUL]: W.i32_mul,
-  [op.BPF_OR]: W.i32_or,
-  [op.BPF_AND]: W.i32_and,
-  [op.BPF_XOR]: W.i32_xor,
-  [op.BPF_LSH]: W.i32_shl,
-  [op.BPF_RSH]: W.i32_shr_u,
-  [op.BPF_ARSH]: W.i32_shr_s,
-};
-/** Comparison by code: 64 bits, 32 bits. */
-const COMPARE: Readonly<Record<number, readonly [number, number]>> = {
-  [op.BPF_JEQ]: [W.i64_eq, W.i32_eq],
-  [op.BPF_JNE]: [W.i64_ne, W.i32_ne],
-  [op.BPF_JGT]: [W.i64_gt_u, W.i32_gt_u],
-  [op.BPF_JGE]: [W.i64_ge_u, W.i32_ge_u],
-  [op.BPF_JLT]: [W.i64_lt_u, W.i32_lt_u],
-  [op.BPF_JLE]: [W.i64_le_u, W.i32_le_u],
-  [op.BPF_JSGT]: [W.i64_gt_s, W.i32_gt_s],
-  [op.BPF_JSGE]: [W.i64_ge_s, W.i32_ge_s],
-  [op.BPF_JSLT]: [W.i64_lt_s, W.i32_lt_s],
-  [op.BPF_JSLE]: [W.i64_le_s, W.i32_le_s],
-};
-/** By size shift: unsigned load, signed load, store. */
-const LOAD_U = [W.i64_load8_u, W.i64_load16_u, W.i64_load32_u, W.i64_load];
-const LOAD_S = [W.i64_load8_s, W.i64_load16_s, W.i64_load32_s, W.i64_load];
-const STORE = [W.i64_store8, W.i64_store16, W.i64_store32, W.i64_store];
-const SIZE_SHIFT = [2, 1, 0, 3];
-
-/** Accesses that one check is for; `off` is the distance from its lowest address. */
-export type CheckSite = readonly Access[];
-
-export interface EmitContext {
-  readonly image: Image;
-  /** Every check that was emitted, by its number. */
-  readonly checks: CheckSite[];
-  /** WebAssembly function that looks keys up in this map, when there is one. */
-  lookupOf(map: VmMap): number | undefined;
-  /** Where the path that runs takes is written down. */
-  readonly trace: TraceSite | undefined;
-  /** Every byte below exists already. */
-  readonly top: number;
-  /** WebAssembly function of each BPF function, by its first slot. */
-  readonly functions: ReadonlyMap<number, number>;
-  readonly nullReads: boolean;
-  readonly stackEnd: number;
-  mapAt(pointer: number): VmMap | undefined;
-}
-
-export interface TraceSite {
-  /** Number of this program in the trace. */
-  readonly program: number;
-  /** Address of the entries, and how many bytes there are: a power of two. */
-  readonly base: number;
-  readonly bytes: number;
-  /** End of each piece of straight code, by its first slot: filled while code is emitted. */
-  readonly ends: Uint32Array;
-}
+import { ADDRESS, FRAME, Facts, accessOf } from "./facts.ts";
 
 export class InsnEmitter {
   readonly out = new WasmBytes();

@@ -6,7 +6,9 @@ import { FRAME_SIZE, FRAME_STRIDE, LOW, MAP_BASE, READ, WRITE } from "../memory.
 import { type Argument, type Callback, Run } from "../run.ts";
 import { Thrown } from "../thrown.ts";
 import type { Vm } from "../vm.ts";
-import { type CheckSite, type IMPORTS, STACK_LIMIT, type TraceSite } from "./emit.ts";
+import type { CheckSite, TraceSite } from "./context.ts";
+import { STACK_LIMIT } from "./emit.ts";
+import type { IMPORTS } from "./layout.ts";
 import type { Access } from "./facts.ts";
 import { translate } from "./translate.ts";
 
@@ -62,10 +64,6 @@ export class JitRun extends Run {
       previous = this.lo(0);
     }
     this.setReg(10, frame);
-  }
-
-  tooDeep(): VmFault {
-    return this.fault(FAULT.CALL_DEPTH, "the call stack of 8 frames is too deep: a program may nest 7 calls");
   }
 
   /** The program threw: its exception callback makes the result, or the cookie is it. */
