@@ -7,7 +7,7 @@ import { decodeCString, encodeUtf8 } from "../../core/bytes.ts";
 import { closest } from "../../core/edit-distance.ts";
 import { ArgumentError } from "../../core/errors.ts";
 import type { FieldList, Fields, FieldValue, KernelObject, Space, WorldMemory } from "./types.ts";
-import { ValueEncoder, described, fieldError, readMember, readValue } from "./values.ts";
+import { MAX_NESTING, ValueEncoder, described, fieldError, readMember, readValue } from "./values.ts";
 
 /** A per-CPU variable: one object a CPU, `stride` bytes apart. */
 export interface PerCpuObjects {
@@ -17,6 +17,8 @@ export interface PerCpuObjects {
   readonly cpus: readonly KernelObject[];
 }
 
+/** Bytes of one object: the kernel's largest structs have 100 KB. */
+const LARGEST = 1 << 26;
 const TYPE_NAME = /^(?:(struct|union|enum) )?([A-Za-z_][\w ]*)$/;
 
 /**
@@ -47,6 +49,7 @@ export class KernelObjects {
   }
 
   #alloc(size: number, space: Space, name: string, writable = false): bigint {
+    if (size > LARGEST) throw new ArgumentError("size", `${name}: expected at most ${LARGEST} bytes, got ${size}`);
     const address = this.memory.alloc(size, space, name, writable);
     this.#scope?.push(address);
     return address;
@@ -223,6 +226,8 @@ export class KernelObjects {
     const found = findMember(this.btf, type.id, step);
     if (found === undefined) throw this.#encoder.noMember(type, step, path);
     const { member, bitOffset } = found;
+    if (member.bitSize === 0 && bitOffset % 8 !== 0)
+      throw fieldError(path, `the types are wrong: a member at bit ${bitOffset} that is no bit-field`);
     if (member.bitSize === 0) return { typeId: member.type, address: address + BigInt(bitOffset / 8), bits: undefined };
     const unit = sizeOf(this.btf, member.type);
     const start = Math.floor(bitOffset / (unit * 8)) * unit;
@@ -262,6 +267,7 @@ export class KernelObjects {
     const bytes = new Uint8Array(size);
     const view = new DataView(bytes.buffer);
     for (const offset of this.#headsOf(typeId)) {
+      if (offset + 16 > size) throw fieldError(path, `a list head at byte ${offset} is outside of ${size} bytes`);
       const at = address + BigInt(offset);
       view.setBigUint64(offset, at, true);
       view.setBigUint64(offset + 8, at, true);
@@ -284,9 +290,9 @@ export class KernelObjects {
 
   #collectHeads(id: number, offset: number, into: number[], depth: number): void {
     const type = resolve(this.btf, id);
-    if (depth > 32 || type.kind !== "struct") return;
+    if (depth > MAX_NESTING || type.kind !== "struct") return;
     if (type.name === "list_head") {
-      into.push(offset);
+      if (Number.isInteger(offset)) into.push(offset);
       return;
     }
     for (const m of type.members)

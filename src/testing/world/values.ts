@@ -15,8 +15,10 @@ export interface Pointees {
   value(typeId: number, value: Fields | FieldList, path: string, user: boolean): bigint;
 }
 
-/** How deep values may nest: kernel types do not come near. */
+/** How deep values may nest. */
 const MAX_DEPTH = 64;
+/** How deep structs lie in structs: the kernel's come to 14. */
+export const MAX_NESTING = 20;
 
 export const isKernelObject = (value: unknown): value is KernelObject =>
   typeof value === "object" && value !== null && "typeId" in value && "address" in value && "get" in value;
@@ -69,6 +71,9 @@ export class ValueEncoder {
   put(id: number, value: FieldValue, to: Uint8Array, at: number, path: string, depth = 0): void {
     if (depth > MAX_DEPTH) throw fieldError(path, `values nest deeper than ${MAX_DEPTH} levels`);
     const type = resolve(this.btf, id);
+    const size = sizeOf(this.btf, id);
+    if (!Number.isInteger(at) || at + size > to.length)
+      throw fieldError(path, `the types are wrong: ${size} bytes at ${at} are outside of an object of ${to.length}`);
     switch (type.kind) {
       case "int":
         if (typeof value === "string" && type.size === 1 && value.length === 1)
@@ -163,6 +168,8 @@ export class ValueEncoder {
   /** Writes a member that starts `bitOffset` bits behind byte `at`. */
   putMember(m: BtfMember, bitOffset: number, v: FieldValue, to: Uint8Array, at: number, path: string, depth = 0): void {
     if (m.bitSize === 0) return this.put(m.type, v, to, at + bitOffset / 8, path, depth);
+    if (at * 8 + bitOffset + m.bitSize > to.length * 8)
+      throw fieldError(path, `the types are wrong: bit ${bitOffset} is outside of an object of ${to.length} bytes`);
     const type = resolve(this.btf, m.type);
     const bits =
       type.kind === "enum" || type.kind === "enum64"
@@ -278,6 +285,9 @@ export function getBits(from: Uint8Array, offset: number, size: number): bigint 
  */
 export function readValue(btf: Btf, id: number, from: Uint8Array, at: number, depth = 0): unknown {
   const type = resolve(btf, id);
+  const size = type.kind === "void" || type.kind === "func_proto" || type.kind === "fwd" ? 0 : sizeOf(btf, id);
+  if (!Number.isInteger(at) || at + size > from.length)
+    throw fieldError("", `the types are wrong: ${size} bytes at ${at} are outside of an object of ${from.length}`);
   switch (type.kind) {
     case "int":
       return number(getBits(from, at * 8, type.size * 8), type.size * 8, type.signed, type.bool);
@@ -288,7 +298,7 @@ export function readValue(btf: Btf, id: number, from: Uint8Array, at: number, de
       return getBits(from, at * 8, 64);
     case "struct":
     case "union": {
-      if (depth > MAX_DEPTH) return from.slice(at, at + type.size);
+      if (depth > MAX_NESTING) return from.slice(at, at + type.size);
       const out: Record<string, unknown> = {};
       for (const m of type.members) {
         const value = readMember(btf, m, m.bitOffset, from, at, depth + 1);
@@ -299,12 +309,13 @@ export function readValue(btf: Btf, id: number, from: Uint8Array, at: number, de
     }
     case "array": {
       const element = resolve(btf, type.type);
-      const size = sizeOf(btf, type.type);
+      const step = sizeOf(btf, type.type);
+      if (step === 0) return [];
       if (element.kind === "int" && element.size === 1) {
         const bytes = from.slice(at, at + type.nelems);
         return isChar(btf, type.type) ? decodeCString(bytes) : bytes;
       }
-      return Array.from({ length: type.nelems }, (_, i) => readValue(btf, type.type, from, at + i * size, depth + 1));
+      return Array.from({ length: type.nelems }, (_, i) => readValue(btf, type.type, from, at + i * step, depth + 1));
     }
     default:
       return undefined;
@@ -321,6 +332,8 @@ export function readMember(
   depth = 0,
 ): unknown {
   if (m.bitSize === 0) return readValue(btf, m.type, from, at + bitOffset / 8, depth);
+  if (at * 8 + bitOffset + m.bitSize > from.length * 8)
+    throw fieldError(m.name, `the types are wrong: bit ${bitOffset} is outside of an object of ${from.length} bytes`);
   const type = resolve(btf, m.type);
   const signed = "signed" in type && type.signed;
   return number(getBits(from, at * 8 + bitOffset, m.bitSize), m.bitSize, signed, type.kind === "int" && type.bool);

@@ -1,5 +1,6 @@
 /** Kernel objects from BTF: every kind of member, written and read back. */
 import fc from "fast-check";
+import { Btf } from "../../../src/btf/btf.ts";
 import { findMember, resolve, sizeOf } from "../../../src/btf/layout.ts";
 import type { BtfMember } from "../../../src/btf/types.ts";
 import { ArgumentError, BpfkitError } from "../../../src/core/errors.ts";
@@ -256,5 +257,55 @@ test("arbitrary values for arbitrary members: taken, or an ArgumentError", () =>
       },
     ),
     { numRuns: runs(300) },
+  );
+});
+
+test("damaged types give typed errors, whatever is built by them", () => {
+  const whole = packagedKernel("6.1").btf.bytes;
+  const types = packagedKernel("6.1").btf.typeSectionOffset;
+  const struct = packagedKernel("6.1").btf.findId("task_struct", "struct");
+  const start = types + packagedKernel("6.1").btf.wordOf(struct) * 4;
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.tuple(
+          fc.oneof(
+            fc.nat(3000).map((n) => start + n),
+            fc.nat(whole.length - 1),
+          ),
+          fc.integer({ min: 0, max: 255 }),
+        ),
+        { minLength: 1, maxLength: 30 },
+      ),
+      (edits) => {
+        const damaged = new Uint8Array(whole);
+        for (const [at, value] of edits) damaged[at] = value;
+        try {
+          const kernel = new KernelObjects(Btf.parse(damaged), new PlainMemory());
+          const task = makeTask(kernel, {
+            pid: 3,
+            argv: ["x"],
+            exe: "/bin/x",
+            cwd: "/",
+            cgroup: { id: 1 },
+            parent: { pid: 1 },
+          });
+          for (const path of [
+            "pid",
+            "comm",
+            "real_parent.tgid",
+            "mm.exe_file.f_inode.i_ino",
+            "se",
+            "children",
+            "thread",
+          ])
+            task.get(path);
+          task.set({ comm: "y", prio: 3, in_execve: 1 });
+        } catch (error) {
+          if (!(error instanceof BpfkitError)) throw error;
+        }
+      },
+    ),
+    { numRuns: Math.min(runs(60), 20_000) },
   );
 });
