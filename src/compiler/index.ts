@@ -1,6 +1,6 @@
 export * from "./capture/index.ts";
 export * from "./compile.ts";
-export { DEFAULT_TARGET, type Target } from "./codegen/index.ts";
+export { DEFAULT_TARGET, targetFor, type Target } from "./codegen/index.ts";
 export type {
   Arch,
   BranchKind,

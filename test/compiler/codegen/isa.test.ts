@@ -6,7 +6,7 @@ import type { Insn } from "../../../src/asm/index.ts";
 import { disassemble } from "../../../src/asm/index.ts";
 import * as bpf from "../../../src/asm/opcode.ts";
 import type { Target } from "../../../src/compiler/codegen/index.ts";
-import { generate } from "../../../src/compiler/codegen/index.ts";
+import { generate, targetFor } from "../../../src/compiler/codegen/index.ts";
 import { optimize } from "../../../src/compiler/opt/index.ts";
 import { assert, suite } from "../../harness.ts";
 import { requires } from "../../kernel.ts";
@@ -90,4 +90,11 @@ test("so do the bench programs", () => {
     }
   }
   assert.ok(compiled >= 20, `only ${compiled} compiled`);
+});
+
+test("a kernel release decides the instruction set", () => {
+  const isas = ["4.9", "4.14.1", "5.0", "5.1", "6.5.0-rc1", "6.6", "6.18.44-amd64", "7.0"].map((r) => targetFor(r).isa);
+  assert.equal(isas, [1, 2, 2, 3, 3, 4, 4, 4]);
+  assert.is(targetFor("6.1", "big").endian, "big");
+  assert.throwsCode(() => targetFor("new"), "ARGUMENT", /expected a kernel release such as "6\.1", got "new"/);
 });
