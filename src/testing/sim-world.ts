@@ -75,6 +75,8 @@ export class SimWorld {
 
   /** Makes a task and lets programs run in it. */
   task(fields: TaskFields): SimTask {
+    if (typeof fields !== "object" || fields === null)
+      throw new ArgumentError("task", `expected its fields, got ${shown(fields)}`);
     const task = new MadeTask(this, fields);
     const { comm, uid = 0, gid = 0, userStack = [], kernelStack = [] } = fields;
     this.#vm.world.setTask({

@@ -3,7 +3,7 @@ import { ArgumentError, BpfkitError } from "../core/errors.ts";
 import { closest } from "../core/edit-distance.ts";
 import type { MapSpec, ProgSpec, VariableSpec } from "../elf/spec.ts";
 import type { GlobalHandle } from "../probe/globals.ts";
-import type { Histogram, MapHandle, PerfEventArray, RingBuf } from "../probe/map-types.ts";
+import type { Histogram, MapHandle, PerfEventArray, RingBuf, UserRingBuf } from "../probe/map-types.ts";
 import type { AnyProgram } from "../probe/program-types.ts";
 import type { Infer, Schema } from "../probe/schema-types.ts";
 import { codecOf } from "../values/codec.ts";
@@ -14,7 +14,7 @@ import type { Interp } from "../vm/interp.ts";
 import { ArrayMap, ArrayOfMaps } from "../vm/maps/array.ts";
 import { HashOfMaps, ProgArrayMap, StackTraceMap } from "../vm/maps/objects.ts";
 import type { VmMap } from "../vm/maps/map.ts";
-import type { RunResult, Vm } from "../vm/vm.ts";
+import type { Vm } from "../vm/vm.ts";
 import type { Action } from "../vm/world.ts";
 import type { Subject } from "./compile-probe.ts";
 import { type Coverage, type CoverageTotal, coverageOf } from "./coverage.ts";
@@ -138,7 +138,7 @@ export class Simulation {
     };
   }
 
-  #guarded(run: () => RunResult): RunResult {
+  #guarded<T>(run: () => T): T {
     try {
       return run();
     } catch (error) {
@@ -248,13 +248,17 @@ export class Simulation {
   get now(): bigint {
     return this.#vm.world.now;
   }
-  /** Lets time pass. */
+  /**
+   * Lets time pass, and runs the callbacks of timers that are due, in their order.
+   *
+   * @throws FaultError when a callback misbehaves
+   */
   advance(nanoseconds: bigint | number): void {
     const delta =
       typeof nanoseconds === "number" && Number.isSafeInteger(nanoseconds) ? BigInt(nanoseconds) : nanoseconds;
     if (typeof delta !== "bigint" || delta < 0n)
       throw new ArgumentError("nanoseconds", `expected an integer from 0 on, got ${shown(nanoseconds)}`);
-    this.#vm.world.now += delta;
+    this.#guarded(() => this.#vm.advance(delta));
   }
   /** The CPU that programs run on. */
   get cpu(): number {
@@ -344,6 +348,10 @@ export class Simulation {
   drain(map: string): unknown[];
   drain(map: MapHandle | string): unknown[] {
     return this.#map(map).drain();
+  }
+  /** Puts a sample into a user ring buffer, for programs to take with `handle.drain(…)`; false when it is full. */
+  send<V extends Schema>(map: UserRingBuf<V> | string, sample: Given<Infer<V>>): boolean {
+    return this.#map(map).send(sample);
   }
   /** Adds to a queue, stack or Bloom filter; `replace` throws the oldest out when it is full. */
   push<M extends MapHandle>(map: M | string, value: Given<SampleOf<M>>, replace = false): void {

@@ -1,12 +1,14 @@
 /** A map of the VM, spoken to with values of its schemas. */
-import { BpfkitError } from "../core/errors.ts";
+import { ArgumentError, BpfkitError } from "../core/errors.ts";
 import type { Schema } from "../probe/schema-types.ts";
-import { errnoName } from "../uapi/errno.ts";
+import { ERRNO, errnoName } from "../uapi/errno.ts";
 import { type Decode, type Encode, codecOf } from "../values/codec.ts";
 import { ObjectArrayMap } from "../vm/maps/array.ts";
 import { HashOfMaps, PerfEventArrayMap } from "../vm/maps/objects.ts";
 import { RingBufMap } from "../vm/maps/ringbuf.ts";
+import { UserRingBufMap } from "../vm/maps/user-ringbuf.ts";
 import type { VmMap } from "../vm/maps/map.ts";
+import { shown } from "./world/values.ts";
 
 const ENOENT = -2;
 const EEXIST = -17;
@@ -118,6 +120,26 @@ export class TypedMap {
     if (map instanceof RingBufMap) return map.drain().map((sample) => this.#decodeSample(sample));
     if (map instanceof PerfEventArrayMap) return map.drain().map(({ data }) => this.#decodeSample(data));
     throw new BpfkitError("MAP_TYPE", `map ${map.name} is ${map.typeName}, not a ring buffer or perf event array`);
+  }
+
+  /** Puts a sample into a user ring buffer; false when it is full. */
+  send(sample: unknown): boolean {
+    const { map } = this;
+    if (!(map instanceof UserRingBufMap))
+      throw new BpfkitError("MAP_TYPE", `map ${map.name} is ${map.typeName}, not a user ring buffer`);
+    const schema = this.#sample;
+    let bytes: Uint8Array;
+    if (schema === undefined) {
+      if (!(sample instanceof Uint8Array)) throw new ArgumentError("sample", `expected bytes, got ${shown(sample)}`);
+      bytes = sample;
+    } else {
+      bytes = new Uint8Array(schema.size);
+      codecOf(schema).encoder(bytes.buffer, "sample")(sample as never, 0);
+    }
+    const result = map.submit(bytes);
+    if (result === 0) return true;
+    if (result === -ERRNO.ENOSPC) return false;
+    throw this.#failed("takes no sample of this size", result);
   }
 
   /** Samples may be longer than their schema (perf records are padded); shorter ones stay bytes. */

@@ -20,11 +20,14 @@ import {
   s32,
   stack,
   struct,
+  timer,
+  tpBtf,
   tracepoint,
   u16,
   u32,
   u64,
   u8,
+  userRingbuf,
   xdp,
 } from "../../src/probe/index.ts";
 import { FaultError, RejectedError, simulate } from "../../src/testing/index.ts";
@@ -254,6 +257,40 @@ test("addresses that a program keeps are good in later runs, and many runs need 
   };
   const first = once();
   assert.ok(once() - first < 65_536n);
+});
+
+const Timed = struct({ t: timer, fired: u32 });
+const timers = arrayMap(Timed, 1);
+const arm = xdp(() => {
+  const entry = timers.get(0);
+  if (!entry) return XDP.ABORTED;
+  timers.startTimer(entry.t, 5_000, (value) => {
+    value.fired += 1;
+  });
+  return XDP.PASS;
+});
+const orders = userRingbuf(struct({ n: u32 }));
+const sum = global(u64, 0);
+const take = tpBtf("sched_switch", () => {
+  orders.drain((sample) => {
+    sum.value += sample.n;
+  });
+});
+
+test("timers run when time passes; samples go the other way", () => {
+  const sim = simulate({ timers, arm });
+  sim.run(arm, PACKET);
+  sim.advance(4_999);
+  assert.is(sim.get(timers, 0)?.fired, 0);
+  sim.advance(1);
+  assert.is(sim.get(timers, 0)?.fired, 1);
+  sim.advance(1_000_000);
+  assert.is(sim.get(timers, 0)?.fired, 1);
+  const other = simulate({ orders, sum, take }, { kernel: "6.12" });
+  assert.is(other.send(orders, { n: 5 }), true);
+  other.send(orders, { n: 37 });
+  other.run(take);
+  assert.is(other.global(sum).value, 42n);
 });
 
 test("the same seed is the same run, another seed another", () => {
