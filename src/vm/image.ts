@@ -71,11 +71,12 @@ export function makeImage(spec: ProgSpec, resolver: Resolver): Image {
     const form = FORM_OF[opcode]!;
     if (illegal !== undefined) {
       // The kernel looks at the fields of what it reaches only.
-      if (form === FORM.ILLEGAL || form === FORM.LD_IMM64 || illegal.field === "next")
-        throw illegalInsnError(i, illegal);
+      const wideField = illegal.field === "off" || illegal.field === "dst";
+      if (form === FORM.ILLEGAL || (form === FORM.LD_IMM64 && !wideField)) throw illegalInsnError(i, illegal);
       starts[i] = 1;
       image.illegal.set(i, illegal.message);
       columns.opcode[i] = 0;
+      if (form === FORM.LD_IMM64) i++;
       continue;
     }
     starts[i] = 1;
