@@ -1,4 +1,6 @@
-/** Mistakes written in TypeScript: the label is on the user's line, and the kernel's last word is the simulator's. */
+/** 30 mistakes written in TypeScript: the label is on the user's line, and the kernel's last word is the simulator's. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { CompileResult } from "../../../src/compiler/index.ts";
 import { LoadMaker } from "../../../src/elf/index.ts";
 import { VerifierError, load } from "../../../src/load/index.ts";
@@ -6,9 +8,12 @@ import { type Explanation, type ProgLoad, explain } from "../../../src/verifier/
 import { compiled, runningBtf } from "../../compiler/compile-text.ts";
 import { assert, suite } from "../../harness.ts";
 import { requires } from "../../kernel.ts";
-import { type ProbeMistake, probes } from "./probes.ts";
+import { moreProbes } from "./probes-more.ts";
+import { type ProbeMistake, probes as firstProbes } from "./probes.ts";
 
 const test = suite("verifier explain TypeScript");
+const GOLDEN = join(import.meta.dirname, "probes.golden.txt");
+const probes: readonly ProbeMistake[] = [...firstProbes, ...moreProbes];
 
 function made(m: ProbeMistake): {
   readonly result: CompileResult;
@@ -42,6 +47,25 @@ for (const m of probes) {
     assert.is(plain?.diagnostic.labels[0]?.span.line, found.diagnostic.labels[0]?.span.line);
   });
 }
+
+/** What is said of it, without states, which depend on the kernel's BTF. */
+function said(m: ProbeMistake): string {
+  const { diagnostic } = made(m).found;
+  const [label] = diagnostic.labels;
+  const line = m.source.split("\n")[(label?.span.line ?? 0) - 1] ?? "";
+  return `# ${m.name}\n${diagnostic.code}: ${diagnostic.message}\n  at ${line.trim()}\n  ${(diagnostic.help ?? "").replaceAll("\n", "\n  ")}\n`;
+}
+
+test("what is said of each", () => {
+  const text = probes.map(said).join("\n");
+  if (process.env["UPDATE_GOLDEN"] === "1" || !existsSync(GOLDEN)) writeFileSync(GOLDEN, text);
+  assert.fixture(text, readFileSync(GOLDEN, "utf8"));
+});
+
+test("30 mistakes, of which 20 get a fix that was tried", () => {
+  assert.ok(probes.length >= 30);
+  assert.ok(probes.filter((m) => m.fixed).length >= 20);
+});
 
 test("the kernel refuses the same programs with the same words", () => {
   requires({ root: true, kernel: "6.18" });
