@@ -10,6 +10,7 @@ import { codecOf } from "../values/codec.ts";
 import { type Bucket, histogramBuckets } from "../values/histogram.ts";
 import type { Verdict } from "../verifier/verify.ts";
 import { VmFault } from "../vm/fault.ts";
+import type { History } from "../vm/history.ts";
 import type { Interp } from "../vm/interp.ts";
 import { ArrayMap, ArrayOfMaps } from "../vm/maps/array.ts";
 import { HashOfMaps, ProgArrayMap, StackTraceMap } from "../vm/maps/objects.ts";
@@ -155,6 +156,14 @@ export class Simulation {
   debug(program: AnyProgram | string, input: RunInput = {}): Interp {
     const prog = this.#prog(program);
     return this.#vm.interpret(prog.name, this.#context(prog, input));
+  }
+
+  /**
+   * The same, with a way back: `forward()`, `back()`, `watch({ reg: 0 })`. The last `limit` steps are kept (default 1,048,576).
+   */
+  history(program: AnyProgram | string, input: RunInput = {}, limit?: number): History {
+    const prog = this.#prog(program);
+    return this.#vm.history(prog.name, this.#context(prog, input), limit);
   }
 
   /** Programs keep addresses from one run for another: what contexts pointed to stays for `KEPT_CONTEXTS` runs. */

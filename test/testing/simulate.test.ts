@@ -1,4 +1,5 @@
 /** What a test of a user's does with `simulate()`: typed maps, config, kernels, rejections, faults. */
+import { readFileSync } from "node:fs";
 import {
   XDP,
   array,
@@ -292,6 +293,34 @@ test("timers run when time passes; samples go the other way", () => {
   other.run(take);
   assert.is(other.global(sum).value, 42n);
 });
+
+test("a run can be gone through step by step, and back", () => {
+  const sim = simulate(filter, { coverage: false });
+  const run = sim.debug(onPacket, PACKET);
+  assert.is(run.breakAt("test/testing/simulate.test.ts", lineOf("bySize.add(size, 1);")), true);
+  assert.is(run.exec(1000), "breakpoint");
+  assert.equal(sim.entries(bySize), []);
+  assert.is(run.exec(1000, false), "exited");
+  assert.is(run.reg(0), 2n);
+  assert.equal(sim.entries(bySize), [[64, 1n]]);
+
+  const history = sim.history(onPacket, PACKET);
+  history.watch({ reg: 0 });
+  const stop = history.forward();
+  assert.is(stop.reason, "watch");
+  const at = history.run.insn;
+  history.back();
+  assert.is(history.run.insn, at - 1);
+});
+
+/** The line of this file on which the text is. */
+function lineOf(text: string): number {
+  return (
+    readFileSync(import.meta.filename, "utf8")
+      .split("\n")
+      .findIndex((l) => l.includes(text)) + 1
+  );
+}
 
 test("the same seed is the same run, another seed another", () => {
   const results = (seed?: number): number[] => {
