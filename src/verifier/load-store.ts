@@ -162,7 +162,8 @@ function rmw(env: Env, i: number): void {
 export function checkAtomic(env: Env, i: number): void {
   const imm = env.imm[i]!;
   if (!env.has.atomicOps && imm !== BPF_ADD) reject(env, EINVAL, "BPF_XADD uses reserved fields\n");
-  switch (imm) {
+  const old = !env.has.loadAcquire && (imm === BPF_LOAD_ACQ || imm === BPF_STORE_REL);
+  switch (old ? -1 : imm) {
     case BPF_ADD:
     case BPF_ADD | BPF_FETCH:
     case BPF_AND:

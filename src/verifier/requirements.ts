@@ -148,6 +148,5 @@ export function requirementsOf(load: ProgLoad): Requirement[] {
 export const newerThan = (load: ProgLoad, kernel: KernelProfile): Requirement[] =>
   requirementsOf(load).filter((r) => !kernel.atLeast(r.since));
 
-/** "helper bpf_loop is there since Linux 5.17" */
-export const requirementText = (r: Requirement): string =>
-  `${r.what} ${r.what.startsWith("helper") || r.what.startsWith("kernel function") || r.what.startsWith("attach") ? "is" : "are"} there since Linux ${r.since}`;
+/** "helper bpf_loop: since Linux 5.17" */
+export const requirementText = (r: Requirement): string => `${r.what}: since Linux ${r.since}`;
