@@ -324,6 +324,18 @@ perf("for await is woken by the event's descriptor", () =>
   }),
 );
 
+perf("a sample that comes before the loop's poll knows of it wakes the reader", () =>
+  withPerf(8, async (p, reader) => {
+    const samples = reader[Symbol.asyncIterator]();
+    for (let i = 0; i < 20; i++) {
+      const next = samples.next();
+      p.run(1);
+      assert.is((await next).value?.seq, BigInt(i));
+    }
+    await samples.return?.();
+  }),
+);
+
 perf("a cursor works on unaligned records", () =>
   withPerf(8, (p, reader) => {
     p.run(3);

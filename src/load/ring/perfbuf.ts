@@ -119,6 +119,10 @@ class PerfSource implements Source<unknown> {
     return this.#lost;
   }
 
+  pending(): boolean {
+    return this.#rings.some(({ head, tail }) => Atomics.load(head, 0) !== Atomics.load(tail, 0));
+  }
+
   close(): void {
     if (!this.#open) return;
     if (this.#draining) {

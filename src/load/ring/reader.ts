@@ -54,6 +54,11 @@ export interface Source<T> {
   /** Tells the kernel how far we are. Returns true if samples have arrived meanwhile. */
   publish(): boolean;
   lost(): bigint;
+  /**
+   * Is there anything to read? Only of sources whose descriptors forget that they are readable once they were polled:
+   * a perf event's does (`perf_poll`), and epoll polls it when it is added and again before it reports it.
+   */
+  pending?(): boolean;
   close(): void;
 }
 
@@ -125,6 +130,7 @@ class Reader<T> implements EventReader<T> {
       // consumer caught up queues a wake-up for every single sample (2.7-12 µs each, measured).
       // The descriptor stays readable, so the next turn of the loop continues by itself.
       if (taken === 0) this.#source.publish();
+      if (this.#source.pending?.() === true) setImmediate(turn);
     };
     const finish = (): void => {
       stop();
@@ -221,7 +227,16 @@ class Reader<T> implements EventReader<T> {
 
   #watch(callback: () => void): void {
     this.#unwatch();
-    this.#watches = this.#source.fds.map((fd) => this.#source.kernel.watch(fd, callback));
+    const watches = this.#source.fds.map((fd) => this.#source.kernel.watch(fd, callback));
+    this.#watches = watches;
+    if (this.#source.pending === undefined) return;
+    // What came before the loop has added the descriptor to its epoll is never reported. The next turn's poll adds it,
+    // which is over at the second immediate from now.
+    setImmediate(() =>
+      setImmediate(() => {
+        if (this.#watches === watches && watches.length > 0 && this.#source.pending?.() === true) callback();
+      }),
+    );
   }
 
   #unwatch(): void {
