@@ -104,14 +104,14 @@ export function checkLdAbs(env: Env, i: number): void {
   if (t !== SOCKET_FILTER && t !== SCHED_CLS && t !== SCHED_ACT) {
     reject(env, EINVAL, "BPF_LD_[ABS|IND] instructions not allowed for this program type\n");
   }
-  const st = env.state;
-  for (let k = st.curframe; k > 0; k--) {
-    if (st.frames[k]!.inCallbackFn) reject(env, EINVAL, "cannot use BPF_LD_[ABS|IND] within callback\n");
-  }
   const code = env.code[i]!;
   const mode = modeOf(code);
   if (env.dst[i] !== 0 || env.off[i] !== 0 || sizeOf(code) === BPF_DW || (mode === BPF_ABS && env.src[i] !== 0)) {
     reject(env, EINVAL, "BPF_LD_[ABS|IND] uses reserved fields\n");
+  }
+  const st = env.state;
+  for (let k = st.curframe; k > 0; k--) {
+    if (st.frames[k]!.inCallbackFn) reject(env, EINVAL, "cannot use BPF_LD_[ABS|IND] within callback\n");
   }
   checkRegArg(env, 6, SRC_OP);
   checkResourceLeak(env, false, true, "BPF_LD_[ABS|IND]");

@@ -136,17 +136,23 @@ function addRewriteStack(env: Env): void {
 }
 
 /**
- * jit_subprogs: a callback that is named but never reached is removed as dead code, and its address with it, unless
- * another function follows. The kernel calls that its own bug, and refuses.
+ * jit_subprogs: a callback that is named but never reached is removed as dead code with all that is dead around it, and
+ * its address then is of whatever moved there. Where that is no function the kernel calls it its own bug, and refuses.
  */
 function checkNamedCallbacks(env: Env): void {
-  if (!env.bpfCapable) return;
-  const alive = env.subprogs.map((_, n) => hasReachedInsn(env, n));
-  if (alive.filter(Boolean).length < 2) return;
-  const last = alive.lastIndexOf(true);
+  if (!env.bpfCapable || env.subprogs.filter((_, n) => hasReachedInsn(env, n)).length < 2) return;
+  const dead = (i: number): boolean =>
+    i >= 0 && i < env.len && env.aux[i]!.seen === 0 && !(env.code[i] === 0 && env.aux[i - 1]?.seen !== 0);
   for (let i = 0; i < env.len; i++) {
     if (env.code[i] !== LD_IMM64 || env.src[i] !== BPF_PSEUDO_FUNC || env.aux[i]!.seen === 0) continue;
-    if (findSubprog(env, i + env.imm[i]! + 1) > last) verifierBug(env, `No program to jit at insn ${i} (subprog < 0)`);
+    const target = i + env.imm[i]! + 1;
+    if (!dead(target)) continue;
+    let from = target;
+    let to = target;
+    while (dead(from - 1)) from--;
+    while (dead(to)) to++;
+    const landing = i < target ? to + target - from : target - (to - from);
+    if (findSubprog(env, landing) < 0) verifierBug(env, `No program to jit at insn ${i} (subprog < 0)`);
   }
 }
 
