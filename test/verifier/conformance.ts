@@ -6,6 +6,7 @@
  *
  * DIR holds the verdicts of one kernel, recorded with its own types (vmlinux.btf); --kernel says whose rules to apply.
  * --logs compares logs of level 2 (or 1) line by line too; --show prints the first N differing programs of each cause;
+ * A difference that known-differences.ts does not list fails the run, and so does one that it lists and that is gone.
  * --every N takes every Nth program; --diff prints the first differing log lines.
  */
 import { existsSync, readFileSync } from "node:fs";
@@ -14,6 +15,7 @@ import { gunzipSync } from "node:zlib";
 import { parseArgs } from "node:util";
 import { verify, type Verdict } from "../../src/verifier/verify.ts";
 import { Corpus, type Truth } from "./corpus.ts";
+import { KNOWN_DIFFERENCES } from "./known-differences.ts";
 
 const { values: args } = parseArgs({
   options: {
@@ -56,9 +58,13 @@ function firstDifference(a: string[], b: string[]): number {
   return a.length === b.length ? -1 : n;
 }
 
+/** Programs that are known to differ, by what differs and why; see known-differences.ts. */
+const differing = new Set<string>();
+
 class Tally {
   readonly causes = new Map<string, string[]>();
   add(cause: string, program: string): void {
+    differing.add(program.replace(/ \S+ != .*$| total \d.*$|:\d+$/, ""));
     const list = this.causes.get(cause);
     if (list === undefined) this.causes.set(cause, [program]);
     else list.push(program);
@@ -197,3 +203,12 @@ console.log(
     (args.logs ? `\nlog identical ${pct(sameLog, programs.length)}` : "") +
     `\nown ${(ownMs / 1000).toFixed(2)} s, kernel ${(kernelMs / 1000).toFixed(2)} s`,
 );
+
+const ran = new Set(programs.map(key));
+const gone = KNOWN_DIFFERENCES.filter((d) => ran.has(d.program) && !differing.has(d.program));
+const known = new Set(KNOWN_DIFFERENCES.map((d) => d.program));
+const fresh = [...differing].filter((name) => !known.has(name));
+for (const d of gone)
+  console.log(`no longer different, to be struck from known-differences.ts: ${d.program} (${d.why})`);
+for (const name of fresh) console.log(`different, and not in known-differences.ts: ${name}`);
+if (gone.length > 0 || fresh.length > 0) process.exitCode = 1;

@@ -5,6 +5,7 @@ import { verify } from "../../src/verifier/index.ts";
 import { assert, suite } from "../harness.ts";
 import { requires } from "../kernel.ts";
 import { arrayMap, bare } from "./bare.ts";
+import { Comparison } from "./campaign/compare.ts";
 import { closeFd, createMap, kernelVerdict, logDifference } from "./kernel-load.ts";
 import { mutated, programs, xdpPrograms } from "./programs.ts";
 
@@ -85,6 +86,27 @@ test(
       property(RUNS, mutated(xdpPrograms(12)), (insns) => same(insns, XDP, 0, fds));
     } finally {
       fds.forEach(closeFd);
+    }
+  },
+  options,
+);
+
+test(
+  "twenty program types: calls, loops, packets, callbacks, iterators, dynptrs, BTF pointers",
+  () => {
+    requires({ root: true, kernel: "6.18" });
+    const comparison = new Comparison();
+    try {
+      let accepted = 0;
+      const first = Number(process.env["FUZZ_SEED"] ?? 1) * 0x100_0000;
+      for (let i = 0; i < RUNS; i++) {
+        const outcome = comparison.compare(comparison.make(first + i), i % 16 === 0, 30_000);
+        assert.is(outcome.difference ?? "same", "same", `seed ${first + i}`);
+        if (outcome.accepted) accepted++;
+      }
+      assert.ok(accepted * 5 > RUNS, `only ${accepted} of ${RUNS} programs were accepted`);
+    } finally {
+      comparison.close();
     }
   },
   options,
