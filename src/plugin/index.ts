@@ -79,7 +79,9 @@ export function rollup(options: PluginOptions = {}): RollupPlugin {
  * import { vite } from "bpfkit/plugin";
  * export default { plugins: [vite()] };
  */
-export const vite: (options?: PluginOptions) => RollupPlugin = rollup;
+export function vite(options: PluginOptions = {}): RollupPlugin {
+  return rollup(options);
+}
 
 /**
  * The plugin for esbuild.

@@ -236,8 +236,5 @@ test("options that a constructor does not have are refused by name", () => {
     /uprobe\(options\): there is no option 'device'; it has name, sleepable/,
   );
   assert.throws(() => global(u64, 0, { named: "x" } as object), /global\(options\).*'named'/);
-  assert.throws(
-    () => ringbuf(u64, { maxEntries: 4096 } as object),
-    /it has flags, name, pinned, size, countLost/,
-  );
+  assert.throws(() => ringbuf(u64, { maxEntries: 4096 } as object), /it has flags, name, pinned, size, countLost/);
 });
