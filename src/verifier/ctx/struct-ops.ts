@@ -19,8 +19,8 @@ export function structOpsPromote(env: Env, a: CtxAccess): void {
 /** Members of tcp_sock that congestion control may write: path from tcp_sock, and whether any part of it. */
 const TCP_WRITABLE: readonly { readonly path: readonly string[]; readonly anywhere?: true; readonly since?: string }[] =
   [
-    { path: ["inet_conn", "icsk_inet", "sk", "sk_pacing_rate"], since: "6.10" },
-    { path: ["inet_conn", "icsk_inet", "sk", "sk_pacing_status"], since: "6.10" },
+    { path: ["inet_conn", "icsk_inet", "sk", "sk_pacing_rate"], since: "6.0" },
+    { path: ["inet_conn", "icsk_inet", "sk", "sk_pacing_status"], since: "6.0" },
     { path: ["inet_conn", "icsk_ca_priv"], anywhere: true },
     { path: ["inet_conn", "icsk_ack", "pending"] },
     { path: ["snd_cwnd"] },
@@ -28,7 +28,7 @@ const TCP_WRITABLE: readonly { readonly path: readonly string[]; readonly anywhe
     { path: ["snd_cwnd_stamp"] },
     { path: ["snd_ssthresh"] },
     { path: ["ecn_flags"] },
-    { path: ["app_limited"] },
+    { path: ["app_limited"], since: "6.10" },
   ];
 
 /** [start, end) of a member, by path; null when the kernel's struct has no such member. */
