@@ -19,7 +19,7 @@ import { show } from "./compile-text.ts";
 const test = suite("compiler examples");
 const root = join(import.meta.dirname, "../../examples");
 const names = readdirSync(root)
-  .filter((f) => f.endsWith(".ts"))
+  .filter((f) => f.endsWith(".ts") && !f.endsWith(".test.ts"))
   .map((f) => basename(f, ".ts"));
 
 let vmlinux: Btf | undefined;
