@@ -79,10 +79,12 @@ function signature(fn: Fn, args: readonly Val[]): string | undefined {
         if (t.k === "literal") return undefined;
         if (t.k === "ptr" && t.space === "kernel" && t.to?.k !== "kstruct") return undefined;
         const sign = t.k === "int" || t.k === "enum" ? t.sign.kind() : "";
+        // `u8(x)` of a u8 is no instruction, of a u16 it is one.
+        const bits = t.k === "int" || t.k === "enum" ? t.bits : "";
         // A sign that is still open would be decided by one call for all of them.
         if (sign === undefined) return undefined;
         parts.push(
-          `${t.k}${t.k === "enum" ? t.name : ""}${t.k === "ptr" ? `${t.space}${t.trust}${t.to?.k === "kstruct" ? t.to.id : (t.to?.k ?? "")}` : sign}`,
+          `${t.k}${t.k === "enum" ? t.name : ""}${t.k === "ptr" ? `${t.space}${t.trust}${t.to?.k === "kstruct" ? t.to.id : (t.to?.k ?? "")}` : `${sign}${bits}`}`,
         );
         break;
       }

@@ -799,3 +799,18 @@ export const p = xdp(() => {
     },
   );
 });
+
+test("a subprogram made for a narrow argument is not used for a wide one", () => {
+  // Called twice and large: a subprogram. In the one for u8 the cast is no instruction.
+  const terms = Array.from({ length: 24 }, (_, i) => `sum.value += seed.value >> ${i};`).join(" ");
+  run(
+    `import { global, u16, u64, u8, xdp } from "bpfkit";
+export const narrow = global(u8, 0x12);
+export const wide = global(u16, 0xff69);
+export const seed = global(u64, 0);
+export const sum = global(u64, 0);
+const f = (x: number) => { ${terms} sum.value += u8(x); };
+export const p = xdp(() => { f(narrow.value); f(narrow.value); f(wide.value); f(wide.value); return 2; });`,
+    (c) => assert.is(c.variable("sum").value, BigInt(0x12 * 2 + 0x69 * 2)),
+  );
+});
