@@ -83,7 +83,9 @@ function dumpById(ids: Iterable<string>): Map<string, readonly string[]> {
   return out;
 }
 
-const examples = readdirSync(join(import.meta.dirname, "../../examples")).map((f) => basename(f, ".ts"));
+const examples = readdirSync(join(import.meta.dirname, "../../examples"))
+  .filter((f) => !f.endsWith(".test.ts"))
+  .map((f) => basename(f, ".ts"));
 const directory = scratch("libbpf");
 /** Objects that were compiled on another kernel (see kernels.ts). */
 const given = process.env["OBJECTS"];
