@@ -53,6 +53,9 @@ interface Unit {
   readonly targets: (string | Unit)[];
 }
 
+/** By data: URL. The engine runs such a module once: who loads the same text again is given what it said then. */
+const RAN = new Map<string, LoadedModule>();
+
 /**
  * Imports `path`. TypeScript modules that it imports by relative paths are loaded the same way; everything else is
  * Node's business. A JavaScript file is imported by Node.
@@ -96,7 +99,13 @@ export async function loadModule(path: string, options: LoadModuleOptions): Prom
         );
       runs = names.get(entry) as string;
     }
-    return { exports: (await importModule(runs)) as Readonly<Record<string, unknown>>, modules };
+    const exports = (await importModule(runs)) as Readonly<Record<string, unknown>>;
+    const known = modules.get(url) ?? RAN.get(runs);
+    if (known !== undefined && units.size === 1) {
+      RAN.set(runs, known);
+      modules.set(url, known);
+    }
+    return { exports, modules };
   } catch (error) {
     throw explained(error);
   } finally {

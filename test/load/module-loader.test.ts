@@ -182,3 +182,12 @@ test("with a cache an unchanged file is not parsed again", async () => {
   cache.set(text, { ...prepared, code: prepared.code.replace("1", "2") });
   assert.is((await load(files, { cache })).exports["a"], 2, "what the cache holds is what runs");
 });
+
+test("a file that is loaded again is the same module, and its names are known to the second caller too", async () => {
+  const first = await load({ "main.ts": "const secret = 7; export const read = () => secret;" });
+  const file = join(first.folder, "main.ts");
+  const second = await loadModule(file, { resolveOwn: (specifier) => specifier });
+  assert.is(second.exports["read"], first.exports["read"]);
+  assert.equal([...second.modules.keys()], [pathToFileURL(file).href]);
+  assert.equal(second.modules.get(pathToFileURL(file).href)?.lookup("secret"), { value: 7 });
+});
